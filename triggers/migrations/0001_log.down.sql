@@ -1,0 +1,8 @@
+drop view tidings.log_partitions;
+drop function tidings.horizon();
+drop function tidings.rotate(boolean);
+drop table tidings.eras;
+drop table tidings.log;
+drop sequence tidings.log_id;
+drop table tidings.settings;
+comment on schema tidings is null;

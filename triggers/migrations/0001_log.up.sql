@@ -1,0 +1,127 @@
+-- The event log: what changed, written in the transaction that changed it.
+
+comment on schema tidings is 'tidings: turns this database into a live one';
+
+-- Settings of the live part. One row; change it with UPDATE, then call tidings.refresh().
+create table tidings.settings (
+    only_row      boolean  primary key default true check (only_row),
+    retention     interval not null default '1 day' check (retention >= '1 minute'),
+    chunk_bytes   integer  not null default 32768 check (chunk_bytes > 0),
+    max_row_bytes integer  not null default 16777216 check (max_row_bytes > 0),
+    installation  text     not null default md5(gen_random_uuid()::text)
+);
+comment on table  tidings.settings is 'settings of the live part (one row); call tidings.refresh() after a change';
+comment on column tidings.settings.retention is 'how long events are kept, at least';
+comment on column tidings.settings.chunk_bytes is 'bytes of row text after which a statement''s rows go on in another log entry';
+comment on column tidings.settings.max_row_bytes is 'a row whose JSON is longer is announced without its data';
+comment on column tidings.settings.installation is 'random; part of what tells this database''s cursors from another''s';
+insert into tidings.settings default values;
+
+-- An id's upper bits are its era, and era mod 8 is its partition. A new era begins by moving the sequence forward,
+-- so a writer learns where to write from the id alone: no clock, no table to read, no partition that could be missing.
+create sequence tidings.log_id;
+comment on sequence tidings.log_id is 'ids of log entries: era * 2^40 + number';
+
+-- An entry is one statement's rows, or a chunk of them, in the order in which the statement wrote them.
+create table tidings.log (
+    id       bigint      not null default nextval('tidings.log_id'),
+    xid      xid8        not null default pg_current_xact_id(),
+    at       timestamptz not null default clock_timestamp(),
+    topic    text        not null,
+    type     text        not null,
+    keys     text[],
+    old_keys text[],
+    rows     text[]
+) partition by list (((id >> 40) & 7));
+
+comment on table  tidings.log is 'the event log; one entry is the rows of one statement, or a chunk of them';
+comment on column tidings.log.xid is 'the writing transaction; with a pg_snapshot it tells what is new';
+comment on column tidings.log.at is 'when the entry was written (wall clock)';
+comment on column tidings.log.type is 'the events'' type, such as message_added';
+comment on column tidings.log.keys is 'the rows'' keys; null where the table has none, or was truncated';
+comment on column tidings.log.old_keys is 'for updates that moved rows to another key: the keys before; otherwise null';
+comment on column tidings.log.rows is 'the rows as JSON texts; an element is null where the row was over max_row_bytes';
+
+create table tidings.log_0 partition of tidings.log for values in (0);
+create table tidings.log_1 partition of tidings.log for values in (1);
+create table tidings.log_2 partition of tidings.log for values in (2);
+create table tidings.log_3 partition of tidings.log for values in (3);
+create table tidings.log_4 partition of tidings.log for values in (4);
+create table tidings.log_5 partition of tidings.log for values in (5);
+create table tidings.log_6 partition of tidings.log for values in (6);
+create table tidings.log_7 partition of tidings.log for values in (7);
+
+-- The only index: every read asks for "xid >= …" or "xid = any (…)".
+create index log_xid on tidings.log (xid);
+
+create table tidings.eras (
+    era          bigint      primary key,
+    started_at   timestamptz not null default clock_timestamp(),
+    forgotten_at timestamptz,
+    last_xid     xid8
+);
+comment on table  tidings.eras is 'the log''s ages: each has one partition until it is forgotten';
+comment on column tidings.eras.last_xid is 'the highest transaction id among the forgotten entries';
+insert into tidings.eras (era) values (0);
+
+create function tidings.rotate(force boolean default false) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    current_era bigint;
+    oldest_era  bigint;
+    last        xid8;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('tidings.rotate', 0)) then
+        return false; -- another instance is at it
+    end if;
+    select last_value >> 40 into current_era from tidings.log_id;
+
+    -- Seven eras hold entries and the eighth partition stays empty, so that no writer ever meets the TRUNCATE.
+    if not force and exists (
+        select from tidings.eras e, tidings.settings s
+         where e.era = current_era and e.started_at > clock_timestamp() - s.retention / 6) then
+        return false;
+    end if;
+
+    -- The partition that comes after the next one is emptied now; the next one was emptied at the last rotation.
+    oldest_era := current_era - 6;
+    if oldest_era >= 0 then
+        perform set_config('lock_timeout', '200ms', true);
+        begin
+            execute format('lock table tidings.log_%s in access exclusive mode', oldest_era & 7);
+        exception when lock_not_available then
+            return false; -- an open transaction still uses it: the current era goes on a little longer
+        end;
+        execute format('select max(xid) from tidings.log_%s', oldest_era & 7) into last;
+        execute format('truncate tidings.log_%s', oldest_era & 7);
+        update tidings.eras set forgotten_at = clock_timestamp(), last_xid = last where era = oldest_era;
+        delete from tidings.eras where era < oldest_era - 100;
+    end if;
+
+    insert into tidings.eras (era) values (current_era + 1) on conflict do nothing;
+    perform setval('tidings.log_id', (current_era + 1) << 40);
+    return true;
+end $$;
+comment on function tidings.rotate(boolean) is
+    'begins a new partition of the log when it is time, and empties the oldest; returns whether it did. Servers call it.';
+revoke all on function tidings.rotate(boolean) from public;
+
+-- The position below which nothing can be resumed, or null while nothing was ever forgotten.
+create function tidings.horizon() returns xid8
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select last_xid from tidings.eras where last_xid is not null order by last_xid desc limit 1
+$$;
+comment on function tidings.horizon() is 'the highest transaction id of which entries have been forgotten; null: none';
+
+create view tidings.log_partitions as
+    select c.relname::text                     as partition,
+           e.era,
+           e.started_at,
+           pg_total_relation_size(c.oid)       as bytes,
+           greatest(c.reltuples, 0)::bigint    as entries_estimated,
+           e.era = (select last_value >> 40 from tidings.log_id) as current
+      from generate_series(0, 7) as slot
+      join pg_class c on c.oid = ('tidings.log_' || slot)::regclass
+      left join tidings.eras e on (e.era & 7) = slot and e.forgotten_at is null
+     order by e.era desc nulls last;
+comment on view tidings.log_partitions is 'the log''s partitions: age, size, and which one is being written';

@@ -1,0 +1,112 @@
+-- Cursors: a position in the log as opaque text. Their grammar is that of the Go package realtime:
+--   origin '-' position                                 everything visible in that snapshot has been seen
+--   origin '-' position '-' position '-' id ['.' row]   so has what came between the two, up to that row
+--   position = xmin [':' xmax-xmin [':' xip-xmin {',' xip-xmin}]]
+
+create function tidings.origin() returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    cluster text := '';
+begin
+    begin
+        cluster := (select system_identifier::text from pg_control_system());
+    exception when insufficient_privilege then
+        null; -- some providers keep it to themselves; installation and database still tell most copies apart
+    end;
+    return (select left(md5(concat_ws('/', cluster, s.installation, d.oid)), 8)
+              from tidings.settings s, pg_database d where d.datname = current_database());
+end $$;
+comment on function tidings.origin() is 'names this database in its cursors, so that another''s are recognised';
+
+create function tidings.position_text(snapshot pg_snapshot) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    with s as (select pg_snapshot_xmin(snapshot)::text::bigint as xmin, pg_snapshot_xmax(snapshot)::text::bigint as xmax),
+         x as (select string_agg((xip::text::bigint - s.xmin)::text, ',' order by xip) as offsets
+                 from s, pg_snapshot_xip(snapshot) as xip)
+    select s.xmin::text
+        || case when s.xmax > s.xmin then ':' || (s.xmax - s.xmin) else '' end
+        || case when x.offsets is not null then ':' || x.offsets else '' end
+      from s, x
+$$;
+comment on function tidings.position_text(pg_snapshot) is 'a snapshot as it stands in a cursor';
+
+create function tidings.position_snapshot(position_text text) returns pg_snapshot
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    with p as (select string_to_array(position_text, ':') as part),
+         b as (select part[1]::bigint as xmin, coalesce(part[2], '0')::bigint as width, part[3] as offsets from p)
+    select (b.xmin || ':' || (b.xmin + b.width) || ':' || coalesce(
+               (select string_agg((b.xmin + o::bigint)::text, ',' order by o::bigint)
+                  from unnest(string_to_array(b.offsets, ',')) as o), ''))::pg_snapshot
+      from b
+$$;
+comment on function tidings.position_snapshot(text) is 'the reverse of tidings.position_text';
+
+create function tidings.cursor() returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select tidings.origin() || '-' || tidings.position_text(pg_current_snapshot())
+$$;
+comment on function tidings.cursor() is 'the cursor of now: tidings.since() of it returns what is committed later';
+
+create function tidings.since(after_cursor text)
+returns table (id text, at timestamptz, topic text, type text, key text, data json)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    part  text[] := string_to_array(after_cursor, '-');
+    seen  pg_snapshot; -- all of this has been seen
+    upto  pg_snapshot; -- and of this what comes no later than entry.row
+    entry bigint;
+    nth   integer;
+begin
+    if after_cursor !~ '^[0-9a-z]+-[0-9:,]+(-[0-9:,]+-[0-9]+([.][0-9]+)?)?$' then
+        raise exception 'not a cursor: %', after_cursor using errcode = 'invalid_parameter_value';
+    end if;
+    if part[1] <> tidings.origin() then
+        raise exception 'cursor % is from another database', after_cursor using errcode = 'invalid_parameter_value';
+    end if;
+    seen  := tidings.position_snapshot(part[2]);
+    upto  := coalesce(tidings.position_snapshot(part[3]), seen);
+    entry := coalesce(split_part(part[4], '.', 1)::bigint, 0);
+    nth   := coalesce(nullif(split_part(part[4], '.', 2), '')::integer, 0);
+    if pg_snapshot_xmax(upto) > pg_snapshot_xmax(pg_current_snapshot()) then
+        raise exception 'cursor % is from the future', after_cursor using errcode = 'invalid_parameter_value';
+    end if;
+    if pg_snapshot_xmin(seen) <= tidings.horizon() then
+        raise exception 'cursor % is older than what is kept', after_cursor using errcode = 'invalid_parameter_value';
+    end if;
+    return query
+        select l.id || case when r.n > 1 then '-' || (r.n - 1) else '' end, l.at, l.topic, l.type, l.keys[r.n], l.rows[r.n]::json
+          from (select * from tidings.log where log.xid >= pg_snapshot_xmax(seen)
+                union all
+                select * from tidings.log where log.xid = any (array(select pg_snapshot_xip(seen)))) as l,
+               generate_series(1, greatest(cardinality(l.rows), 1)) as r(n)
+         where not pg_visible_in_snapshot(l.xid, upto) or (l.id, r.n - 1) > (entry, nth)
+         order by not pg_visible_in_snapshot(l.xid, upto), l.id, r.n;
+end $$;
+comment on function tidings.since(text) is 'the events after a cursor, in order; an error where they can''t all be given';
+revoke all on function tidings.since(text) from public;
+
+-- A dump restored elsewhere brings along entries whose transaction ids mean nothing there.
+create table tidings.home (
+    only_row boolean primary key default true check (only_row),
+    origin   text not null
+);
+comment on table tidings.home is 'the database to which the log''s transaction ids belong';
+insert into tidings.home (origin) values (tidings.origin());
+
+create function tidings.settle() returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if exists (select from tidings.home where origin = tidings.origin()) then
+        return false;
+    end if;
+    lock table tidings.home in access exclusive mode;
+    truncate tidings.log;
+    truncate tidings.eras;
+    perform setval('tidings.log_id', ((last_value >> 40) + 1) << 40) from tidings.log_id;
+    insert into tidings.eras (era) select last_value >> 40 from tidings.log_id;
+    update tidings.home set origin = tidings.origin();
+    return true;
+end $$;
+comment on function tidings.settle() is
+    'empties the log if this database is a restored copy; returns whether it was. Servers call it when they start.';
+revoke all on function tidings.settle() from public;

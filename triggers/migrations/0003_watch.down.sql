@@ -1,0 +1,23 @@
+do $$
+declare
+    relation regclass;
+begin
+    for relation in select w.relation from tidings.watches w loop
+        perform tidings.unwatch(relation);
+    end loop;
+end $$;
+drop event trigger if exists tidings_partitions;
+drop function tidings.partitions_changed();
+drop function tidings.follow_partitions();
+drop view tidings.watched;
+drop function tidings.refresh();
+drop function tidings.unwatch(regclass);
+drop function tidings.watch(regclass, text, text, text, text[], text);
+drop function tidings.install(tidings.watches);
+drop function tidings.capture_source(tidings.watches);
+drop function tidings.capture_loop(tidings.watches, text, text, boolean);
+drop function tidings.capture_key(tidings.watches);
+drop function tidings.pinned_settings(tidings.watches);
+drop function tidings.singular(text);
+drop table tidings.watches;
+drop function tidings.tell_watches_changed();

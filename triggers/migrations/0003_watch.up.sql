@@ -1,0 +1,378 @@
+-- Watching tables. For each watched table there is one generated trigger function: its SQL is static, so that its plans
+-- are cached, and it runs as its owner, so that a role with nothing but INSERT on the table can write.
+
+create table tidings.watches (
+    id         integer     primary key generated always as identity,
+    relation   regclass    not null unique,
+    topic      text        not null unique,
+    event      text        not null,
+    key        text,
+    columns    text[],
+    read       text        not null,
+    watched_at timestamptz not null default clock_timestamp()
+);
+comment on table  tidings.watches is 'the watched tables; change it through tidings.watch() and tidings.unwatch()';
+comment on column tidings.watches.topic is 'the table''s public name, which clients subscribe to';
+comment on column tidings.watches.event is 'what the events'' types begin with: message for message_added';
+comment on column tidings.watches.key is 'the column whose values are channels of their own, such as messages:5';
+comment on column tidings.watches.columns is 'the columns that go out; null: all';
+comment on column tidings.watches.read is 'who may subscribe: public, signed_in, owner:<column> or policy:<function>';
+
+create function tidings.singular(name text) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case
+        when name ~* '(ss|us|is|news|series|species)$' then name
+        when name ~* '[^aeiou]ies$'                    then left(name, -3) || 'y'
+        when name ~* '(ss|sh|ch|x|zz|[^aeiou]us)es$'   then left(name, -2)
+        when name ~* '.s$'                             then left(name, -1)
+        else name end
+$$;
+comment on function tidings.singular(text) is 'an English plural''s singular, by rule of thumb: the default of watch''s event';
+
+-- What changes the text of a value and can be set by a session is pinned in the trigger function; each pin costs a
+-- writer time, so only what the table's types need.
+create function tidings.pinned_settings(w tidings.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    with columns as (
+        select a.attname, coalesce(nullif(e.typbasetype, 0), e.oid)::regtype::text as type, coalesce(b.typtype, e.typtype) as kind
+          from pg_attribute a
+          join pg_type t on t.oid = a.atttypid
+          join pg_type e on e.oid = case when t.typelem <> 0 and t.typlen = -1 then t.typelem else t.oid end
+          left join pg_type b on b.oid = e.typbasetype
+         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped),
+    plain as (
+        select coalesce(bool_and(kind = 'e' or type in ('boolean', 'smallint', 'integer', 'bigint', 'numeric', 'text',
+                   'character varying', 'character', '"char"', 'name', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'macaddr',
+                   'oid', 'bit', 'bit varying', 'tsvector')
+               -- JSON has dates in ISO 8601 always, but a key is the plain text of its column
+               or attname is distinct from w.key and type in ('date', 'time without time zone', 'time with time zone',
+                   'timestamp without time zone', 'timestamp with time zone')), true) as every
+          from columns)
+    select 'set search_path = pg_catalog, pg_temp set timezone = ''UTC'''
+        || case when every then '' else
+           ' set datestyle = ''ISO, YMD'' set intervalstyle = ''postgres'' set bytea_output = ''hex'''
+           ' set extra_float_digits = 1 set xmlbinary = ''base64''' end
+      from plain
+$$;
+comment on function tidings.pinned_settings(tidings.watches) is 'the SET clauses that a watch''s trigger function needs';
+
+-- The key column is looked for in the row first and in "absent" after it: one that was dropped or renamed since is
+-- null, and never an error in the writer's statement.
+create function tidings.capture_key(w tidings.watches) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case when w.key is null then '' else format(
+        ', (select null::text as %1$I) as "tidings absent"'
+        ', lateral (select %1$I::text as key from (select "tidings row".*) as "tidings columns") as key_of', w.key) end
+$$;
+comment on function tidings.capture_key(tidings.watches) is 'a part of a watch''s trigger function';
+
+-- One loop over a transition table. plpgsql's loop keeps the rows in the order in which the statement wrote them, holds
+-- one chunk in memory, and is faster than aggregating in SQL. The row's alias is a name that no column will have: a
+-- column of the alias' name would hide the row.
+create function tidings.capture_loop(w tidings.watches, source text, type text, moves boolean) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format($loop$
+        for k, j in
+            select %1$s,
+                   case when pg_column_size("tidings row") <= %2$s then %3$s end
+              from %4$s as "tidings row"%5$s
+        loop
+            if bytes > %6$s then
+                insert into tidings.log (topic, type, keys, old_keys, rows) values (%7$L, %8$L, %9$s, os, js);
+                ks := null; os := null; js := null; bytes := 0;
+            end if;
+            if octet_length(j) > %10$s then j := null; end if;
+            i := i + 1;
+            ks := array_append(ks, k);
+            js := array_append(js, j);
+            bytes := bytes + coalesce(octet_length(j), 0) + 16;%11$s
+        end loop;
+        if js is not null then
+            insert into tidings.log (topic, type, keys, old_keys, rows) values (%7$L, %8$L, %9$s, os, js);
+        end if;$loop$,
+        case when w.key is null then 'null::text' else 'key_of.key' end,
+        4 * s.max_row_bytes::bigint,
+        case when w.columns is null then 'to_json("tidings row")::text' else format(
+            '(select ''{'' || coalesce(string_agg(to_json(c.key)::text || '':'' || c.value::text, '',''), '''') || ''}'''
+            ' from json_each(to_json("tidings row")) as c where c.key = any (%L::text[]))', w.columns) end,
+        source,
+        tidings.capture_key(w),
+        s.chunk_bytes,
+        w.topic,
+        type,
+        case when w.key is null then 'null' else 'ks' end,
+        s.max_row_bytes,
+        case when moves and w.key is not null then $moves$
+            if before[i] is distinct from k then
+                if os is null then os := array_fill(null::text, array[cardinality(ks)]); end if;
+                os[cardinality(ks)] := before[i];
+            end if;$moves$ else '' end)
+      from tidings.settings s
+$$;
+comment on function tidings.capture_loop(tidings.watches, text, text, boolean) is 'a part of a watch''s trigger function';
+
+create function tidings.capture_source(w tidings.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format($source$
+#variable_conflict use_column
+declare
+    k text; j text; ks text[]; os text[]; js text[]; before text[]; i integer := 0; bytes bigint := 0;
+begin
+    if tg_op = 'INSERT' then%1$s
+    elsif tg_op = 'UPDATE' then%2$s%3$s
+    elsif tg_op = 'DELETE' then%4$s
+    -- Of a partitioned table's TRUNCATE each partition tells: one entry is enough.
+    elsif %5$L is distinct from (select l.type from tidings.log as l
+                                  where l.xid = pg_current_xact_id() and l.topic = %6$L order by l.id desc limit 1) then
+        insert into tidings.log (topic, type) values (%6$L, %5$L);
+        js := '{}';
+    end if;
+    if js is not null and current_setting('tidings.doorbell', true) is distinct from 'off' then
+        perform pg_notify('tidings', %7$L || pg_current_xact_id()::text || '"}');
+    end if;
+    return null;
+end$source$,
+        tidings.capture_loop(w, 'new_rows', w.event || '_added', false),
+        case when w.key is null then '' else format('
+        before := array(select key_of.key from old_rows as "tidings row"%s);', tidings.capture_key(w)) end,
+        tidings.capture_loop(w, 'new_rows', w.event || '_updated', true),
+        tidings.capture_loop(w, 'old_rows', w.event || '_deleted', false),
+        w.topic || '_truncated',
+        w.topic,
+        '{"topic":' || to_json(w.topic)::text || ',"xid":"')
+$$;
+comment on function tidings.capture_source(tidings.watches) is 'the body of a watch''s trigger function';
+
+create function tidings.install(w tidings.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    capture text := 'capture_' || w.id;
+    tree    regclass[] := array(select w.relation
+                                union
+                                select t.relid from pg_partition_tree(w.relation) as t
+                                  join pg_class c on c.oid = t.relid and c.relkind in ('r', 'p'));
+    target  regclass;
+    op      record;
+begin
+    execute format('create or replace function tidings.%I() returns trigger language plpgsql security definer %s as %L',
+        capture, tidings.pinned_settings(w), tidings.capture_source(w));
+    execute format('revoke all on function tidings.%I() from public', capture);
+    execute format('comment on function tidings.%I() is %L', capture,
+        'writes what changes in ' || w.relation::text || ' to the log; generated by tidings.watch()');
+    -- A statement fires the statement triggers of the table that it names and of no other: partitions need their own.
+    for op in values ('insert', 'referencing new table as new_rows'),
+                     ('update', 'referencing old table as old_rows new table as new_rows'),
+                     ('delete', 'referencing old table as old_rows'),
+                     ('truncate', '')
+    loop
+        for target in select unnest(tree) except select g.tgrelid from pg_trigger g
+                       where g.tgname = 'tidings_' || op.column1 and g.tgfoid = to_regproc('tidings.' || capture) loop
+            execute format('create or replace trigger %I after %s on %s %s for each statement execute function tidings.%I()',
+                'tidings_' || op.column1, op.column1, target, op.column2, capture);
+        end loop;
+        for target in select g.tgrelid from pg_trigger g
+                       where g.tgname = 'tidings_' || op.column1 and g.tgfoid = to_regproc('tidings.' || capture)
+                         and g.tgrelid <> all (tree) loop
+            execute format('drop trigger %I on %s', 'tidings_' || op.column1, target); -- a partition that was detached
+        end loop;
+    end loop;
+end $$;
+comment on function tidings.install(tidings.watches) is 'makes or renews a watch''s trigger function and triggers';
+
+create function tidings.tell_watches_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform pg_notify('tidings', '{"watches":"changed"}');
+    return null;
+end $$;
+comment on function tidings.tell_watches_changed() is 'has servers read tidings.watches again';
+create trigger tell after insert or update or delete or truncate on tidings.watches
+    for each statement execute function tidings.tell_watches_changed();
+
+create function tidings.watch(
+    "table" regclass,
+    topic   text   default null,
+    event   text   default null,
+    key     text   default null,
+    columns text[] default null,
+    read    text   default 'signed_in'
+) returns text
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    c       record;
+    missing text;
+    other   regclass;
+    w       tidings.watches;
+begin
+    select r.oid, r.relname, r.relkind, r.relpersistence, r.relispartition, n.nspname into c
+      from pg_class r join pg_namespace n on n.oid = r.relnamespace where r.oid = watch."table";
+    if not found then
+        raise exception 'there is no table %', watch."table" using errcode = 'undefined_table';
+    elsif c.nspname in ('tidings', 'pg_catalog', 'information_schema') then
+        raise exception 'tables of schema % cannot be watched', c.nspname using errcode = 'wrong_object_type';
+    elsif c.relkind not in ('r', 'p') then
+        raise exception '% is not a table: only tables and partitioned tables can be watched', watch."table"
+            using errcode = 'wrong_object_type';
+    elsif c.relpersistence = 't' then
+        raise exception '% is a temporary table, which nobody else could follow', watch."table" using errcode = 'wrong_object_type';
+    elsif exists (select from pg_partition_ancestors(c.oid) as a join tidings.watches x on x.relation = a.relid and a.relid <> c.oid) then
+        raise exception '% is a partition of a table that is watched already', watch."table" using errcode = 'duplicate_object';
+    elsif exists (select from pg_partition_tree(c.oid) as t join tidings.watches x on x.relation = t.relid and t.relid <> c.oid) then
+        raise exception '% has a partition that is watched by itself: unwatch that first', watch."table" using errcode = 'duplicate_object';
+    end if;
+
+    -- A watch of a table that has been dropped gives way.
+    delete from tidings.watches x where not exists (select from pg_class p where p.oid = x.relation);
+
+    w.relation := watch."table";
+    w.topic    := coalesce(watch.topic, c.relname::text);
+    w.event    := coalesce(watch.event, tidings.singular(coalesce(watch.topic, c.relname::text)));
+    w.columns  := watch.columns;
+    w.read     := coalesce(watch.read, 'signed_in');
+    w.key      := watch.key;
+    if w.key is null then
+        select a.attname::text into w.key
+          from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+         where i.indrelid = c.oid and i.indisprimary and i.indnkeyatts = 1;
+    end if;
+
+    if w.topic = '' or w.topic ~ '[:[:cntrl:]]' or octet_length(w.topic) > 63 then
+        raise exception 'topic % cannot be used: a topic has 1 to 63 bytes, no colon and no control characters',
+            quote_literal(w.topic) using errcode = 'invalid_parameter_value';
+    elsif w.event !~ '^[[:alnum:]_.-]+$' and watch.event is null then
+        w.event := regexp_replace(w.event, '[^[:alnum:]_.-]+', '_', 'g');
+    elsif w.event !~ '^[[:alnum:]_.-]+$' or octet_length(w.event) > 63 then
+        raise exception 'event % cannot be used: it has 1 to 63 letters, digits, "_", "." or "-"',
+            quote_literal(w.event) using errcode = 'invalid_parameter_value';
+    end if;
+    select x.relation into other from tidings.watches x where x.topic = w.topic and x.relation <> w.relation;
+    if found then
+        raise exception 'topic % is taken by table %: give another with topic => …', quote_literal(w.topic), other
+            using errcode = 'duplicate_object';
+    end if;
+    if w.columns = '{}' then
+        raise exception 'columns is empty: name at least one column, or leave it out for all' using errcode = 'invalid_parameter_value';
+    end if;
+    select x.name into missing
+      from (select w.key as name where w.key is not null
+            union all select unnest(w.columns)
+            union all select substr(w.read, 7) where w.read like 'owner:%') as x
+     where not exists (select from pg_attribute a
+                        where a.attrelid = c.oid and a.attname = x.name and a.attnum > 0 and not a.attisdropped)
+     limit 1;
+    if found then
+        raise exception 'table % has no column %', watch."table", coalesce(quote_ident(missing), 'null')
+            using errcode = 'undefined_column',
+                  hint = 'Its columns: ' || (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+                                              where attrelid = c.oid and attnum > 0 and not attisdropped);
+    end if;
+    if w.read not in ('public', 'signed_in') and w.read not like 'owner:_%' and w.read not like 'policy:_%' then
+        raise exception 'read % is not known: it is public, signed_in, owner:<column> or policy:<function>',
+            quote_literal(w.read) using errcode = 'invalid_parameter_value';
+    elsif w.read like 'policy:%' and to_regproc(substr(w.read, 8)) is null then
+        raise exception 'there is no function % (or more than one of that name)', substr(w.read, 8) using errcode = 'undefined_function';
+    end if;
+
+    insert into tidings.watches as x (relation, topic, event, key, columns, read)
+    values (w.relation, w.topic, w.event, w.key, w.columns, w.read)
+    on conflict (relation) do update
+       set topic = excluded.topic, event = excluded.event, key = excluded.key, columns = excluded.columns, read = excluded.read
+    returning x.* into w;
+    perform tidings.install(w);
+    return w.topic;
+end $$;
+comment on function tidings.watch(regclass, text, text, text, text[], text) is
+    'makes a table live, or changes how it is: select tidings.watch(''orders'', key => ''customer_id'', read => ''public''); returns its topic';
+revoke all on function tidings.watch(regclass, text, text, text, text[], text) from public;
+
+create function tidings.unwatch("table" regclass) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w tidings.watches;
+    t record;
+begin
+    delete from tidings.watches x where x.relation = unwatch."table" returning x.* into w;
+    if not found then
+        return false;
+    end if;
+    for t in select g.tgname, g.tgrelid::regclass as target from pg_trigger g
+              where g.tgfoid = to_regproc('tidings.capture_' || w.id) loop
+        execute format('drop trigger %I on %s', t.tgname, t.target);
+    end loop;
+    execute format('drop function tidings.%I()', 'capture_' || w.id);
+    return true;
+end $$;
+comment on function tidings.unwatch(regclass) is 'ends a table''s events; returns whether it was watched';
+revoke all on function tidings.unwatch(regclass) from public;
+
+create function tidings.refresh() returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w tidings.watches;
+    n integer := 0;
+begin
+    for w in select x.* from tidings.watches x join pg_class c on c.oid = x.relation order by x.id loop
+        perform tidings.install(w);
+        n := n + 1;
+    end loop;
+    return n;
+end $$;
+comment on function tidings.refresh() is
+    'renews all watches'' triggers: after a change of tidings.settings, or of a watched table''s partitions or column types';
+revoke all on function tidings.refresh() from public;
+
+create view tidings.watched as
+    select w.relation::text as "table", w.topic, w.event, w.key, w.columns, w.read,
+           case
+               when exists (select from pg_partition_tree(w.relation) as t join pg_class p on p.oid = t.relid and p.relkind in ('r', 'p')
+                             where 4 > (select count(*) from pg_trigger g where g.tgrelid = t.relid and g.tgname like 'tidings\_%'
+                                           and g.tgenabled <> 'D'))
+                 or (c.relkind = 'r' and not c.relispartition
+                     and 4 > (select count(*) from pg_trigger g where g.tgrelid = c.oid and g.tgname like 'tidings\_%' and g.tgenabled <> 'D'))
+                   then 'triggers are missing or disabled: select tidings.refresh(), or enable them'
+               when w.key is not null and not exists (select from pg_attribute a
+                             where a.attrelid = c.oid and a.attname = w.key and not a.attisdropped)
+                   then 'the key column is gone: watch the table again'
+           end as problem
+      from tidings.watches w
+      join pg_class c on c.oid = w.relation
+     order by w.topic;
+comment on view tidings.watched is 'the watched tables, and what is wrong with a watch, if anything';
+
+create function tidings.follow_partitions() returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    w tidings.watches;
+    n integer := 0;
+begin
+    for w in
+        select x.* from tidings.watches x join pg_class c on c.oid = x.relation and c.relkind = 'p'
+         where (select count(*) from pg_partition_tree(x.relation) as t join pg_class p on p.oid = t.relid and p.relkind in ('r', 'p'))
+            <> (select count(*) from pg_trigger g where g.tgname = 'tidings_insert' and g.tgfoid = to_regproc('tidings.capture_' || x.id))
+    loop
+        perform tidings.install(w);
+        n := n + 1;
+    end loop;
+    return n;
+end $$;
+comment on function tidings.follow_partitions() is
+    'gives the new partitions of watched tables their triggers, and takes them from detached ones; servers call it';
+revoke all on function tidings.follow_partitions() from public;
+
+-- Where we may (a superuser installs), that happens at once.
+create function tidings.partitions_changed() returns event_trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform tidings.follow_partitions();
+exception when others then
+    raise warning 'tidings could not follow a change of partitions: %; call tidings.refresh()', sqlerrm;
+end $$;
+comment on function tidings.partitions_changed() is 'calls tidings.follow_partitions()';
+do $$
+begin
+    create event trigger tidings_partitions on ddl_command_end when tag in ('CREATE TABLE', 'ALTER TABLE')
+        execute function tidings.partitions_changed();
+exception when insufficient_privilege then
+    null;
+end $$;
