@@ -1,0 +1,110 @@
+package realtime
+
+import (
+	"sync"
+	"time"
+)
+
+// Event is one row's change, or a topic's truncation. It is shared by all who hear of it and never changed.
+type Event struct {
+	ID    ID
+	Xid   uint64 // the writing transaction
+	At    time.Time
+	Topic string
+	Type  string
+
+	// Key is the row's key, Keyed whether it has one.
+	Key   string
+	Keyed bool
+	// OldKey is the key before, for an update that moved the row from one key to another, and Moved whether it did.
+	// (A row that had no key before has Moved and an empty OldKey.)
+	OldKey string
+	Moved  bool
+
+	// Data is the row as JSON; nil where there is none.
+	Data []byte
+	// Omitted says that there is a row, too large to be sent.
+	Omitted bool
+	// Everywhere says that the event concerns every key of the topic: it was truncated.
+	Everywhere bool
+
+	// Cursor is the position just behind the event.
+	Cursor Cursor
+}
+
+// Channel is the event's own: the key's where it has one, the topic's otherwise.
+func (e *Event) Channel() Channel {
+	if e.Keyed {
+		return Channel{Topic: e.Topic, Key: e.Key}
+	}
+	return Channel{Topic: e.Topic}
+}
+
+// in reports whether the event belongs to the channel.
+func (e *Event) in(c Channel) bool {
+	return e.Topic == c.Topic && (c.Key == "" || e.Everywhere ||
+		e.Keyed && e.Key == c.Key || e.Moved && e.OldKey == c.Key)
+}
+
+func (e *Event) size() int { return len(e.Data) + len(e.Topic) + len(e.Type) + len(e.Key) + 256 }
+
+// Batch is what one read brought, or a part of it, in order. The parts follow each other: one's To is the next one's From.
+type Batch struct {
+	From, To Cursor
+	Events   []*Event
+}
+
+// Run is a sequence of events that many subscribers take together. Its encoding is made once and shared.
+type Run struct {
+	Events []*Event
+
+	bytes   int
+	mu      sync.Mutex
+	encoded [maxFormats][]byte
+}
+
+func newRun(events []*Event) *Run {
+	r := &Run{Events: events}
+	for _, e := range events {
+		r.bytes += e.size()
+	}
+	return r
+}
+
+// Format is a way to write events down, one after another.
+type Format struct {
+	slot   int
+	append func(b []byte, e *Event) []byte
+}
+
+const maxFormats = 8
+
+var formats struct {
+	mu sync.Mutex
+	n  int
+}
+
+// NewFormat makes a Format. It is called once for each, in a package variable: every run has room for some few.
+func NewFormat(appendEvent func(b []byte, e *Event) []byte) *Format {
+	formats.mu.Lock()
+	defer formats.mu.Unlock()
+	if formats.n == maxFormats {
+		panic("realtime: too many formats")
+	}
+	formats.n++
+	return &Format{slot: formats.n - 1, append: appendEvent}
+}
+
+// Encode returns the run's events in the format. The bytes are shared and must not be changed.
+func (r *Run) Encode(f *Format) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.encoded[f.slot] == nil {
+		b := make([]byte, 0, r.bytes)
+		for _, e := range r.Events {
+			b = f.append(b, e)
+		}
+		r.encoded[f.slot] = b
+	}
+	return r.encoded[f.slot]
+}

@@ -1,0 +1,181 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// retryAfter is how long a subscriber that could not be fed from the log waits before it is tried again.
+const retryAfter = 500 * time.Millisecond
+
+// runBytes is about how much of a page is encoded at a time.
+const runBytes = 64 << 10
+
+// feed takes a subscriber that is behind one step further: to where the hub is, if memory reaches back far enough, or by
+// a page of the log. It returns false if there is nothing to do until the subscriber is woken. No locks are held.
+func (s *Subscriber) feed(ctx context.Context) (bool, error) {
+	h := s.hub
+	h.mu.Lock()
+	s.mu.Lock()
+	if s.closed || s.live {
+		s.mu.Unlock()
+		h.mu.Unlock()
+		return true, nil
+	}
+	if s.replay == nil {
+		switch {
+		case !h.live:
+			h.waiting[s] = struct{}{}
+			s.mu.Unlock()
+			h.mu.Unlock()
+			return false, nil
+		case s.catchUp():
+			s.mu.Unlock()
+			h.mu.Unlock()
+			return true, nil
+		case s.trusted && !h.position.Includes(s.from):
+			// The log has been read further than the hub has come: it will be here in a moment.
+			h.waiting[s] = struct{}{}
+			s.mu.Unlock()
+			h.mu.Unlock()
+			h.source.Nudge()
+			return false, nil
+		}
+	}
+	from, upto, members, replay := s.from, Snapshot{}, s.members, s.replay
+	if replay != nil {
+		from, upto, members = replay.from, replay.upto.end(), replay.members
+	}
+	topics := make([]string, 0, len(members))
+	for _, m := range members {
+		topics = append(topics, m.channel.Topic)
+	}
+	origin := h.position.Origin
+	s.mu.Unlock()
+	h.mu.Unlock()
+
+	var events []*Event
+	var to Cursor
+	var end bool
+	var err error
+	if from.Origin != origin {
+		err = &ResetError{Reason: ResetForeign}
+	} else {
+		select {
+		case h.readers <- struct{}{}:
+			events, to, end, err = h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
+			<-h.readers
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Whoever changed what is being fed meanwhile has the last word.
+	if s.closed || s.live || s.replay != replay || replay == nil && !sameCursor(s.from, from) {
+		return true, nil
+	}
+	var unserved *ResetError
+	switch {
+	case errors.As(err, &unserved):
+		if replay != nil {
+			s.reset(replay.members, unserved.Reason)
+			s.replay = nil
+		} else {
+			s.reset(s.members, unserved.Reason)
+		}
+		return true, nil
+	case err != nil && ctx.Err() != nil:
+		return false, ctx.Err()
+	case err != nil:
+		time.AfterFunc(retryAfter, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.wakeup()
+		})
+		return false, nil
+	}
+	s.pushPage(events, replay)
+	switch {
+	case replay == nil:
+		s.from, s.trusted = to, true
+	case end:
+		s.replay = nil
+	default:
+		replay.from = to
+	}
+	return true, nil
+}
+
+func sameCursor(a, b Cursor) bool {
+	return a.Origin == b.Origin && a.Last == b.Last && a.Seen.Equal(b.Seen) && a.Upto.Equal(b.Upto)
+}
+
+// catchUp makes the subscriber live, if memory holds what it lacks; the hub's lock and the subscriber's are held.
+func (s *Subscriber) catchUp() bool {
+	h := s.hub
+	if s.from.IsZero() {
+		s.from = h.position
+		for _, m := range s.members {
+			if m.join.IsZero() {
+				m.join = h.position
+			}
+		}
+	}
+	if !h.position.Includes(s.from) {
+		return false
+	}
+	events, ok := h.recent.after(s.from, h.options.QueueBytes, s.wants)
+	if !ok {
+		return false
+	}
+	s.pushPage(events, nil)
+	s.live, s.from = true, Cursor{}
+	s.announce()
+	s.admit()
+	return true
+}
+
+// pushPage queues what of the events belongs to the subscriber; only s.mu is needed.
+func (s *Subscriber) pushPage(events []*Event, replay *replay) {
+	var run []*Event
+	bytes := 0
+	flush := func() {
+		if len(run) > 0 {
+			s.push(Item{Run: newRun(run)})
+			run, bytes = nil, 0
+		}
+	}
+	for _, e := range events {
+		if replay == nil && !s.wants(e) || replay != nil && !s.replays(e, replay) {
+			continue
+		}
+		run = append(run, e)
+		if bytes += e.size(); bytes > runBytes {
+			flush()
+		}
+	}
+	flush()
+}
+
+// replays reports whether an event of the past belongs to the channels that were added, and to none of the others: what
+// those had has been told.
+func (s *Subscriber) replays(e *Event, r *replay) bool {
+	if !r.upto.Covers(e) {
+		return false // it comes with the others, which are not there yet
+	}
+	added := false
+	for _, m := range s.members {
+		if !e.in(m.channel) || m.join.Covers(e) {
+			continue
+		}
+		if !slices.Contains(r.members, m) {
+			return false
+		}
+		added = true
+	}
+	return added
+}

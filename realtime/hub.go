@@ -1,0 +1,382 @@
+package realtime
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// Options are the hub's limits. Zero values take the defaults.
+type Options struct {
+	// MaxChannels is how many channels a subscriber may have; 100.
+	MaxChannels int
+	// QueueBytes is how much may wait in a subscriber's queue before it is fed from the log; 1 MiB.
+	QueueBytes int
+	// RecentBytes is how much of the newest events is kept in memory for all; 64 MiB.
+	RecentBytes int
+	// Readers is how many subscribers are fed from the log at once; the others wait their turn. 4.
+	Readers int
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxChannels == 0 {
+		o.MaxChannels = 100
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = 1 << 20
+	}
+	if o.RecentBytes == 0 {
+		o.RecentBytes = 64 << 20
+	}
+	if o.Readers == 0 {
+		o.Readers = 4
+	}
+	return o
+}
+
+// Log is the event log as the hub needs it for those who are behind.
+type Log interface {
+	// Read returns the events of the topics after the cursor, in order, the position behind them, and whether that is
+	// the end: all that was committed when the read began or, with a non-zero upto, all that upto sees. It returns
+	// about maxBytes, at least one event. A cursor that cannot be served is a *ResetError.
+	Read(ctx context.Context, from Cursor, upto Snapshot, topics []string, maxBytes int) (events []*Event, to Cursor, end bool, err error)
+}
+
+// Source is what a hub asks of the side that feeds it.
+type Source interface {
+	Log
+	// Nudge asks the reader to read now. It does not block.
+	Nudge()
+	// RefreshTopics brings SetTopics up to date before it returns, or does nothing if that was done a moment ago.
+	RefreshTopics(ctx context.Context) error
+}
+
+// Hub carries events to the subscribers of their channels.
+type Hub struct {
+	options Options
+	source  Source
+	readers chan struct{} // one token for each read of the log
+
+	mu       sync.Mutex
+	topics   map[string]Topic
+	nodes    map[string]*node // by topic
+	position Cursor
+	live     bool
+	recent   recent
+	waiting  map[*Subscriber]struct{} // to be woken by the next change
+	count    int                      // subscribers
+	round    uint64                   // of Publish
+
+	nodeScratch []*node
+	subScratch  []*Subscriber
+}
+
+// node is the subscribers of a channel; a topic's node has its keys' nodes.
+type node struct {
+	members []*member
+	keys    map[string]*node
+
+	round  uint64   // of Publish, that events are of
+	events []*Event // of this round
+	run    *Run     // of events, once somebody takes all of them
+}
+
+// NewHub makes a hub. It is not live until Start and SetLive have been called.
+func NewHub(source Source, options Options) *Hub {
+	options = options.withDefaults()
+	return &Hub{
+		options: options,
+		source:  source,
+		readers: make(chan struct{}, options.Readers),
+		topics:  make(map[string]Topic),
+		nodes:   make(map[string]*node),
+		recent:  recent{maxBytes: options.RecentBytes},
+		waiting: make(map[*Subscriber]struct{}),
+	}
+}
+
+// Position is where the hub stands: all events up to it have been published. It is zero before Start.
+func (h *Hub) Position() Cursor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.position
+}
+
+// Live reports whether the hub is being fed.
+func (h *Hub) Live() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.live
+}
+
+// SetLive says whether the hub is being fed: whether all that was committed is published at once. Who subscribes while
+// it is not is answered when it is again.
+func (h *Hub) SetLive(live bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.live = live
+	h.wakeWaiting()
+}
+
+// Start sets the position from which batches will follow.
+func (h *Hub) Start(at Cursor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.position = at
+	h.recent.restart(at)
+	h.wakeWaiting()
+}
+
+// Restart goes on from another position, after events that nobody will ever read. All subscribers are told.
+func (h *Hub) Restart(at Cursor, reason Reset) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.position = at
+	h.recent.restart(at)
+	for s := range h.subscribers() {
+		s.mu.Lock()
+		s.replay = nil
+		s.reset(s.members, reason)
+		s.mu.Unlock()
+	}
+	h.wakeWaiting()
+}
+
+// subscribers returns all that have a channel; h.mu is held.
+func (h *Hub) subscribers() map[*Subscriber]struct{} {
+	all := make(map[*Subscriber]struct{})
+	for _, topic := range h.nodes {
+		for _, m := range topic.members {
+			all[m.subscriber] = struct{}{}
+		}
+		for _, key := range topic.keys {
+			for _, m := range key.members {
+				all[m.subscriber] = struct{}{}
+			}
+		}
+	}
+	return all
+}
+
+func (h *Hub) wakeWaiting() {
+	for s := range h.waiting {
+		delete(h.waiting, s)
+		s.mu.Lock()
+		s.wakeup()
+		s.mu.Unlock()
+	}
+}
+
+// Publish routes a batch, which must follow the last one.
+func (h *Hub) Publish(b Batch) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.position = b.To
+	h.recent.add(b)
+	if len(b.Events) > 0 {
+		h.route(b)
+	}
+	h.wakeWaiting()
+}
+
+func (h *Hub) route(b Batch) {
+	h.round++
+	nodes, subs := h.nodeScratch[:0], h.subScratch[:0]
+	take := func(n *node, e *Event) {
+		if n == nil {
+			return
+		}
+		if n.round != h.round {
+			n.round, n.events, n.run = h.round, nil, nil
+			nodes = append(nodes, n)
+		}
+		n.events = append(n.events, e)
+	}
+	for _, e := range b.Events {
+		topic := h.nodes[e.Topic]
+		if topic == nil {
+			continue
+		}
+		take(topic, e)
+		switch {
+		case e.Everywhere:
+			for _, key := range topic.keys {
+				take(key, e)
+			}
+		default:
+			if e.Keyed {
+				take(topic.keys[e.Key], e)
+			}
+			if e.Moved && !(e.Keyed && e.Key == e.OldKey) {
+				take(topic.keys[e.OldKey], e)
+			}
+		}
+	}
+	for _, n := range nodes {
+		for _, m := range n.members {
+			s := m.subscriber
+			if s.round != h.round {
+				s.round, s.touched = h.round, s.touched[:0]
+				subs = append(subs, s)
+			}
+			s.touched = append(s.touched, n)
+		}
+	}
+	for _, s := range subs {
+		s.mu.Lock()
+		if s.live {
+			s.offer(b, h.runFor(s, b))
+		}
+		s.mu.Unlock()
+	}
+	for _, n := range nodes {
+		n.events, n.run = nil, nil
+	}
+	clear(nodes)
+	clear(subs)
+	h.nodeScratch, h.subScratch = nodes[:0], subs[:0]
+}
+
+// runFor returns what a subscriber takes of the batch: one channel's events as they are, shared with all others of that
+// channel, or those of several channels put together in order.
+func (h *Hub) runFor(s *Subscriber, b Batch) *Run {
+	if len(s.touched) == 1 {
+		n := s.touched[0]
+		if n.run == nil {
+			n.run = newRun(n.events)
+		}
+		return n.run
+	}
+	var events []*Event
+	for _, e := range b.Events {
+		if s.wants(e) {
+			events = append(events, e)
+		}
+	}
+	return newRun(events)
+}
+
+// SetTopics replaces what can be subscribed to. Who has a channel that is no longer there, or no longer public, is told
+// and loses it.
+func (h *Hub) SetTopics(topics []Topic) {
+	byName := make(map[string]Topic, len(topics))
+	for _, t := range topics {
+		byName[t.Name] = t
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.topics = byName
+	for s := range h.subscribers() {
+		s.mu.Lock()
+		for _, m := range append([]*member(nil), s.members...) {
+			if err := h.allowed(m.channel); err != nil {
+				s.remove(m)
+				s.refuse(m.channel, err)
+			}
+		}
+		s.admit()
+		s.mu.Unlock()
+	}
+}
+
+// allowed reports why the channel cannot be subscribed to, nil if it can; h.mu is held.
+func (h *Hub) allowed(c Channel) *Error {
+	t, ok := h.topics[c.Topic]
+	switch {
+	case !ok:
+		return Errorf(CodeUnknownChannel, "there is no channel %q: no table is watched as %q", c, c.Topic)
+	case !t.Public():
+		return Errorf(CodeForbidden, "channel %q is not public: its table's read is %q", c, t.Read)
+	case c.Key != "" && !t.Keyed:
+		return Errorf(CodeUnknownChannel, "there is no channel %q: rows of %q have no key", c, c.Topic)
+	}
+	return nil
+}
+
+// authorize returns why a channel cannot be subscribed to, nil if it can. What is not may have been watched a moment
+// ago, so the source is asked before no is said.
+func (h *Hub) authorize(ctx context.Context, c Channel) *Error {
+	h.mu.Lock()
+	err := h.allowed(c)
+	h.mu.Unlock()
+	if err == nil {
+		return nil
+	}
+	if h.source.RefreshTopics(ctx) != nil {
+		return Errorf(CodeUnavailable, "whether there is a channel %q cannot be said now: the database does not answer; try again", c)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.allowed(c)
+}
+
+// join adds the member to its channel's node; h.mu is held.
+func (h *Hub) join(m *member) {
+	topic := h.nodes[m.channel.Topic]
+	if topic == nil {
+		topic = &node{keys: make(map[string]*node)}
+		h.nodes[m.channel.Topic] = topic
+	}
+	n := topic
+	if m.channel.Key != "" {
+		if n = topic.keys[m.channel.Key]; n == nil {
+			n = &node{}
+			topic.keys[m.channel.Key] = n
+		}
+	}
+	m.node, m.index = n, len(n.members)
+	n.members = append(n.members, m)
+}
+
+// leave is the reverse of join.
+func (h *Hub) leave(m *member) {
+	n := m.node
+	last := len(n.members) - 1
+	n.members[m.index] = n.members[last]
+	n.members[m.index].index = m.index
+	n.members[last] = nil
+	n.members = n.members[:last]
+	topic := h.nodes[m.channel.Topic]
+	if m.channel.Key != "" && last == 0 {
+		delete(topic.keys, m.channel.Key)
+	}
+	if len(topic.members) == 0 && len(topic.keys) == 0 {
+		delete(h.nodes, m.channel.Topic)
+	}
+}
+
+// Stats are the hub's figures of the moment.
+type Stats struct {
+	Subscribers   int
+	Subscriptions map[string]int // by topic, its keys' included
+	Recent        int            // bytes of events in memory
+}
+
+// Stats returns the hub's figures of the moment.
+func (h *Hub) Stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := Stats{Subscribers: h.count, Subscriptions: make(map[string]int, len(h.nodes)), Recent: h.recent.bytes}
+	for name, topic := range h.nodes {
+		n := len(topic.members)
+		for _, key := range topic.keys {
+			n += len(key.members)
+		}
+		s.Subscriptions[name] = n
+	}
+	return s
+}
+
+// PublicTopics returns the names of the topics that anybody may subscribe to, sorted.
+func (h *Hub) PublicTopics() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := []string{}
+	for name, t := range h.topics {
+		if t.Public() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,450 @@
+package realtime
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// Item is what a subscriber's transport is to write next: events, or a notice.
+type Item struct {
+	Run    *Run
+	Notice *Notice
+}
+
+// Notice is something said to one subscriber.
+type Notice struct {
+	Kind    NoticeKind
+	Channel Channel
+	Cursor  Cursor // of NoticeSubscribed: what comes from here on will be told
+	Reason  Reset  // of NoticeReset
+	Err     *Error // of NoticeError
+}
+
+// NoticeKind is what a notice says.
+type NoticeKind int
+
+// The kinds.
+const (
+	NoticeSubscribed NoticeKind = iota
+	NoticeUnsubscribed
+	NoticeReset
+	NoticeError
+)
+
+// maxNotices is how many unread notices a subscriber may have: each answers a command of its own, so one that goes on
+// without reading the answers does so on purpose.
+const maxNotices = 1000
+
+// Subscriber is one client's place in the stream. It is either live, and the hub puts what is published into its queue,
+// or behind, at a position of its own from which Next feeds it until it has reached the hub's.
+type Subscriber struct {
+	hub  *Hub
+	wake func()
+
+	// Of the hub's Publish alone.
+	round   uint64
+	touched []*node
+
+	mu      sync.Mutex
+	members []*member
+	pending []request // subscriptions that wait until it is live, in order
+	live    bool
+	from    Cursor  // while behind: all before it has been queued; zero: begin where the hub is
+	trusted bool    // while behind: from is a position that the log has given us
+	replay  *replay // while behind: comes before what follows from
+	queue   []Item
+	bytes   int
+	notices int
+	writing bool // Next is being called until it returns nothing, so wake need not be
+	again   bool // something happened meanwhile
+	closed  bool
+}
+
+// member is a subscriber's share in a channel.
+type member struct {
+	subscriber *Subscriber
+	channel    Channel
+	join       Cursor // what it covers does not belong to the subscription
+	announced  bool   // subscribed was said
+	node       *node
+	index      int // in node.members
+}
+
+// request is a subscription asked for.
+type request struct {
+	channels []Channel
+	since    Cursor // zero: from now on
+}
+
+// replay is the past of a channel that was added to others, up to the position where those are.
+type replay struct {
+	members []*member
+	from    Cursor
+	upto    Cursor
+}
+
+// NewSubscriber adds a subscriber with no channels. wake is called, with locks held, when there is something to write
+// after Next returned nothing: it must not block and not call back.
+func (h *Hub) NewSubscriber(wake func()) *Subscriber {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.count++
+	return &Subscriber{hub: h, wake: wake, live: true}
+}
+
+// Close ends all subscriptions and makes Next return nothing.
+func (s *Subscriber) Close() {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	h.count--
+	for _, m := range s.members {
+		h.leave(m)
+	}
+	delete(h.waiting, s)
+	s.members, s.pending, s.replay, s.queue = nil, nil, nil, nil
+}
+
+// Subscribe adds channels, from a cursor's text on or, where that is empty, from now on. Subscribed is said of each
+// when it is live; a cursor that cannot be served is answered with reset, and the channels begin now. Of a channel that
+// cannot be had an error is said, and the others are added.
+func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, since string) {
+	var refused []refusal
+	var allowed []Channel
+	for _, c := range channels {
+		if err := s.hub.authorize(ctx, c); err != nil {
+			refused = append(refused, refusal{c, err})
+		} else {
+			allowed = append(allowed, c)
+		}
+	}
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range refused {
+		s.refuse(r.channel, r.err)
+	}
+	r := request{}
+	for _, c := range allowed {
+		switch {
+		case s.has(c) || slices.Contains(r.channels, c):
+			s.refuse(c, Errorf(CodeAlreadySubscribed, "channel %q is subscribed already", c))
+		case s.count()+len(r.channels) >= h.options.MaxChannels:
+			s.refuse(c, Errorf(CodeTooManyChannels, "a connection has at most %d channels", h.options.MaxChannels))
+		default:
+			r.channels = append(r.channels, c)
+		}
+	}
+	if len(r.channels) == 0 || s.closed {
+		return
+	}
+	if since != "" {
+		var err error
+		if r.since, err = ParseCursor(since); err != nil {
+			for _, c := range r.channels {
+				s.push(Item{Notice: &Notice{Kind: NoticeReset, Channel: c, Reason: ResetMalformed}})
+			}
+			r.since = Cursor{}
+		}
+	}
+	s.pending = append(s.pending, r)
+	s.admit()
+}
+
+type refusal struct {
+	channel Channel
+	err     *Error
+}
+
+// Unsubscribe leaves a channel.
+func (s *Subscriber) Unsubscribe(c Channel) {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.drop(c) {
+		s.refuse(c, Errorf(CodeNotSubscribed, "channel %q is not subscribed", c))
+	}
+	s.admit()
+}
+
+// Switch leaves all channels but this one, and subscribes to it. If it cannot be had, the others stay.
+func (s *Subscriber) Switch(ctx context.Context, c Channel, since string) {
+	if err := s.hub.authorize(ctx, c); err != nil {
+		s.Tell(err, c)
+		return
+	}
+	s.hub.mu.Lock()
+	s.mu.Lock()
+	var all []Channel
+	for _, m := range s.members {
+		all = append(all, m.channel)
+	}
+	for _, p := range s.pending {
+		all = append(all, p.channels...)
+	}
+	stays := since == "" && slices.Contains(all, c)
+	for _, other := range all {
+		if other != c || !stays {
+			s.drop(other)
+		}
+	}
+	s.admit()
+	if stays {
+		for _, m := range s.members {
+			m.announced = false
+		}
+		if s.live {
+			s.announce()
+		}
+	}
+	s.mu.Unlock()
+	s.hub.mu.Unlock()
+	if !stays {
+		s.Subscribe(ctx, []Channel{c}, since)
+	}
+}
+
+// Tell queues an error for the client, in its place among the events. It returns false if the client leaves too many
+// answers unread.
+func (s *Subscriber) Tell(err *Error, c Channel) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse(c, err)
+	return s.notices <= maxNotices
+}
+
+// refuse says an error of a channel; only s.mu is needed.
+func (s *Subscriber) refuse(c Channel, err *Error) {
+	s.push(Item{Notice: &Notice{Kind: NoticeError, Channel: c, Err: err}})
+}
+
+// Next returns what is to be written, in order. It returns nothing when there is nothing now, and wake will be called;
+// until then it is to be called again and again. It may read the log, under ctx; the error is ctx's.
+func (s *Subscriber) Next(ctx context.Context) ([]Item, error) {
+	for {
+		s.mu.Lock()
+		switch {
+		case s.closed:
+			s.mu.Unlock()
+			return nil, nil
+		case len(s.queue) > 0:
+			items := s.queue
+			s.queue, s.bytes, s.notices = nil, 0, 0
+			s.writing = true
+			s.mu.Unlock()
+			return items, nil
+		case s.live:
+			s.writing, s.again = false, false
+			s.mu.Unlock()
+			return nil, nil
+		}
+		s.writing, s.again = true, false
+		s.mu.Unlock()
+
+		fed, err := s.feed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if fed {
+			continue
+		}
+		s.mu.Lock()
+		if !s.again {
+			s.writing = false
+			s.mu.Unlock()
+			return nil, nil
+		}
+		s.mu.Unlock()
+	}
+}
+
+// The rest is called with the hub's lock and the subscriber's held, unless it says otherwise.
+
+// admit takes up what was asked for, one after another: while the subscriber is behind, the others wait, so that one
+// cursor is enough for all its channels.
+func (s *Subscriber) admit() {
+	if len(s.members) == 0 && !s.live {
+		s.live, s.from, s.replay = true, Cursor{}, nil
+	}
+	h := s.hub
+	for len(s.pending) > 0 && s.live {
+		r := s.pending[0]
+		s.pending = s.pending[1:]
+		others := len(s.members)
+		var added []*member
+		for _, c := range r.channels {
+			if err := h.allowed(c); err != nil { // it was when it was asked for
+				s.refuse(c, err)
+				continue
+			}
+			m := &member{subscriber: s, channel: c, join: r.since}
+			h.join(m)
+			added = append(added, m)
+		}
+		if len(added) == 0 {
+			continue
+		}
+		s.members = append(s.members, added...)
+		switch {
+		case r.since.IsZero() && h.live:
+			for _, m := range added {
+				m.join = h.position
+			}
+			s.announce()
+		case r.since.IsZero() && others == 0:
+			s.fallBehind(Cursor{}, true)
+		case r.since.IsZero():
+			for _, m := range added {
+				m.join = h.position
+			}
+			s.fallBehind(h.position, true)
+		case others == 0:
+			s.fallBehind(r.since, false)
+		default:
+			s.fallBehind(h.position, true)
+			s.replay = &replay{members: added, from: r.since, upto: h.position}
+		}
+	}
+}
+
+// count is the number of channels, those included that wait.
+func (s *Subscriber) count() int {
+	n := len(s.members)
+	for _, p := range s.pending {
+		n += len(p.channels)
+	}
+	return n
+}
+
+func (s *Subscriber) has(c Channel) bool {
+	for _, m := range s.members {
+		if m.channel == c {
+			return true
+		}
+	}
+	for _, p := range s.pending {
+		if slices.Contains(p.channels, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// drop leaves the channel, or takes back that it was asked for.
+func (s *Subscriber) drop(c Channel) bool {
+	for _, m := range s.members {
+		if m.channel == c {
+			s.remove(m)
+			s.push(Item{Notice: &Notice{Kind: NoticeUnsubscribed, Channel: c}})
+			return true
+		}
+	}
+	for i, p := range s.pending {
+		if j := slices.Index(p.channels, c); j >= 0 {
+			s.pending[i].channels = slices.Delete(slices.Clone(p.channels), j, j+1)
+			if len(s.pending[i].channels) == 0 {
+				s.pending = slices.Delete(s.pending, i, i+1)
+			}
+			s.push(Item{Notice: &Notice{Kind: NoticeUnsubscribed, Channel: c}})
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Subscriber) remove(m *member) {
+	s.hub.leave(m)
+	s.members = slices.DeleteFunc(s.members, func(x *member) bool { return x == m })
+	if s.replay != nil {
+		s.replay.members = slices.DeleteFunc(s.replay.members, func(x *member) bool { return x == m })
+		if len(s.replay.members) == 0 {
+			s.replay = nil
+		}
+	}
+}
+
+// wants reports whether a channel of the subscriber has the event.
+func (s *Subscriber) wants(e *Event) bool {
+	for _, m := range s.members {
+		if e.in(m.channel) && !m.join.Covers(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// offer queues a run that was just published, if there is room.
+func (s *Subscriber) offer(b Batch, run *Run) {
+	if len(run.Events) == 0 {
+		return
+	}
+	if s.bytes > 0 && s.bytes+run.bytes > s.hub.options.QueueBytes {
+		s.fallBehind(b.From, true)
+		return
+	}
+	s.push(Item{Run: run})
+}
+
+// push queues an item; only s.mu is needed.
+func (s *Subscriber) push(i Item) {
+	if s.closed {
+		return
+	}
+	s.queue = append(s.queue, i)
+	if i.Run != nil {
+		s.bytes += i.Run.bytes
+	} else {
+		s.notices++
+	}
+	s.wakeup()
+}
+
+// wakeup has Next called; only s.mu is needed.
+func (s *Subscriber) wakeup() {
+	if s.writing {
+		s.again = true
+		return
+	}
+	if !s.closed {
+		s.writing = true
+		s.wake()
+	}
+}
+
+func (s *Subscriber) fallBehind(from Cursor, trusted bool) {
+	s.live, s.from, s.trusted = false, from, trusted
+	s.wakeup()
+}
+
+// announce says subscribed of what is now live.
+func (s *Subscriber) announce() {
+	for _, m := range s.members {
+		if !m.announced {
+			m.announced = true
+			s.push(Item{Notice: &Notice{Kind: NoticeSubscribed, Channel: m.channel, Cursor: s.hub.position}})
+		}
+	}
+}
+
+// reset tells of channels that events of theirs may be missing, and begins anew with them; only s.mu is needed.
+func (s *Subscriber) reset(members []*member, reason Reset) {
+	for _, m := range members {
+		m.announced = false
+		m.join = Cursor{}
+		s.push(Item{Notice: &Notice{Kind: NoticeReset, Channel: m.channel, Reason: reason}})
+	}
+	if s.replay == nil && len(s.members) > 0 {
+		s.fallBehind(Cursor{}, true)
+	}
+}
