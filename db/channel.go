@@ -1,0 +1,96 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Channel is the store of the application's tables.
+type Channel struct {
+	DB *DB
+}
+
+// One statement is one snapshot: the rows and the cursor belong together.
+const latestQuery = `
+with m as (select * from messages order by created_at desc, id desc limit $1),
+     c as (select * from comments where message_id in (select id from m))
+select json_build_object(
+    'cursor',   tidings.cursor(),
+    'messages', (select coalesce(json_agg(m order by m.created_at, m.id), '[]') from m),
+    'comments', (select coalesce(json_agg(c order by c.created_at, c.id), '[]') from c),
+    'users',    (select coalesce(json_agg(json_build_object('id', u.id, 'username', u.username, 'display_name', u.display_name)), '[]')
+                   from users u where u.id in (select author_id from m union select author_id from c)))`
+
+// Latest returns the newest messages, oldest first, with their comments and authors, and the cursor from which to follow
+// them without gap or repetition, as a JSON object.
+func (c *Channel) Latest(ctx context.Context, limit int) (json.RawMessage, error) {
+	var latest json.RawMessage
+	if err := c.DB.Pool.QueryRow(ctx, latestQuery, limit).Scan(&latest); err != nil {
+		return nil, fmt.Errorf("read latest messages: %w", explain(err))
+	}
+	return latest, nil
+}
+
+// Users returns users by id, as a JSON array.
+func (c *Channel) Users(ctx context.Context, ids []int64) (json.RawMessage, error) {
+	var users json.RawMessage
+	err := c.DB.Pool.QueryRow(ctx, `select coalesce(json_agg(json_build_object('id', id, 'username', username,
+		'display_name', display_name)), '[]') from users where id = any ($1)`, ids).Scan(&users)
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", explain(err))
+	}
+	return users, nil
+}
+
+// Demonstrate writes a few users, messages and comments, if there are no users yet.
+func (c *Channel) Demonstrate(ctx context.Context) error {
+	if _, err := c.DB.Pool.Exec(ctx, demonstration); err != nil {
+		return fmt.Errorf("write demonstration: %w", explain(err))
+	}
+	return nil
+}
+
+const demonstration = `
+with empty as (select where not exists (select from users)),
+u as (
+    insert into users (username, display_name)
+    select v.* from empty, (values ('ada', 'Ada'), ('boris', 'Борис'), ('chloe', 'Chloé')) as v
+    returning id, username),
+m as (
+    insert into messages (author_id, title, content, created_at)
+    select u.id, v.title, v.content, now() - v.ago
+      from (values ('ada', 'Welcome', 'This is the information channel. Whoever writes a row, everybody sees it at once.', interval '3 minutes'),
+                   ('boris', 'Как это работает', 'Триггер пишет журнал, сервер читает его и рассказывает всем подписчикам.', interval '2 minutes'),
+                   ('chloe', 'Try it', 'Paste the psql line from the terminal and watch this page.', interval '1 minute')) as v (username, title, content, ago)
+      join u using (username)
+     order by v.ago desc
+    returning id, title)
+insert into comments (message_id, author_id, content)
+select m.id, u.id, v.content
+  from (values ('Welcome', 'chloe', 'Nice to be here!'), ('Try it', 'ada', 'It works from any tool that speaks SQL.')) as v (title, username, content)
+  join m using (title) join u using (username)`
+
+// HasTables reports whether the application's tables are in the database.
+func (c *Channel) HasTables(ctx context.Context) (bool, error) {
+	var has bool
+	err := c.DB.Pool.QueryRow(ctx, `select to_regclass('tidings.migrations_channel') is not null
+		and to_regclass('messages') is not null and to_regclass('comments') is not null and to_regclass('users') is not null`).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("look for the application's tables: %w", explain(err))
+	}
+	return has, nil
+}
+
+// HasRows reports whether the application's tables are there and have rows.
+func (c *Channel) HasRows(ctx context.Context) (bool, error) {
+	has, err := c.HasTables(ctx)
+	if err != nil || !has {
+		return false, err
+	}
+	err = c.DB.Pool.QueryRow(ctx, `select exists (select from users) or exists (select from messages)`).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("look for rows: %w", explain(err))
+	}
+	return has, nil
+}

@@ -1,0 +1,155 @@
+// Package db is all that speaks to PostgreSQL: connections, migrations, the application's stores, the reader and the
+// listener of the event log, and the embedded server.
+//
+// What it promises of the log: a Reader publishes every committed event exactly once, in the order of the log, from
+// the position at which it started, through any loss of connection. A lost notification costs at most the poll interval.
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// MinVersion is the oldest PostgreSQL that tidings works with.
+const MinVersion = 14
+
+// connectTimeout is how long the opening of a connection may take.
+const connectTimeout = 5 * time.Second
+
+// DB is a database: its pool, and how to open connections beside it.
+type DB struct {
+	Pool   *pgxpool.Pool
+	config *pgx.ConnConfig
+}
+
+// Open reads a database URL. It does not connect: the pool does when it is used, and Check says whether it can.
+func Open(ctx context.Context, url string) (*DB, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", hidePassword(err))
+	}
+	prepareConfig(config.ConnConfig)
+	config.MaxConnIdleTime = 5 * time.Minute
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("database pool: %w", err)
+	}
+	return &DB{Pool: pool, config: config.ConnConfig}, nil
+}
+
+// hidePassword keeps what pgx says of a URL, which is without the password, and drops the error that it wraps, which
+// may have it.
+func hidePassword(err error) error {
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) {
+		return errors.New(parse.Error())
+	}
+	return errors.New("it cannot be read")
+}
+
+// prepareConfig has a dead peer noticed by the kernel, where one of the two ends just vanishes.
+func prepareConfig(config *pgx.ConnConfig) {
+	dialer := &net.Dialer{
+		Timeout: connectTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3,
+		},
+	}
+	config.DialFunc = dialer.DialContext
+	config.ConnectTimeout = connectTimeout
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "tidings"
+	}
+	// The default search path begins with the schema of the user's name, and ours is not where tables belong.
+	if config.User == "tidings" && config.RuntimeParams["search_path"] == "" {
+		config.RuntimeParams["search_path"] = "public"
+	}
+}
+
+// Close closes the pool.
+func (d *DB) Close() { d.Pool.Close() }
+
+// connect opens a connection of its own, for the reader and the listener. Plans for the log are fixed: whatever the
+// planner's statistics say of a table that grows and is emptied, the few new entries are found by the index.
+func (d *DB) connect(ctx context.Context, name string) (*pgx.Conn, error) {
+	config := d.config.Copy()
+	config.RuntimeParams["application_name"] = "tidings " + name
+	config.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		_, err := c.Exec(ctx, `set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
+			set plan_cache_mode = force_generic_plan; set statement_timeout = 0; set idle_session_timeout = 0`).ReadAll()
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return conn, nil
+}
+
+// UnusableError says that a database will not do, now or later, unless a person changes something.
+type UnusableError struct {
+	Message string
+}
+
+func (e *UnusableError) Error() string { return e.Message }
+
+// Check connects and says in a sentence what is wrong, if anything: an *UnusableError if trying again will not help.
+func (d *DB) Check(ctx context.Context) error {
+	var version string
+	if err := d.Pool.QueryRow(ctx, `show server_version_num`).Scan(&version); err != nil {
+		return explain(err)
+	}
+	n, err := strconv.Atoi(version)
+	if err != nil {
+		return fmt.Errorf("server version %q: %w", version, err)
+	}
+	if n/10000 < MinVersion {
+		return &UnusableError{Message: fmt.Sprintf("the database is PostgreSQL %d: tidings needs %d or later", n/10000, MinVersion)}
+	}
+	return nil
+}
+
+// explain turns what keeps a connection from being made into a sentence for the person who gave the URL.
+func explain(err error) error {
+	var failed *pgconn.ConnectError
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "28P01", "28000": // invalid_password, invalid_authorization_specification
+			return &UnusableError{Message: "the database refuses the user or the password: " + pg.Message}
+		case "3D000": // invalid_catalog_name
+			return &UnusableError{Message: "the database server has no such database: " + pg.Message}
+		case "57P03", "57P01", "57P02": // cannot_connect_now, admin_shutdown, crash_shutdown
+			return fmt.Errorf("the database is starting or stopping: %s", pg.Message)
+		case "53300": // too_many_connections
+			return fmt.Errorf("the database has no connection left: %s", pg.Message)
+		}
+		return err
+	}
+	if errors.As(err, &failed) {
+		where := fmt.Sprintf("%s, port %d", failed.Config.Host, failed.Config.Port)
+		cause := failed.Unwrap()
+		var op *net.OpError
+		if errors.As(err, &op) {
+			cause = op.Err
+		}
+		return fmt.Errorf("the database at %s cannot be reached: %w", where, cause)
+	}
+	return err
+}
+
+// CheckURL says what is wrong with a database URL, without connecting.
+func CheckURL(url string) error {
+	if _, err := pgxpool.ParseConfig(url); err != nil {
+		return hidePassword(err)
+	}
+	return nil
+}

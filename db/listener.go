@@ -1,0 +1,160 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgxlisten"
+)
+
+// doorbell is the NOTIFY channel on which triggers ring.
+const doorbell = "tidings"
+
+// silenceLimit is how long the listener may hear nothing at all before its connection is taken for dead. The reader
+// has the database notify the listener well within it.
+const silenceLimit = 5 * time.Second
+
+// ring is the payload of a doorbell notification: which transaction wrote to which topic, or that the list of watched
+// tables changed. What was written is in the log.
+type ring struct {
+	Topic   string `json:"topic"`
+	Xid     string `json:"xid"`
+	Watches string `json:"watches"`
+}
+
+// listen hears the doorbell until ctx ends. It is the only goroutine that decodes notifications, and it does nothing
+// else: the reader reads.
+func (r *Reader) listen(ctx context.Context) error {
+	for {
+		err := r.listenConn(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
+}
+
+// listenConn listens until ctx ends, or the watchdog finds the connection silent: pgxlisten waits for ever, and a
+// connection whose other end has vanished says nothing.
+func (r *Reader) listenConn(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+
+	var once sync.Once
+	listener := &pgxlisten.Listener{
+		Connect: func(ctx context.Context) (*pgx.Conn, error) { return r.DB.connect(ctx, "listener") },
+		LogError: func(_ context.Context, err error) {
+			r.setListening(false)
+			if ctx.Err() == nil {
+				once.Do(func() { r.Logger.Warn("the doorbell is not heard; polling until it is", "error", err) })
+			}
+		},
+		ReconnectDelay: 250 * time.Millisecond,
+	}
+	handler := &bellHandler{reader: r, connected: func() {
+		once = sync.Once{}
+		r.setListening(true)
+		r.Nudge() // what was written while nobody listened
+	}}
+	listener.Handle(doorbell, handler)
+	listener.Handle(r.pingChannel(), handler)
+
+	watch.Go(func() {
+		tick := time.NewTicker(silenceLimit / 5)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if r.deaf() {
+					r.Logger.Warn("the doorbell's connection is silent; opening another")
+					cancel()
+					return
+				}
+			}
+		}
+	})
+	err := listener.Listen(ctx)
+	r.setListening(false)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// bellHandler is called by pgxlisten's goroutine alone.
+type bellHandler struct {
+	reader    *Reader
+	connected func()
+}
+
+// HandleBacklog is called when LISTEN has taken effect.
+func (h *bellHandler) HandleBacklog(_ context.Context, channel string, _ *pgx.Conn) error {
+	if channel == doorbell {
+		h.connected()
+	}
+	return nil
+}
+
+// HandleNotification decodes a notification and has the reader act.
+func (h *bellHandler) HandleNotification(ctx context.Context, n *pgconn.Notification, _ *pgx.Conn) error {
+	h.reader.setListening(true)
+	if n.Channel != doorbell {
+		return nil // the ping
+	}
+	var ring ring
+	if err := json.Unmarshal([]byte(n.Payload), &ring); err != nil {
+		h.reader.Nudge() // somebody else's, or a newer version's: a read too many costs little
+		return fmt.Errorf("decode %q: %w", n.Payload, err)
+	}
+	if ring.Watches != "" {
+		return h.reader.reloadTopics(ctx)
+	}
+	h.reader.Nudge()
+	return nil
+}
+
+func (r *Reader) setListening(listening bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listening = listening
+	if listening {
+		r.heard = time.Now()
+	}
+}
+
+// deaf reports whether a connection that listens has been silent for too long.
+func (r *Reader) deaf() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.listening && time.Since(r.heard) > silenceLimit
+}
+
+// pingChannel is this reader's own NOTIFY channel.
+func (r *Reader) pingChannel() string { return doorbell + "_" + r.name }
+
+// ping has the database notify the listener, if it has heard nothing for a while.
+func (r *Reader) ping(ctx context.Context, conn *pgx.Conn) error {
+	r.mu.Lock()
+	quiet := r.listening && time.Since(r.heard) > silenceLimit/4
+	r.mu.Unlock()
+	if !quiet {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	if _, err := conn.Exec(ctx, `select pg_notify($1, '')`, r.pingChannel()); err != nil {
+		return fmt.Errorf("ping the listener: %w", explain(err))
+	}
+	return nil
+}

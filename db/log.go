@@ -1,0 +1,219 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"tidings/realtime"
+)
+
+// readQuery returns what is new since a snapshot: first a row with the snapshot that the statement itself sees, with
+// the highest transaction id of which entries are forgotten, and then the entries in order. What is new is what has an
+// id from the snapshot's xmax on, and what was still running then; both are found by the index, however long some
+// transaction has been open.
+//
+// $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
+// wanted, or null.
+const readQuery = `
+select 0::bigint as id, null::xid8, null::timestamptz, pg_current_snapshot()::text, (select max(last_xid)::text from tidings.eras),
+       null::text[], null::text[], null::text[]
+union all
+select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
+ where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+   and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
+   and id >= $3 and ($4::text[] is null or topic = any ($4))
+union all
+select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
+ where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+   and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
+   and id >= $3 and ($4::text[] is null or topic = any ($4))
+ order by 1`
+
+// querier is a connection or a pool.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// errStop ends a read early, and is no error.
+var errStop = errors.New("stop")
+
+// scanLog calls yield with each event after the cursor, in order, and returns the position behind the last one that
+// yield was called with. end says whether there was nothing more to the read: from a cursor in the middle of a read, a
+// read goes to that one's end; otherwise to upto or, if that is zero, to what is committed now. progress, if not nil, is
+// called for each row that arrives.
+//
+// yield may return errStop. A cursor that cannot be served is a *realtime.ResetError.
+func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime.Snapshot, topics []string,
+	progress func(), yield func(*realtime.Event) error) (to realtime.Cursor, end bool, err error) {
+
+	bound := upto
+	if from.Midway() {
+		bound = from.Upto
+	}
+	var boundText *string
+	if bound.Xmax != 0 {
+		text := bound.String()
+		boundText = &text
+	}
+	rows, err := q.Query(ctx, readQuery, from.Seen.String(), boundText, from.Last.Entry, topics)
+	if err != nil {
+		return from, false, fmt.Errorf("read log: %w", explain(err))
+	}
+	defer rows.Close()
+
+	var entry entry
+	at := realtime.Cursor{Origin: from.Origin, Seen: from.Seen, Last: from.Last}
+	var held *realtime.Event // the last event: only what follows tells whether the read ends behind it
+	for first := true; rows.Next(); first = false {
+		if progress != nil {
+			progress()
+		}
+		if err := entry.scan(rows); err != nil {
+			return from, false, fmt.Errorf("read log: %w", err)
+		}
+		if first {
+			now, err := realtime.ParseSnapshot(entry.topic)
+			if err != nil {
+				return from, false, fmt.Errorf("read log: %w", err)
+			}
+			if err := servable(from, now, entry.typ); err != nil {
+				return from, false, err
+			}
+			at.Upto = now
+			if bound.Xmax != 0 {
+				at.Upto = bound
+			}
+			continue
+		}
+		for i := range entry.len() {
+			id := realtime.ID{Entry: entry.id, Row: i}
+			if from.Midway() && (id.Entry == from.Last.Entry && id.Row <= from.Last.Row) {
+				continue
+			}
+			if held != nil {
+				if err := yield(held); err != nil {
+					return held.Cursor, false, ignoreStop(err)
+				}
+			}
+			held = entry.event(i)
+			held.Cursor = at
+			held.Cursor.Last = id
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return from, false, fmt.Errorf("read log: %w", explain(err))
+	}
+	to = realtime.Cursor{Origin: from.Origin, Seen: at.Upto}
+	if held != nil {
+		held.Cursor = to
+		if err := yield(held); err != nil && !errors.Is(err, errStop) {
+			return to, false, err
+		}
+	}
+	end = upto.Xmax == 0 && !from.Midway() || upto.Xmax != 0 && to.Seen.Includes(upto)
+	return to, end, nil
+}
+
+func ignoreStop(err error) error {
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+// servable reports why the events after the cursor cannot all be given.
+func servable(from realtime.Cursor, now realtime.Snapshot, horizon string) error {
+	last := from.Seen
+	if from.Midway() {
+		last = from.Upto
+	}
+	if last.Xmax > now.Xmax {
+		return &realtime.ResetError{Reason: realtime.ResetFuture}
+	}
+	if horizon == "" {
+		return nil
+	}
+	var forgotten uint64
+	if _, err := fmt.Sscan(horizon, &forgotten); err != nil {
+		return fmt.Errorf("horizon %q: %w", horizon, err)
+	}
+	// Of what is forgotten, the cursor must have seen all. A transaction that is still open cannot be part of it: its
+	// partition could not have been emptied.
+	if from.Seen.Xmax <= forgotten {
+		return &realtime.ResetError{Reason: realtime.ResetExpired}
+	}
+	for _, xid := range from.Seen.Xip {
+		if xid <= forgotten && now.Sees(xid) {
+			return &realtime.ResetError{Reason: realtime.ResetExpired}
+		}
+	}
+	return nil
+}
+
+// entry is a row of tidings.log.
+type entry struct {
+	id       int64
+	xid      uint64
+	at       time.Time
+	topic    string
+	typ      string
+	keys     []*string
+	oldKeys  []*string
+	rows     []*string
+	nullable struct {
+		xid *uint64
+		at  *time.Time
+		typ *string
+	}
+}
+
+func (e *entry) scan(rows pgx.Rows) error {
+	e.keys, e.oldKeys, e.rows = nil, nil, nil
+	n := &e.nullable
+	n.xid, n.at, n.typ = nil, nil, nil
+	if err := rows.Scan(&e.id, &n.xid, &n.at, &e.topic, &n.typ, &e.keys, &e.oldKeys, &e.rows); err != nil {
+		return err
+	}
+	e.xid, e.at, e.typ = 0, time.Time{}, ""
+	if n.xid != nil {
+		e.xid = *n.xid
+	}
+	if n.at != nil {
+		e.at = n.at.UTC()
+	}
+	if n.typ != nil {
+		e.typ = *n.typ
+	}
+	return nil
+}
+
+// len is the number of the entry's events; one for a truncation, which has no rows.
+func (e *entry) len() int { return max(len(e.rows), 1) }
+
+func (e *entry) event(i int) *realtime.Event {
+	ev := &realtime.Event{
+		ID: realtime.ID{Entry: e.id, Row: i}, Xid: e.xid, At: e.at, Topic: e.topic, Type: e.typ,
+	}
+	if i >= len(e.rows) {
+		ev.Everywhere = true
+		return ev
+	}
+	if e.rows[i] == nil {
+		ev.Omitted = true
+	} else {
+		ev.Data = []byte(strings.ToValidUTF8(*e.rows[i], "\uFFFD")) // a SQL_ASCII database keeps anything
+	}
+	if i < len(e.keys) && e.keys[i] != nil {
+		ev.Keyed, ev.Key = true, *e.keys[i]
+	}
+	// Only the rows that moved have an old key; of the array, the rest is null or not there.
+	if i < len(e.oldKeys) && e.oldKeys[i] != nil {
+		ev.Moved, ev.OldKey = true, *e.oldKeys[i]
+	}
+	return ev
+}

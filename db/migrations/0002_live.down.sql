@@ -1,0 +1,2 @@
+select tidings.unwatch('comments');
+select tidings.unwatch('messages');

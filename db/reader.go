@@ -1,0 +1,409 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+
+	"tidings/realtime"
+)
+
+// Sink takes what the reader reads; the hub is one.
+type Sink interface {
+	Start(at realtime.Cursor)
+	Restart(at realtime.Cursor, reason realtime.Reset)
+	Publish(b realtime.Batch)
+	SetLive(live bool)
+	SetTopics(topics []realtime.Topic)
+}
+
+// Reader follows the log and publishes what is new to its sink: when the doorbell rings, and every poll interval at
+// the latest. Its position is a snapshot, so that start, reconnect and every read are the same: read what came since.
+type Reader struct {
+	DB     *DB
+	Sink   Sink
+	Logger *slog.Logger
+
+	// PollInterval is the longest time between two reads; 1 s.
+	PollInterval time.Duration
+	// Timeout is how long the database may be silent in the middle of a read before the connection is given up; 5 s.
+	// After a read that failed so, the next may take longer: a large one is sorted before its first row comes.
+	Timeout time.Duration
+	// NoListen switches the doorbell off, where LISTEN cannot work: the log is polled every PollInterval alone.
+	NoListen bool
+
+	bell     chan struct{}
+	name     string // of this reader among all, for the listener's ping
+	refresh  singleflight.Group
+	initOnce sync.Once
+
+	mu        sync.Mutex
+	refreshed time.Time
+	listening bool
+	heard     time.Time // when the listener last heard anything
+	live      bool
+	lastRead  time.Time
+	lag       time.Duration
+	events    uint64
+}
+
+// Batches that are published while a read goes on have about this many bytes and events at most, so that one large
+// transaction is not held in memory.
+const (
+	batchBytes  = 256 << 10
+	batchEvents = 1000
+)
+
+// refreshPause is how long a list of topics is fresh enough for a question that it cannot answer.
+const refreshPause = 100 * time.Millisecond
+
+func (r *Reader) init() {
+	r.initOnce.Do(func() {
+		r.bell = make(chan struct{}, 1)
+		r.name = strconv.FormatUint(rand.Uint64(), 36)
+		if r.PollInterval == 0 {
+			r.PollInterval = time.Second
+		}
+		if r.Timeout == 0 {
+			r.Timeout = 5 * time.Second
+		}
+		if r.Logger == nil {
+			r.Logger = slog.New(slog.DiscardHandler)
+		}
+	})
+}
+
+// Nudge has the log read now. It does not block.
+func (r *Reader) Nudge() {
+	r.init()
+	select {
+	case r.bell <- struct{}{}:
+	default:
+	}
+}
+
+// Status is how the reader is doing.
+type Status struct {
+	Live      bool          // the last read was complete, and recent
+	Listening bool          // the doorbell is heard, or switched off
+	LastRead  time.Time     // when the last complete read ended; zero: never
+	Lag       time.Duration // from the writing of the newest event to its publishing
+	Events    uint64        // read since the start
+}
+
+// Status returns how the reader is doing. What cannot be proved of the present is false.
+func (r *Reader) Status() Status {
+	r.init()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Status{
+		Live:      r.live && time.Since(r.lastRead) < 2*r.PollInterval+time.Second,
+		Listening: r.NoListen || r.listening && time.Since(r.heard) < silenceLimit,
+		LastRead:  r.lastRead,
+		Lag:       r.lag,
+		Events:    r.events,
+	}
+}
+
+// Run follows the log until ctx ends.
+func (r *Reader) Run(ctx context.Context) error {
+	r.init()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.follow(ctx) })
+	group.Go(func() error { return r.upkeep(ctx) })
+	if !r.NoListen {
+		group.Go(func() error { return r.listen(ctx) })
+	}
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// follow reads on one connection after another.
+func (r *Reader) follow(ctx context.Context) error {
+	var position realtime.Cursor
+	timeout := r.Timeout
+	failures := 0
+	for {
+		err := r.followConn(ctx, &position, &timeout, func() {
+			if failures > 0 {
+				r.Logger.Info("reading the log again", "attempts", failures)
+			}
+			failures = 0
+		})
+		r.setLive(false)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if failures == 0 {
+			r.Logger.Error("the log cannot be read; trying again", "error", err)
+		} else {
+			r.Logger.Debug("the log cannot be read yet", "error", err, "attempts", failures)
+		}
+		failures++
+		if !pause(ctx, backoff(failures)) {
+			return nil
+		}
+	}
+}
+
+// backoff is the time before the nth attempt: from 50 ms to 2 s, and up to half of it less, so that instances do not
+// come back in step.
+func backoff(n int) time.Duration {
+	d := min(50*time.Millisecond<<min(n, 10), 2*time.Second)
+	return d - rand.N(d/2)
+}
+
+// pause waits, and returns false if ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, timeout *time.Duration, ok func()) error {
+	conn, err := r.DB.connect(ctx, "reader")
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	if err := r.begin(ctx, conn, position); err != nil {
+		return err
+	}
+	poll := time.NewTimer(r.PollInterval)
+	defer poll.Stop()
+	for {
+		if err := r.readOnce(ctx, conn, position, *timeout); err != nil {
+			if errors.Is(err, errSilent) {
+				*timeout = min(2**timeout, time.Minute)
+			}
+			return err
+		}
+		*timeout = r.Timeout
+		r.setLive(true)
+		ok()
+
+		poll.Reset(r.nextPoll())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.bell:
+		case <-poll.C:
+			if err := r.ping(ctx, conn); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// nextPoll is when to read if the doorbell does not ring.
+func (r *Reader) nextPoll() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.NoListen || r.listening {
+		return r.PollInterval
+	}
+	return min(r.PollInterval, 50*time.Millisecond) // nobody would hear it
+}
+
+// closeConn closes without waiting for a peer that does not answer.
+func closeConn(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // the connection is given up in any case
+}
+
+// begin makes sure that the position means something in this database, and sets it at the start.
+func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	var restored bool
+	var origin, snapshot string
+	err := conn.QueryRow(ctx, `select tidings.settle(), tidings.origin(), pg_current_snapshot()::text`).Scan(&restored, &origin, &snapshot)
+	if err != nil {
+		return fmt.Errorf("begin at the log: %w", explain(err))
+	}
+	if restored {
+		r.Logger.Warn("this database is a copy of another: its log was emptied, and cursors of the other are answered with reset")
+	}
+	if position.IsZero() || position.Origin != origin {
+		now, err := realtime.ParseSnapshot(snapshot)
+		if err != nil {
+			return fmt.Errorf("begin at the log: %w", err)
+		}
+		started := !position.IsZero()
+		*position = realtime.Cursor{Origin: origin, Seen: now}
+		if started {
+			r.Sink.Restart(*position, realtime.ResetForeign)
+		} else {
+			r.Sink.Start(*position)
+		}
+	}
+	return r.loadTopics(ctx, conn)
+}
+
+var errSilent = errors.New("the database has stopped answering")
+
+// readOnce publishes all that is new.
+func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, timeout time.Duration) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(timeout, func() { cancel(errSilent) })
+	defer watchdog.Stop()
+
+	var batch realtime.Batch
+	bytes := 0
+	flush := func(to realtime.Cursor) {
+		batch.From, batch.To = *position, to
+		r.Sink.Publish(batch)
+		r.count(batch)
+		*position = to
+		batch, bytes = realtime.Batch{}, 0
+	}
+	for end := false; !end; {
+		var to realtime.Cursor
+		var err error
+		to, end, err = scanLog(ctx, conn, *position, realtime.Snapshot{}, nil,
+			func() { watchdog.Reset(timeout) },
+			func(e *realtime.Event) error {
+				batch.Events = append(batch.Events, e)
+				if bytes += len(e.Data); bytes >= batchBytes || len(batch.Events) >= batchEvents {
+					flush(e.Cursor)
+				}
+				return nil
+			})
+		var unserved *realtime.ResetError
+		switch {
+		case errors.As(err, &unserved):
+			return r.restart(ctx, conn, position, unserved.Reason)
+		case err != nil:
+			if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
+				return fmt.Errorf("read log: %w for %s", errSilent, timeout)
+			}
+			return err
+		}
+		flush(to)
+	}
+	r.mu.Lock()
+	r.lastRead = time.Now()
+	r.mu.Unlock()
+	return nil
+}
+
+// restart goes on from now, where what came since the position cannot be read any more.
+func (r *Reader) restart(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, reason realtime.Reset) error {
+	var snapshot string
+	if err := conn.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+		return fmt.Errorf("restart at the log: %w", explain(err))
+	}
+	now, err := realtime.ParseSnapshot(snapshot)
+	if err != nil {
+		return fmt.Errorf("restart at the log: %w", err)
+	}
+	r.Logger.Warn("events since the last read are gone; every client is told to load afresh", "reason", reason)
+	*position = realtime.Cursor{Origin: position.Origin, Seen: now}
+	r.Sink.Restart(*position, reason)
+	return nil
+}
+
+func (r *Reader) count(b realtime.Batch) {
+	if len(b.Events) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events += uint64(len(b.Events))
+	r.lag = time.Since(b.Events[len(b.Events)-1].At)
+}
+
+func (r *Reader) setLive(live bool) {
+	r.mu.Lock()
+	changed := r.live != live
+	r.live = live
+	r.mu.Unlock()
+	if changed {
+		r.Sink.SetLive(live)
+	}
+}
+
+// Read implements realtime.Log on the pool.
+func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, maxBytes int) (
+	events []*realtime.Event, to realtime.Cursor, end bool, err error) {
+
+	bytes := 0
+	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, nil, func(e *realtime.Event) error {
+		events = append(events, e)
+		if bytes += len(e.Data); bytes >= maxBytes {
+			return errStop
+		}
+		return nil
+	})
+	return events, to, end, err
+}
+
+// RefreshTopics reads what is watched, unless it was read a moment ago.
+func (r *Reader) RefreshTopics(ctx context.Context) error {
+	r.init()
+	r.mu.Lock()
+	fresh := time.Since(r.refreshed) < refreshPause
+	r.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	return r.reloadTopics(ctx)
+}
+
+// reloadTopics reads what is watched; many callers at once are one query.
+func (r *Reader) reloadTopics(ctx context.Context) error {
+	done := r.refresh.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
+		defer cancel()
+		return nil, r.loadTopics(ctx, r.DB.Pool)
+	})
+	select {
+	case result := <-done:
+		return result.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+const topicsQuery = `
+select w.topic, w.key is not null, w.read
+  from tidings.watches w join pg_class c on c.oid = w.relation`
+
+func (r *Reader) loadTopics(ctx context.Context, q querier) error {
+	asked := time.Now()
+	rows, err := q.Query(ctx, topicsQuery)
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	topics, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t realtime.Topic, err error) {
+		err = row.Scan(&t.Name, &t.Keyed, &t.Read)
+		return t, err
+	})
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	r.Sink.SetTopics(topics)
+	r.mu.Lock()
+	r.refreshed = asked
+	r.mu.Unlock()
+	return nil
+}

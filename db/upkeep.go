@@ -1,0 +1,37 @@
+package db
+
+import (
+	"context"
+	"time"
+)
+
+// upkeepInterval is how often the log's partitions and the watches are looked after.
+const upkeepInterval = 15 * time.Second
+
+// upkeep forgets old events, and gives new partitions of watched tables their triggers where no event trigger does.
+// Every instance does it; in the database one at a time gets to.
+func (r *Reader) upkeep(ctx context.Context) error {
+	complained := false
+	for pause(ctx, upkeepInterval) {
+		err := r.upkeepOnce(ctx)
+		if err != nil && ctx.Err() == nil && !complained {
+			r.Logger.Warn("the log's upkeep does not succeed", "error", err)
+		}
+		complained = err != nil
+	}
+	return nil
+}
+
+func (r *Reader) upkeepOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, upkeepInterval)
+	defer cancel()
+	var rotated bool
+	if err := r.DB.Pool.QueryRow(ctx, `select tidings.rotate()`).Scan(&rotated); err != nil {
+		return explain(err)
+	}
+	if rotated {
+		r.Logger.Info("the log has a new partition, and the oldest is forgotten")
+	}
+	_, err := r.DB.Pool.Exec(ctx, `select tidings.follow_partitions()`)
+	return explain(err)
+}

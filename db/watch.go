@@ -1,0 +1,103 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Watch is how a table is made live; empty fields take tidings.watch's defaults.
+type Watch struct {
+	Table   string
+	Topic   string
+	Event   string
+	Key     string
+	Columns []string
+	Read    string
+	Problem string // of a watch that was read
+}
+
+// watchLockTimeout is how long the making of a table's triggers may wait for transactions that use it: everybody who
+// comes after waits behind it.
+const watchLockTimeout = `set local lock_timeout = '5s'`
+
+// SetWatch makes a table live, or changes how it is, and returns its topic.
+func (d *DB) SetWatch(ctx context.Context, w Watch) (topic string, err error) {
+	err = d.withTable(ctx, w.Table, func(tx pgx.Tx, table string) error {
+		return tx.QueryRow(ctx, `select tidings.watch($1::text::regclass, topic => $2, event => $3, key => $4, columns => $5,
+			read => coalesce($6, 'signed_in'))`,
+			table, orNull(w.Topic), orNull(w.Event), orNull(w.Key), w.Columns, orNull(w.Read)).Scan(&topic)
+	})
+	return topic, err
+}
+
+// RemoveWatch ends a table's events, and returns whether it was watched.
+func (d *DB) RemoveWatch(ctx context.Context, table string) (was bool, err error) {
+	err = d.withTable(ctx, table, func(tx pgx.Tx, table string) error {
+		return tx.QueryRow(ctx, `select tidings.unwatch($1::text::regclass)`, table).Scan(&was)
+	})
+	return was, err
+}
+
+// Watches lists what is watched.
+func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
+	rows, err := d.Pool.Query(ctx, `select "table", topic, event, coalesce(key, ''), columns, read, coalesce(problem, '') from tidings.watched`)
+	if err != nil {
+		return nil, fmt.Errorf("read watches: %w", explain(err))
+	}
+	watches, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w Watch, err error) {
+		err = row.Scan(&w.Table, &w.Topic, &w.Event, &w.Key, &w.Columns, &w.Read, &w.Problem)
+		return w, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read watches: %w", explain(err))
+	}
+	return watches, nil
+}
+
+// withTable calls change in a transaction, with a name that PostgreSQL knows: as it was given or, if there is no such
+// table, in quotes, so that mixed case and spaces need none.
+func (d *DB) withTable(ctx context.Context, table string, change func(tx pgx.Tx, table string) error) error {
+	err := pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, watchLockTimeout); err != nil {
+			return err
+		}
+		var name *string
+		const find = `select case when to_regclass($1) is not null then $1 when to_regclass(quote_ident($1)) is not null then quote_ident($1) end`
+		if err := tx.QueryRow(ctx, find, table).Scan(&name); err != nil {
+			return err
+		}
+		if name == nil {
+			return fmt.Errorf("there is no table %q", table)
+		}
+		return change(tx, *name)
+	})
+	return sentence(err)
+}
+
+// sentence turns a database error into what a person at a terminal wants to read.
+func sentence(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return explain(err)
+	}
+	switch {
+	case pg.Code == "55P03": // lock_not_available
+		return errors.New("the table is in use by a transaction that has been open for long: end it, or try again")
+	case pg.Code == "3F000" || pg.Code == "42883": // invalid_schema_name, undefined_function
+		return fmt.Errorf("the database has no schema tidings, or an old one: tidings migrate up --only live (%s)", pg.Message)
+	case pg.Hint != "":
+		return fmt.Errorf("%s. %s", pg.Message, pg.Hint)
+	}
+	return errors.New(pg.Message)
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
