@@ -1,0 +1,83 @@
+package http
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"tidings/realtime"
+)
+
+// The codes of commands that make no sense; the others are realtime's.
+const (
+	codeBadFrame       realtime.Code = "bad_frame"       // binary, or not UTF-8
+	codeBadJSON        realtime.Code = "bad_json"        // not a JSON object, or with wrong fields
+	codeUnknownCommand realtime.Code = "unknown_command" // its type
+	codeFrameTooLarge  realtime.Code = "frame_too_large" // more bytes than a command may have
+	codeBadRequest     realtime.Code = "bad_request"     // of the URL
+)
+
+// command is what a client says.
+type command struct {
+	Type    string `json:"type"`
+	Channel string `json:"channel"`
+	Since   string `json:"since"`
+}
+
+// parseCommand reads a command; what is wrong with it is said by name.
+func parseCommand(text []byte) (command, realtime.Channel, *realtime.Error) {
+	var cmd command
+	if !utf8.Valid(text) {
+		return cmd, realtime.Channel{}, realtime.Errorf(codeBadFrame, "a command is UTF-8 text")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&cmd); err != nil {
+		return cmd, realtime.Channel{}, realtime.Errorf(codeBadJSON, "%s", explainJSON(err))
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return cmd, realtime.Channel{}, realtime.Errorf(codeBadJSON, "a frame is one command: there is something behind its JSON object")
+	}
+	switch cmd.Type {
+	case "subscribe", "unsubscribe", "switch":
+		channel, err := realtime.ParseChannel(cmd.Channel)
+		var bad *realtime.Error
+		if errors.As(err, &bad) {
+			return cmd, channel, bad
+		}
+		return cmd, channel, nil
+	case "ping":
+		return cmd, realtime.Channel{}, nil
+	case "":
+		return cmd, realtime.Channel{}, realtime.Errorf(codeUnknownCommand, `the command's "type" is missing`)
+	}
+	return cmd, realtime.Channel{}, realtime.Errorf(codeUnknownCommand,
+		"there is no command %q: it is subscribe, unsubscribe, switch or ping", cmd.Type)
+}
+
+func explainJSON(err error) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("the command is not JSON: %s at byte %d", syntax, syntax.Offset)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the command is not JSON: it ends too early"
+	case errors.As(err, &kind) && kind.Field == "":
+		return fmt.Sprintf("a command is a JSON object, not %s", article(kind.Value))
+	case errors.As(err, &kind):
+		return fmt.Sprintf("the command's %q is a string, not %s", kind.Field, article(kind.Value))
+	}
+	return "the command has an " + strings.TrimPrefix(err.Error(), "json: ")
+}
+
+func article(kind string) string {
+	if strings.HasPrefix(kind, "a") || strings.HasPrefix(kind, "o") {
+		return "an " + kind
+	}
+	return "a " + kind
+}

@@ -1,0 +1,144 @@
+package http
+
+import (
+	"encoding/binary"
+	"encoding/json"
+
+	"tidings/realtime"
+)
+
+// WebSocket frames from server to client, RFC 6455 section 5.2: never masked, here always whole messages. They are
+// written here and not by gorilla/websocket so that the frames of many events stand in one buffer, which is made once
+// and goes to all subscribers as it is.
+const (
+	opText  = 0x81 // with FIN
+	opClose = 0x88
+	opPing  = 0x89
+	opPong  = 0x8A
+
+	maxHeader = 10
+)
+
+// appendFrame appends a frame whose payload the function appends.
+func appendFrame(b []byte, op byte, payload func(b []byte) []byte) []byte {
+	start := len(b)
+	var room [maxHeader]byte
+	b = append(b, room[:]...)
+	b = payload(b)
+	n := len(b) - start - maxHeader
+
+	header := append(room[:0], op)
+	switch {
+	case n < 126:
+		header = append(header, byte(n))
+	case n < 1<<16:
+		header = append(header, 126)
+		header = binary.BigEndian.AppendUint16(header, uint16(n))
+	default:
+		header = append(header, 127)
+		header = binary.BigEndian.AppendUint64(header, uint64(n))
+	}
+	copy(b[start:], header)
+	if len(header) < maxHeader {
+		copy(b[start+len(header):], b[start+maxHeader:])
+		b = b[:start+len(header)+n]
+	}
+	return b
+}
+
+// appendControl appends a control frame; its payload is cut off at the 125 bytes that it may have.
+func appendControl(b []byte, op byte, payload []byte) []byte {
+	payload = payload[:min(len(payload), 125)]
+	b = append(b, op, byte(len(payload)))
+	return append(b, payload...)
+}
+
+func appendClose(b []byte, g goodbye) []byte {
+	if g.reason == "" && g.code == 0 {
+		return appendControl(b, opClose, nil)
+	}
+	return appendControl(b, opClose, append(binary.BigEndian.AppendUint16(nil, uint16(g.code)), g.reason...))
+}
+
+// wsFormat is the protocol of /ws: one text frame an event.
+var wsFormat = realtime.NewFormat(func(b []byte, e *realtime.Event) []byte {
+	return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, e) })
+})
+
+// appendEvent appends an event as JSON. The row's text goes in as PostgreSQL made it.
+func appendEvent(b []byte, e *realtime.Event) []byte {
+	b = append(b, `{"type":`...)
+	b = appendString(b, e.Type)
+	b = append(b, `,"channel":`...)
+	b = appendString(b, e.Channel().String())
+	b = append(b, `,"id":"`...)
+	b = append(b, e.ID.String()...)
+	b = append(b, `","cursor":"`...)
+	b = append(b, e.Cursor.String()...)
+	b = append(b, `","at":"`...)
+	b = e.At.AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
+	b = append(b, '"')
+	if e.Moved {
+		b = append(b, `,"moved_from":`...)
+		b = appendString(b, realtime.Channel{Topic: e.Topic, Key: e.OldKey}.String())
+	}
+	if e.Omitted {
+		b = append(b, `,"omitted":true`...)
+	}
+	b = append(b, `,"data":`...)
+	if e.Data == nil {
+		b = append(b, "null"...)
+	} else {
+		b = append(b, e.Data...)
+	}
+	return append(b, '}')
+}
+
+// appendString appends a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7F {
+			quoted, _ := json.Marshal(s) // a string can always be
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// notice is what is said to one client.
+type notice struct {
+	Type    string `json:"type"`
+	Code    string `json:"code,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	Channel string `json:"channel,omitempty"`
+	Cursor  string `json:"cursor,omitempty"`
+}
+
+// resetMessages are the sentences beside the reasons.
+var resetMessages = map[realtime.Reset]string{
+	realtime.ResetMalformed: "what was given as a cursor is none",
+	realtime.ResetForeign:   "the cursor is from another database",
+	realtime.ResetFuture:    "the database has not come as far as the cursor: it was restored, or failed over to a copy that lagged",
+	realtime.ResetExpired:   "events behind the cursor are no longer kept",
+}
+
+// appendNotice appends a notice as JSON.
+func appendNotice(b []byte, n *realtime.Notice) []byte {
+	out := notice{Channel: n.Channel.String()}
+	switch n.Kind {
+	case realtime.NoticeSubscribed:
+		out.Type, out.Cursor = "subscribed", n.Cursor.String()
+	case realtime.NoticeUnsubscribed:
+		out.Type = "unsubscribed"
+	case realtime.NoticeReset:
+		out.Type, out.Reason = "reset", string(n.Reason)
+		out.Message = resetMessages[n.Reason] + ": load afresh; what follows begins now"
+	case realtime.NoticeError:
+		out.Type, out.Code, out.Message = "error", string(n.Err.Code), n.Err.Message
+	}
+	text, _ := json.Marshal(out) // strings can always be
+	return append(b, text...)
+}

@@ -1,0 +1,59 @@
+package http
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// originPolicy decides whose pages may open a connection. A browser sends along what it knows of the user to any
+// server, so a page of somebody else's must not be able to use it.
+type originPolicy struct {
+	any     bool
+	allowed map[string]bool
+}
+
+func newOriginPolicy(origins []string) originPolicy {
+	p := originPolicy{allowed: make(map[string]bool)}
+	for _, o := range origins {
+		if o == "*" {
+			p.any = true
+		}
+		p.allowed[strings.ToLower(strings.TrimSuffix(o, "/"))] = true
+	}
+	return p
+}
+
+// allows reports whether the request may open a connection. One without an Origin is not from a browser's page.
+func (p originPolicy) allows(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || p.any || p.allowed[strings.ToLower(origin)] {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	if strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	// A page on this machine and a server on this machine, whatever their ports: what one develops with. A foreign
+	// page that has a name of its own point here has that name in its Origin.
+	return isLoopback(u.Host) && isLoopback(r.Host)
+}
+
+// isLoopback reports whether a host, with or without a port, is a name of this machine that nobody else can give.
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
