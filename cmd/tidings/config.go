@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"tidings/db"
+)
+
+// cli is the command line. Every flag has an environment variable; the flag wins.
+type cli struct {
+	database `embed:""`
+	logging  `embed:""`
+
+	Serve   serveCmd   `cmd:"" help:"Run the service."`
+	Migrate migrateCmd `cmd:"" help:"Install, remove or show what tidings keeps in the database."`
+	Watch   watchCmd   `cmd:"" help:"Make a table live, or change how it is."`
+	Unwatch unwatchCmd `cmd:"" help:"End a table's events."`
+	Watched watchedCmd `cmd:"" help:"List the watched tables."`
+	Tail    tailCmd    `cmd:"" help:"Follow channels in the terminal."`
+	URL     urlCmd     `cmd:"" name:"url" help:"Print the database's URL, for psql."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// database says which database is meant.
+type database struct {
+	DatabaseURL string `help:"The database, as postgres://user:password@host:port/name. Empty: an embedded PostgreSQL, run from the programs installed on this machine." env:"DATABASE_URL" placeholder:"URL"`
+	DataDir     string `help:"Where the embedded PostgreSQL keeps its data (${default_data_dir})." env:"TIDINGS_DATA_DIR" placeholder:"DIR"`
+}
+
+func (d *database) Validate() error {
+	if d.DatabaseURL == "" {
+		return nil
+	}
+	if err := db.CheckURL(d.DatabaseURL); err != nil {
+		return fmt.Errorf("--database-url: %w", err)
+	}
+	return nil
+}
+
+func (d *database) dataDir() string {
+	if d.DataDir != "" {
+		return d.DataDir
+	}
+	return db.DefaultDataDir()
+}
+
+// logging says what is logged, and how.
+type logging struct {
+	LogFormat string `help:"text or json." enum:"text,json" default:"text" env:"TIDINGS_LOG_FORMAT" placeholder:"FORMAT"`
+	LogLevel  string `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info" env:"TIDINGS_LOG_LEVEL" placeholder:"LEVEL"`
+}
+
+func (l *logging) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(l.LogLevel)) // one of the enum
+	options := &slog.HandlerOptions{Level: level}
+	if l.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// serveCmd is the service's configuration.
+type serveCmd struct {
+	Listen      string   `help:"Where to listen, as host:port." default:"127.0.0.1:8080" env:"TIDINGS_LISTEN" placeholder:"ADDRESS"`
+	AllowOrigin []string `help:"Origins whose pages may connect, besides the server's own: https://app.example.com. \"*\" is any." env:"TIDINGS_ALLOW_ORIGIN" placeholder:"ORIGIN"`
+	Migrate     bool     `help:"Install or bring up to date schema tidings at start." default:"true" negatable:"" env:"TIDINGS_MIGRATE"`
+	Demo        bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
+
+	MaxConnections  int           `help:"Open WebSocket connections." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
+	MaxChannels     int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
+	MaxFrame        int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
+	QueueBytes      int           `help:"Bytes that may wait for one slow client, before it is fed from the log." default:"1048576" env:"TIDINGS_QUEUE_BYTES" placeholder:"BYTES" group:"Limits"`
+	RecentBytes     int           `help:"Bytes of the newest events that are kept in memory." default:"67108864" env:"TIDINGS_RECENT_BYTES" placeholder:"BYTES" group:"Limits"`
+	LogReaders      int           `help:"Clients that are fed from the log at the same time; others wait their turn." default:"4" env:"TIDINGS_LOG_READERS" placeholder:"N" group:"Limits"`
+	PingInterval    time.Duration `help:"How often clients are pinged." default:"25s" env:"TIDINGS_PING_INTERVAL" group:"Limits"`
+	PongTimeout     time.Duration `help:"How long after a ping a silent client is taken for gone." default:"10s" env:"TIDINGS_PONG_TIMEOUT" group:"Limits"`
+	WriteTimeout    time.Duration `help:"How long a client may take to read 64 KiB." default:"10s" env:"TIDINGS_WRITE_TIMEOUT" group:"Limits"`
+	ShutdownTimeout time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
+
+	PollInterval    time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
+	DatabaseTimeout time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
+	Listening       bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
+}
+
+// Validate names what is wrong with a value.
+func (c *serveCmd) Validate() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("--listen: %q is not host:port, such as 127.0.0.1:8080 or :8080", c.Listen)
+	}
+	for _, origin := range c.AllowOrigin {
+		u, err := url.Parse(origin)
+		if origin != "*" && origin != "null" && (err != nil || u.Scheme == "" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
+			return fmt.Errorf("--allow-origin: %q is not an origin, such as https://app.example.com", origin)
+		}
+	}
+	for _, limit := range []struct {
+		name       string
+		value, min int
+	}{
+		{"max-connections", c.MaxConnections, 1}, {"max-channels", c.MaxChannels, 1}, {"max-frame", c.MaxFrame, 128},
+		{"queue-bytes", c.QueueBytes, 4096}, {"recent-bytes", c.RecentBytes, 4096}, {"log-readers", c.LogReaders, 1},
+	} {
+		if limit.value < limit.min {
+			return fmt.Errorf("--%s: %d is too low: at least %d", limit.name, limit.value, limit.min)
+		}
+	}
+	for _, d := range []struct {
+		name       string
+		value, min time.Duration
+	}{
+		{"ping-interval", c.PingInterval, time.Second}, {"pong-timeout", c.PongTimeout, time.Second},
+		{"write-timeout", c.WriteTimeout, 100 * time.Millisecond}, {"shutdown-timeout", c.ShutdownTimeout, 0},
+		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
+	} {
+		if d.value < d.min {
+			return fmt.Errorf("--%s: %s is too short: at least %s", d.name, d.value, d.min)
+		}
+	}
+	return nil
+}

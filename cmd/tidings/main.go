@@ -1,0 +1,53 @@
+// Command tidings turns a PostgreSQL database into a live one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"tidings/db"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "tidings:", err)
+		os.Exit(1)
+	}
+}
+
+// run parses the command line and runs its command.
+func run(ctx context.Context, args []string) error {
+	var cli cli
+	parser, err := kong.New(&cli,
+		kong.Name("tidings"),
+		kong.Description("Turns a PostgreSQL database into a live one: whoever writes a row, every subscribed client hears of it."),
+		kong.UsageOnError(),
+		kong.Vars{"default_data_dir": db.DefaultDataDir()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	return command.Run(&cli.database, &cli.logging)
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tidings/db"
+	tidingshttp "tidings/http"
+	"tidings/realtime"
+	"tidings/triggers"
+)
+
+// liveMigrations are schema tidings.
+var liveMigrations = db.MigrationSet{Name: "live", Files: triggers.Migrations}
+
+// Run starts the service and ends it when ctx does: first the clients are told, then reading stops, then the database.
+func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error {
+	logger := log.logger(os.Stderr)
+
+	listener, err := listen(ctx, c.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	// What is below goes on until what is above has ended.
+	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+
+	url := where.DatabaseURL
+	var embedded *db.Embedded
+	var supervised errgroup.Group
+	if url == "" {
+		embedded = &db.Embedded{DataDir: where.dataDir(), Logger: logger}
+		logger.Info("starting the embedded PostgreSQL", "data", embedded.DataDir)
+		if err := embedded.Start(ctx); err != nil {
+			return err
+		}
+		url = embedded.URL()
+		supervise, stop := context.WithCancel(context.WithoutCancel(ctx))
+		supervised.Go(func() error { return embedded.Run(supervise) })
+		defer func() {
+			stop()
+			if err := supervised.Wait(); err != nil {
+				logger.Error("the embedded PostgreSQL did not stop well", "error", err)
+			}
+		}()
+	}
+	database, err := db.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer database.Close()
+
+	reader := &db.Reader{
+		DB: database, Logger: logger, PollInterval: c.PollInterval, Timeout: c.DatabaseTimeout, NoListen: !c.Listening,
+	}
+	hub := realtime.NewHub(reader, realtime.Options{
+		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, Readers: c.LogReaders,
+	})
+	reader.Sink = hub
+	channel := &db.Channel{DB: database}
+	var hasChannel atomic.Bool
+	server := &tidingshttp.Server{
+		Hub: hub, Logger: logger,
+		Health: func() tidingshttp.Health {
+			s := reader.Status()
+			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
+		},
+		Channel: func() tidingshttp.ChannelStore {
+			if hasChannel.Load() {
+				return channel
+			}
+			return nil
+		},
+		Options: tidingshttp.Options{
+			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxFrame: c.MaxFrame,
+			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, WriteTimeout: c.WriteTimeout, ShutdownTimeout: c.ShutdownTimeout,
+		},
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer stopBelow()
+		return server.Serve(ctx, listener)
+	})
+	group.Go(func() error {
+		prepared, err := c.prepare(ctx, database, channel, embedded != nil, logger)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		hasChannel.Store(prepared.channel)
+		return reader.Run(below)
+	})
+	group.Go(func() error {
+		if !awaitLive(ctx, hub) {
+			return nil
+		}
+		logger.Info("live", "address", listener.Addr().String())
+		if embedded != nil {
+			fmt.Fprint(os.Stdout, invitation(listener.Addr(), where))
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return nil, fmt.Errorf("--listen: cannot listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+type prepared struct {
+	channel bool // the application's tables are there
+}
+
+// prepare waits until the database can be reached, and brings it up to date. A database that will not do is an error;
+// one that is down is waited for, and the service says that it isn't ready.
+func (c *serveCmd) prepare(ctx context.Context, database *db.DB, channel *db.Channel, embedded bool, logger *slog.Logger) (prepared, error) {
+	for attempt := 0; ; attempt++ {
+		p, err := c.prepareOnce(ctx, database, channel, embedded)
+		var unusable *db.UnusableError
+		if err == nil || ctx.Err() != nil || errors.As(err, &unusable) {
+			return p, err
+		}
+		if attempt == 0 {
+			logger.Error("the database is not ready; trying again until it is", "error", err)
+		}
+		timer := time.NewTimer(min(100*time.Millisecond<<min(attempt, 5), 2*time.Second))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return p, nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (c *serveCmd) prepareOnce(ctx context.Context, database *db.DB, channel *db.Channel, embedded bool) (p prepared, err error) {
+	if err := database.Check(ctx); err != nil {
+		return p, err
+	}
+	if err := bringUpToDate(ctx, database, liveMigrations, c.Migrate); err != nil {
+		return p, err
+	}
+	if embedded {
+		if err := bringUpToDate(ctx, database, db.ChannelMigrations, c.Migrate); err != nil {
+			return p, err
+		}
+		if c.Demo {
+			if err := channel.Demonstrate(ctx); err != nil {
+				return p, err
+			}
+		}
+	}
+	p.channel, err = channel.HasTables(ctx)
+	return p, err
+}
+
+// bringUpToDate applies what is missing of a set, or says that it is missing.
+func bringUpToDate(ctx context.Context, database *db.DB, set db.MigrationSet, migrate bool) error {
+	status, err := database.MigrationStatus(ctx, set)
+	if err != nil {
+		return err
+	}
+	switch {
+	case status.Version == status.Latest:
+		return nil
+	case status.Version > status.Latest:
+		return &db.UnusableError{Message: fmt.Sprintf("the database's %s part has version %d, and this program knows %d: it is too old",
+			set.Name, status.Version, status.Latest)}
+	case !migrate:
+		return &db.UnusableError{Message: fmt.Sprintf("the database's %s part has version %d of %d: run tidings migrate up --only %s",
+			set.Name, status.Version, status.Latest, set.Name)}
+	}
+	return database.MigrateUp(ctx, set)
+}
+
+// awaitLive returns true once the hub is live, false if ctx ends before.
+func awaitLive(ctx context.Context, hub *realtime.Hub) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !hub.Live() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}
+
+// invitation tells a newcomer what to do next.
+func invitation(address net.Addr, where *database) string {
+	host := address.String()
+	if tcp, ok := address.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		host = fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	urlCommand := shellQuote(os.Args[0]) + " url"
+	if where.DataDir != "" {
+		urlCommand += " --data-dir " + shellQuote(where.DataDir)
+	}
+	return fmt.Sprintf(`
+tidings is live.
+
+  The page:     http://%[1]s/
+  A WebSocket:  ws://%[1]s/ws?channel=messages
+
+  To see something happen on both, paste this into another terminal:
+
+    psql "$(%[2]s)" -c "insert into messages (author_id, title, content) values (1, 'Hello', 'World')"
+
+`, host, urlCommand)
+}
+
+// shellQuote quotes a word where a shell would not take it as it is.
+func shellQuote(word string) string {
+	for _, r := range word {
+		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '/' || r == '.' || r == '-' || r == '_'
+		if !plain {
+			return "'" + replaceQuotes(word) + "'"
+		}
+	}
+	return word
+}
