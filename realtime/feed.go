@@ -128,6 +128,11 @@ func (s *Subscriber) catchUp() bool {
 	if !h.position.Includes(s.from) {
 		return false
 	}
+	for _, m := range s.members {
+		if !m.join.IsZero() && !h.position.Includes(m.join) {
+			return false // it begins further on than the hub is, where another instance was already
+		}
+	}
 	events, ok := h.recent.after(s.from, h.options.QueueBytes, s.wants)
 	if !ok {
 		return false

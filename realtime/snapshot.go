@@ -87,7 +87,11 @@ func (s Snapshot) Sees(xid uint64) bool {
 // Includes reports whether everything that t sees, s sees as well.
 func (s Snapshot) Includes(t Snapshot) bool {
 	if s.Xmax < t.Xmax {
-		return false
+		// Then all that s knows nothing of must be running in t.
+		first, _ := slices.BinarySearch(t.Xip, s.Xmax)
+		if uint64(len(t.Xip)-first) != t.Xmax-s.Xmax {
+			return false
+		}
 	}
 	for _, xid := range s.Xip {
 		if t.Sees(xid) {

@@ -1,0 +1,299 @@
+package realtime_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tidings/realtime"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// drain takes all that there is.
+func (c *client) drain() {
+	for c.take() {
+	}
+}
+
+func (c *client) ids() []int64 {
+	ids := []int64{}
+	for _, e := range c.got {
+		ids = append(ids, e.ID.Entry)
+	}
+	return ids
+}
+
+func expect[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func expectIDs(t *testing.T, c *client, want ...int64) {
+	t.Helper()
+	if got := c.ids(); !slices.Equal(got, want) {
+		t.Errorf("events heard: got %v, want %v", got, want)
+	}
+}
+
+// quiet makes a world in which nothing happens by chance.
+func quiet() *world {
+	w := newWorld(1)
+	w.random = nil
+	return w
+}
+
+func (w *world) committed(topic, key string) {
+	w.clock++
+	xid := w.begin()
+	l := &logged{written: w.clock, event: realtime.Event{
+		ID: realtime.ID{Entry: int64(len(w.log) + 1)}, Xid: xid, Topic: topic, Type: topic, Key: key, Keyed: true, Data: make([]byte, 100),
+	}}
+	w.log = append(w.log, l)
+	w.end(xid, true)
+}
+
+func (f *feed) publishAll() {
+	events, to, _, err := f.world.read(f.position, realtime.Snapshot{}, nil, 1<<30)
+	if err != nil {
+		panic(err)
+	}
+	f.hub.Publish(realtime.Batch{From: f.position, To: to, Events: events})
+	f.position = to
+}
+
+func TestSubscribedIsSaidWhenLive(t *testing.T) {
+	w := quiet()
+	f := w.instance(realtime.Options{})
+	f.hub.SetLive(false)
+	c := w.client(t, f, channels("messages")...)
+	w.committed("messages", "1") // while the database is out of reach
+	c.drain()
+	expect(t, "subscribed before the hub is live", c.ready[channels("messages")[0]], false)
+
+	f.publishAll()
+	c.drain()
+	expect(t, "subscribed before the hub is live", c.ready[channels("messages")[0]], false)
+	f.hub.SetLive(true)
+	c.drain()
+	expect(t, "subscribed once the hub is live", c.ready[channels("messages")[0]], true)
+	w.committed("messages", "2")
+	f.publishAll()
+	c.drain()
+	expectIDs(t, c, 2)
+}
+
+func TestErrors(t *testing.T) {
+	w := quiet()
+	w.topics = append(w.topics, realtime.Topic{Name: "secrets", Keyed: true, Read: "signed_in"}, realtime.Topic{Name: "lines", Read: "public"})
+	f := w.instance(realtime.Options{MaxChannels: 3})
+	c := w.client(t, f)
+	for _, tt := range []struct {
+		channel string
+		want    realtime.Code
+	}{
+		{"nothing", realtime.CodeUnknownChannel},
+		{"secrets", realtime.CodeForbidden},
+		{"secrets:1", realtime.CodeForbidden},
+		{"lines:1", realtime.CodeUnknownChannel},
+		{"lines", ""},
+		{"messages", ""},
+		{"messages", realtime.CodeAlreadySubscribed},
+		{"messages:1", ""},
+		{"messages:2", realtime.CodeTooManyChannels},
+	} {
+		c.errors = nil
+		c.sub.Subscribe(t.Context(), channels(tt.channel), "")
+		c.drain()
+		var got realtime.Code
+		if len(c.errors) > 0 {
+			got = c.errors[0].Code
+		}
+		expect(t, "subscribe to "+tt.channel, got, tt.want)
+	}
+	c.errors = nil
+	c.sub.Unsubscribe(channels("comments")[0])
+	c.drain()
+	expect(t, "leaving what one has not", c.errors[0].Code, realtime.CodeNotSubscribed)
+}
+
+func TestResets(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		since func(w *world) string
+		want  realtime.Reset
+	}{
+		{"malformed", func(*world) string { return "nonsense" }, realtime.ResetMalformed},
+		{"foreign", func(*world) string { return "other-100" }, realtime.ResetForeign},
+		{"future", func(*world) string { return origin + "-100000" }, realtime.ResetFuture},
+		{"expired", func(w *world) string {
+			old := realtime.Cursor{Origin: origin, Seen: realtime.Snapshot{Xmin: 50, Xmax: 50}}
+			w.expire = w.snapshot()
+			return old.String()
+		}, realtime.ResetExpired},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := quiet()
+			w.random = newWorld(1).random
+			f := w.instance(realtime.Options{})
+			var reasons []realtime.Reset
+			c := w.client(t, f)
+			c.sub.Subscribe(t.Context(), channels("messages"), tt.since(w))
+			for items, _ := c.sub.Next(t.Context()); len(items) > 0; items, _ = c.sub.Next(t.Context()) {
+				for _, i := range items {
+					if i.Notice != nil && i.Notice.Kind == realtime.NoticeReset {
+						reasons = append(reasons, i.Notice.Reason)
+					}
+					c.hear(i)
+				}
+			}
+			if !slices.Equal(reasons, []realtime.Reset{tt.want}) {
+				t.Errorf("resets: got %v, want %v", reasons, tt.want)
+			}
+			expect(t, "subscribed after the reset", c.ready[channels("messages")[0]], true)
+			w.committed("messages", "1")
+			f.publishAll()
+			c.woken.Store(true)
+			c.drain()
+			expect(t, "events after the reset", len(c.got), 1)
+		})
+	}
+}
+
+func TestRestartTellsEveryone(t *testing.T) {
+	w := quiet()
+	f := w.instance(realtime.Options{})
+	c := w.client(t, f, channels("messages", "comments:1")...)
+	c.drain()
+	w.committed("messages", "1") // lost
+	f.position = realtime.Cursor{Origin: "other", Seen: w.snapshot()}
+	f.hub.Restart(f.position, realtime.ResetForeign)
+	c.drain()
+	expect(t, "resets", c.resets, 2)
+	w.committed("messages", "1")
+	f.publishAll()
+	c.drain()
+	expectIDs(t, c, 2)
+}
+
+func TestTopicsThatGo(t *testing.T) {
+	w := quiet()
+	f := w.instance(realtime.Options{})
+	c := w.client(t, f, channels("messages", "messages:1", "comments")...)
+	c.drain()
+	f.hub.SetTopics([]realtime.Topic{{Name: "comments", Keyed: true, Read: "public"}, {Name: "messages", Keyed: true, Read: "signed_in"}})
+	w.committed("messages", "1")
+	w.committed("comments", "1")
+	f.publishAll()
+	c.drain()
+	expectIDs(t, c, 2)
+	expect(t, "errors", len(c.errors), 2)
+	expect(t, "code", c.errors[0].Code, realtime.CodeForbidden)
+}
+
+func TestSwitch(t *testing.T) {
+	w := quiet()
+	f := w.instance(realtime.Options{})
+	c := w.client(t, f, channels("messages", "comments")...)
+	c.drain()
+	c.sub.Switch(t.Context(), channels("comments:1")[0], "")
+	c.drain()
+	w.committed("messages", "1")
+	w.committed("comments", "1")
+	w.committed("comments", "2")
+	f.publishAll()
+	c.drain()
+	expectIDs(t, c, 2)
+	c.sub.Switch(t.Context(), channels("nothing")[0], "")
+	w.committed("comments", "1")
+	f.publishAll()
+	c.drain()
+	expectIDs(t, c, 2, 4)
+	expect(t, "code", c.errors[0].Code, realtime.CodeUnknownChannel)
+}
+
+// A subscriber that does not read holds no more than its queue, and has everything once it reads.
+func TestSlowSubscriber(t *testing.T) {
+	w := quiet()
+	w.random = newWorld(1).random
+	f := w.instance(realtime.Options{QueueBytes: 10_000, RecentBytes: 20_000})
+	slow := w.client(t, f, channels("messages")...)
+	fast := w.client(t, f, channels("messages")...)
+	for range 1000 {
+		w.committed("messages", "1")
+		f.publishAll()
+		fast.drain()
+	}
+	expect(t, "heard by the fast one", len(fast.got), 1000)
+	expect(t, "reads of the log before the slow one reads", w.reads, 0)
+	w.settle([]*feed{f}, []*client{slow})
+	slow.check()
+	expect(t, "heard by the slow one", len(slow.got), 1000)
+}
+
+// A log that cannot be read is tried again, and nobody is told anything wrong.
+func TestLogThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := quiet()
+		w.random = newWorld(1).random
+		f := w.instance(realtime.Options{QueueBytes: 1000, RecentBytes: 1000})
+		c := w.client(t, f, channels("messages")...)
+		c.drain()
+		for range 100 {
+			w.committed("messages", "1")
+			f.publishAll()
+		}
+		failures := 3
+		w.fails = func() error {
+			if failures--; failures >= 0 {
+				return errors.New("out of reach")
+			}
+			return nil
+		}
+		for range 10 {
+			c.drain()
+			<-time.After(time.Second) // on the bubble's clock
+			synctest.Wait()
+		}
+		w.settle([]*feed{f}, []*client{c})
+		c.check()
+		expect(t, "heard", len(c.got), 100)
+	})
+}
+
+// Events of several channels of one subscriber come once and in order; shared runs are encoded once.
+func TestRunsAreShared(t *testing.T) {
+	encodings := 0
+	format := realtime.NewFormat(func(b []byte, _ *realtime.Event) []byte {
+		encodings++
+		return append(b, '.')
+	})
+	w := quiet()
+	f := w.instance(realtime.Options{})
+	var runs []*realtime.Run
+	for range 10 {
+		sub := f.hub.NewSubscriber(func() {})
+		sub.Subscribe(t.Context(), channels("messages"), "")
+		defer sub.Close()
+		defer func() {
+			items, _ := sub.Next(t.Context())
+			for _, i := range items {
+				if i.Run != nil {
+					expect(t, "encoded", string(i.Run.Encode(format)), "...")
+					runs = append(runs, i.Run)
+				}
+			}
+			expect(t, "encodings", encodings, 3)
+		}()
+	}
+	for range 3 {
+		w.committed("messages", "1")
+	}
+	f.publishAll()
+}
