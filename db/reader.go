@@ -117,11 +117,11 @@ func (r *Reader) Status() Status {
 // Run follows the log until ctx ends.
 func (r *Reader) Run(ctx context.Context) error {
 	r.init()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.follow(ctx) })
-	group.Go(func() error { return r.upkeep(ctx) })
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.follow(running) })
+	group.Go(func() error { return r.upkeep(running) })
 	if !r.NoListen {
-		group.Go(func() error { return r.listen(ctx) })
+		group.Go(func() error { return r.listen(running) })
 	}
 	err := group.Wait()
 	if ctx.Err() != nil {
