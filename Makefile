@@ -1,0 +1,66 @@
+# make alone lists what there is. Everything needed and missing is installed on the way (see deploy/install-*.sh).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Run, not installed, at one pinned version: the first run compiles it (about a minute), later ones find it in Go's cache.
+GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# How many packages are tested at a time. Each brings a PostgreSQL of its own, and some of them measure time.
+TEST_PACKAGES ?= 2
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup build ## start the service here, with a database of its own (ARGS="--help" for its flags)
+	@exec bin/tidings serve $(ARGS)
+
+.PHONY: build
+build: ## compile bin/tidings
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/tidings ./cmd/tidings
+
+.PHONY: test
+test: setup setup-test vet ## run every test with the race detector (TESTFLAGS="-run Resume -v" to choose)
+	go test -race -count=1 -timeout 20m -p $(TEST_PACKAGES) $(TESTFLAGS) ./...
+
+.PHONY: test-short
+test-short: setup ## run the quick tests, without the race detector
+	go test -short -p $(TEST_PACKAGES) $(TESTFLAGS) ./...
+
+.PHONY: bench
+bench: setup ## measure, and write docs/benchmarks.md (BENCHFLAGS="-help" for what can be chosen)
+	go run ./cmd/benchmarks -out docs/benchmarks.md $(BENCHFLAGS)
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+.PHONY: lint
+lint: ## check the code against .golangci.yml
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	$(GOLANGCI_LINT) fmt ./...
+
+.PHONY: generate
+generate: ## write the generated code anew
+	go generate ./...
+
+.PHONY: setup
+setup: ## install PostgreSQL's binaries if they are missing
+	@deploy/install-postgres.sh
+
+.PHONY: setup-test
+setup-test: ## install what only the tests need if it is missing: a C compiler, Chromium
+	@deploy/install-test-tools.sh
+
+.PHONY: clean
+clean: ## remove what was built; databases stay
+	rm -rf bin
+	rm -f coverage.out coverage.html *.test *.prof

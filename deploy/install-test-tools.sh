@@ -1,0 +1,128 @@
+#!/bin/sh
+# Installs what only the tests need, with the system's package manager: a C compiler for the race detector, and Chromium
+# for the tests in a browser. Does nothing if both are there. Without a compiler it fails; without Chromium it warns.
+set -eu
+
+say() {
+	printf 'install-test-tools: %s\n' "$*" >&2
+}
+
+# The compiler alone is not enough, the C library's headers must be there; on macOS the race detector needs neither.
+has_compiler() {
+	[ "$(uname -s)" = Darwin ] && return 0
+	cc=$(go env CC 2>/dev/null) || cc=
+	printf '#include <stdlib.h>\n#include <pthread.h>\n' | ${cc:-gcc} -fsyntax-only -x c - 2>/dev/null
+}
+
+has_chromium() {
+	for browser in chromium chromium-browser google-chrome google-chrome-stable headless-shell headless_shell \
+		/snap/bin/chromium \
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" \
+		/Applications/Chromium.app/Contents/MacOS/Chromium; do
+		if command -v "$browser" >/dev/null; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+can_install() {
+	case $manager in
+	none) return 1 ;;
+	brew) [ "$(id -u)" -ne 0 ] ;;
+	*) [ "$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; } ;;
+	esac
+}
+
+# apt_get says only what goes wrong, and waits for another apt-get to end.
+apt_get() {
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+}
+
+# apt_install PACKAGE...: a fresh machine has no package lists, an idle one has old lists; only then are they updated.
+apt_install() {
+	if apt-cache show "$1" >/dev/null 2>&1 && apt_get install -y --no-install-recommends "$@"; then
+		return
+	fi
+	apt_get update && apt_get install -y --no-install-recommends "$@"
+}
+
+install_compiler() {
+	case $manager in
+	apt-get) apt_install gcc libc6-dev ;;
+	dnf) as_root dnf -y install gcc ;;
+	apk) as_root apk add gcc musl-dev ;;
+	pacman) as_root pacman -S --needed --noconfirm gcc || as_root pacman -Sy --needed --noconfirm gcc ;;
+	zypper) as_root zypper --non-interactive install gcc glibc-devel ;;
+	brew) brew install gcc ;;
+	esac
+}
+
+install_chromium() {
+	case $manager in
+	apt-get)
+		# Ubuntu has it as a snap only.
+		if [ -e /etc/os-release ] && grep -q '^ID=ubuntu' /etc/os-release; then
+			command -v snap >/dev/null && as_root snap install chromium
+		else
+			apt_install chromium chromium-sandbox fonts-liberation
+		fi
+		;;
+	dnf) as_root dnf -y install chromium ;; # on RHEL from EPEL
+	apk) as_root apk add chromium font-liberation ;;
+	pacman) as_root pacman -S --needed --noconfirm chromium || as_root pacman -Sy --needed --noconfirm chromium ;;
+	zypper) as_root zypper --non-interactive install chromium ;;
+	brew) brew install --cask google-chrome ;;
+	esac
+}
+
+# how_to says what to type, for what this user cannot install.
+how_to() {
+	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
+	case $manager in
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium\n\n' >&2 ;;
+	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
+	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
+	esac
+}
+
+if has_compiler && has_chromium; then
+	exit 0
+fi
+
+for manager in apt-get dnf apk pacman zypper brew none; do
+	if command -v "$manager" >/dev/null; then
+		break
+	fi
+done
+
+if ! has_compiler; then
+	if ! can_install; then
+		say "a C compiler is missing, and this user cannot install it. Type:"
+		how_to
+		exit 1
+	fi
+	say "a C compiler is missing; installing it with $manager"
+	install_compiler
+fi
+
+if ! has_chromium; then
+	if ! can_install; then
+		say "warning: Chromium, for the tests in a browser, is missing, and this user cannot install it. Type:"
+		how_to
+		exit 0
+	fi
+	say "Chromium is missing; installing it with $manager"
+	if ! install_chromium; then
+		say "warning: $manager could not install Chromium: the tests in a browser need Chromium or Google Chrome"
+	fi
+fi
