@@ -17,7 +17,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -115,7 +114,7 @@ func TestEmbeddedRunEndsOrphans(t *testing.T) {
 		busy <- err
 	}()
 	<-started
-	await(t, func() bool {
+	await(t, "the server", func() bool {
 		return query[int](t, e.URL(), "select count(*) from pg_stat_activity where query like 'do %' and state = 'active'") == 1
 	})
 	kill(t, postmasterPID(t, e.DataDir))
@@ -325,7 +324,7 @@ func TestEmbeddedInterruptedInit(t *testing.T) {
 	ended := make(chan error)
 	e := &db.Embedded{DataDir: dir, Settings: map[string]string{"fsync": "off"}}
 	go func() { ended <- e.Start(ctx) }()
-	await(t, func() bool {
+	await(t, "the server", func() bool {
 		begun, _ := filepath.Glob(filepath.Join(dir, "postgres.new-*", "PG_VERSION"))
 		return len(begun) > 0
 	})
@@ -504,25 +503,10 @@ func query[T any](t *testing.T, url, question string) (answer T) {
 	return answer
 }
 
-// await looks until it is so, or the test's time is over.
-func await(t *testing.T, so func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(time.Minute)
-	for !so() {
-		select {
-		case <-deadline:
-			t.Fatal("waited a minute in vain")
-		case <-tick.C:
-		}
-	}
-}
-
 // awaitServer returns when the server accepts connections, with those killed before it gone.
 func awaitServer(t *testing.T, e *db.Embedded) {
 	t.Helper()
-	await(t, func() bool {
+	await(t, "the server", func() bool {
 		conn, err := pgx.Connect(t.Context(), e.URL())
 		if err != nil {
 			return false
@@ -551,7 +535,7 @@ func kill(t *testing.T, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	await(t, func() bool { return syscall.Kill(pid, 0) != nil })
+	await(t, "the server", func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
 func portOf(t *testing.T, address string) string {
