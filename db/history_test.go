@@ -127,12 +127,19 @@ func (l *listenerTo) count() int {
 	return len(l.events)
 }
 
-// follow runs a reader until the test ends.
+// follow makes a reader and a hub.
 func follow(t *testing.T, database *db.DB, options realtime.Options) (*realtime.Hub, *db.Reader) {
 	t.Helper()
 	reader := &db.Reader{DB: database, Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))}
 	hub := realtime.NewHub(reader, options)
 	reader.Sink = hub
+	runReader(t, reader, hub)
+	return hub, reader
+}
+
+// runReader runs a reader until the test ends.
+func runReader(t *testing.T, reader *db.Reader, hub *realtime.Hub) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- reader.Run(ctx) }()
@@ -143,7 +150,6 @@ func follow(t *testing.T, database *db.DB, options realtime.Options) (*realtime.
 		}
 	})
 	await(t, "the reader to be live", func() bool { return !hub.Position().IsZero() && reader.Status().Live })
-	return hub, reader
 }
 
 type testLog struct{ t *testing.T }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,20 +50,22 @@ func (r *Reader) listenConn(ctx context.Context) error {
 	defer watch.Wait()
 	defer cancel()
 
-	var once sync.Once
+	var unheard atomic.Bool // it was said that nothing is heard
 	listener := &pgxlisten.Listener{
 		Connect: func(ctx context.Context) (*pgx.Conn, error) { return r.DB.connect(ctx, "listener") },
 		LogError: func(_ context.Context, err error) {
 			r.setListening(false)
-			if ctx.Err() == nil {
-				once.Do(func() { r.Logger.Warn("the doorbell is not heard; polling until it is", "error", err) })
+			if ctx.Err() == nil && !unheard.Swap(true) {
+				r.Logger.Warn("the doorbell is not heard; polling until it is", "error", err)
 			}
 		},
 		ReconnectDelay: 250 * time.Millisecond,
 	}
 	handler := &bellHandler{reader: r, connected: func() {
-		once = sync.Once{}
 		r.setListening(true)
+		if unheard.Swap(false) {
+			r.Logger.Info("the doorbell is heard again")
+		}
 		r.Nudge() // what was written while nobody listened
 	}}
 	listener.Handle(doorbell, handler)

@@ -192,6 +192,7 @@ func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, time
 		if err := r.readOnce(ctx, conn, position, *timeout); err != nil {
 			if errors.Is(err, errSilent) {
 				*timeout = min(2**timeout, time.Minute)
+				r.DB.Pool.Reset() // what has become of this connection may have become of others
 			}
 			return err
 		}
@@ -260,12 +261,29 @@ func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.C
 
 var errSilent = errors.New("the database has stopped answering")
 
+// watched returns a context that is cancelled when progress has not been called for the timeout, and stop, to be called
+// in the end.
+func watched(ctx context.Context, timeout time.Duration) (_ context.Context, progress, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(timeout, func() { cancel(errSilent) })
+	return ctx, func() { timer.Reset(timeout) }, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}
+
+// silent says so, where a watched context was why a read ended.
+func silent(ctx context.Context, err error, timeout time.Duration) error {
+	if errors.Is(context.Cause(ctx), errSilent) {
+		return fmt.Errorf("read log: %w for %s", errSilent, timeout)
+	}
+	return err
+}
+
 // readOnce publishes all that is new.
 func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, timeout time.Duration) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watchdog := time.AfterFunc(timeout, func() { cancel(errSilent) })
-	defer watchdog.Stop()
+	ctx, progress, stop := watched(ctx, timeout)
+	defer stop()
 
 	var batch realtime.Batch
 	bytes := 0
@@ -280,8 +298,7 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 		var to realtime.Cursor
 		var err error
 		to, end, err = scanLog(ctx, conn, *position, realtime.Snapshot{}, nil,
-			func() { watchdog.Reset(timeout) },
-			func(e *realtime.Event) error {
+			progress, func(e *realtime.Event) error {
 				batch.Events = append(batch.Events, e)
 				if bytes += len(e.Data); bytes >= batchBytes || len(batch.Events) >= batchEvents {
 					flush(e.Cursor)
@@ -293,10 +310,7 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 		case errors.As(err, &unserved):
 			return r.restart(ctx, conn, position, unserved.Reason)
 		case err != nil:
-			if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
-				return fmt.Errorf("read log: %w for %s", errSilent, timeout)
-			}
-			return err
+			return silent(ctx, err, timeout)
 		}
 		flush(to)
 	}
@@ -346,15 +360,17 @@ func (r *Reader) setLive(live bool) {
 func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, maxBytes int) (
 	events []*realtime.Event, to realtime.Cursor, end bool, err error) {
 
+	ctx, progress, stop := watched(ctx, 2*r.Timeout)
+	defer stop()
 	bytes := 0
-	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, nil, func(e *realtime.Event) error {
+	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, progress, func(e *realtime.Event) error {
 		events = append(events, e)
 		if bytes += len(e.Data); bytes >= maxBytes {
 			return errStop
 		}
 		return nil
 	})
-	return events, to, end, err
+	return events, to, end, silent(ctx, err, 2*r.Timeout)
 }
 
 // RefreshTopics reads what is watched, unless it was read a moment ago.

@@ -102,6 +102,9 @@ func StartCluster(t testing.TB, settings map[string]string) *Cluster {
 // URL is the address of the server's database. It stays the same over stops and starts.
 func (c *Cluster) URL() string { return c.server.embedded.URL() }
 
+// TCPURL is the same over TCP, for what goes through a proxy.
+func (c *Cluster) TCPURL() string { return c.server.embedded.TCPURL() }
+
 // Stop ends all connections and stops the server.
 func (c *Cluster) Stop() { c.server.embedded.Stop() }
 
