@@ -34,7 +34,7 @@ func (r *Reader) listen(ctx context.Context) error {
 	for {
 		err := r.listenConn(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil // ctx ended
 		}
 		if err != nil {
 			return fmt.Errorf("listen: %w", err)

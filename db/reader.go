@@ -125,7 +125,7 @@ func (r *Reader) Run(ctx context.Context) error {
 	}
 	err := group.Wait()
 	if ctx.Err() != nil {
-		return nil
+		return nil // ctx ended
 	}
 	return err
 }
@@ -144,7 +144,7 @@ func (r *Reader) follow(ctx context.Context) error {
 		})
 		r.setLive(false)
 		if ctx.Err() != nil {
-			return nil
+			return nil // ctx ended
 		}
 		if failures == 0 {
 			r.Logger.Error("the log cannot be read; trying again", "error", err)

@@ -131,11 +131,14 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	<-failed
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	s.sayGoodbye(deadline)
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
+	s.Logger.Info("stopped")
 	return nil
 }
 

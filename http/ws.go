@@ -88,14 +88,13 @@ type wsConn struct {
 	cancel context.CancelFunc
 	pumps  sync.WaitGroup
 
-	mu       sync.Mutex
-	pumping  bool
-	again    bool   // something came while pumping
-	control  []byte // frames that go before the next event
-	leaving  *goodbye
-	left     bool // the goodbye was written
-	ping     *time.Timer
-	lastPong []byte
+	mu      sync.Mutex
+	pumping bool
+	again   bool   // something came while pumping
+	control []byte // frames that go before the next event
+	leaving *goodbye
+	left    bool // the goodbye was written
+	ping    *time.Timer
 }
 
 // run serves the connection until it ends.

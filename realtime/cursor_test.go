@@ -1,6 +1,7 @@
 package realtime_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -114,7 +115,7 @@ func TestParseChannel(t *testing.T) {
 	} {
 		got, err := realtime.ParseChannel(tt.name)
 		var code realtime.Code
-		if e, ok := err.(*realtime.Error); ok {
+		if e := (*realtime.Error)(nil); errors.As(err, &e) {
 			code = e.Code
 		}
 		if got != tt.want || code != tt.code {

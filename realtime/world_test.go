@@ -16,18 +16,17 @@ import (
 // and commit late, and a log in which their events stand in the order of writing.
 type world struct {
 	random *rand.Rand
-	next   uint64                  // transaction id
-	open   map[uint64][]*logged    // transactions that run
-	ended  map[uint64]bool         // true: committed
-	log    []*logged               // all that was written, also by those who run or rolled back
-	clock  int                     // counts steps
-	commit map[uint64]int          // when a transaction committed
-	topics []realtime.Topic        //
-	reads  int                     // of the log, by subscribers
-	hubs   map[*realtime.Hub]*feed //
-	fails  func() error            // of a read by a subscriber; may be nil
-	expire realtime.Snapshot       // positions that this does not include are no longer served
-	keys   []string                //
+	next   uint64               // transaction id
+	open   map[uint64][]*logged // transactions that run
+	ended  map[uint64]bool      // true: committed
+	log    []*logged            // all that was written, also by those who run or rolled back
+	clock  int                  // counts steps
+	commit map[uint64]int       // when a transaction committed
+	topics []realtime.Topic
+	reads  int               // of the log, by subscribers
+	fails  func() error      // of a read by a subscriber; may be nil
+	expire realtime.Snapshot // positions that this does not include are no longer served
+	keys   []string
 }
 
 type logged struct {

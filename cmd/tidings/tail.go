@@ -53,7 +53,7 @@ func (c *tailCmd) Run(ctx context.Context) error {
 		var refused *refusedError
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil // ctx ended
 		case errors.As(err, &refused), err != nil && !connected:
 			return err
 		}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// Every flag is in docs/configuration.md, with its environment variable and its default.
+func TestConfigurationIsDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	parser, err := kong.New(&cli{}, kong.Vars{"default_data_dir": "DIR"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := parser.Model.Flags
+	for _, command := range parser.Model.Leaves(false) {
+		flags = append(flags, command.Flags...)
+	}
+	documented := 0
+	for _, flag := range flags {
+		if len(flag.Envs) == 0 {
+			continue // of one command alone, which explains it
+		}
+		name := "`--" + flag.Name + "`"
+		if flag.Tag.Negatable != "" {
+			name = "`--[no-]" + flag.Name + "`"
+		}
+		found := slices.ContainsFunc(lines, func(line string) bool {
+			return strings.HasPrefix(line, "| "+name+" | `"+flag.Envs[0]+"` |") &&
+				(flag.Default == "" || strings.Contains(line, "| `"+flag.Default+"` |"))
+		})
+		if !found {
+			t.Errorf("docs/configuration.md has no row of %s, %s, default %q", name, flag.Envs[0], flag.Default)
+		}
+		documented++
+	}
+	if documented < 20 {
+		t.Errorf("flags looked for: got %d, want at least 20", documented)
+	}
+}
+
+// Imports run one way: the hub knows nothing of PostgreSQL and HTTP, only db speaks to PostgreSQL, and cmd wires them.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "tidings/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string][]string{
+		"tidings/realtime":       {},
+		"tidings/triggers":       {},
+		"tidings/db":             {"tidings/realtime"},
+		"tidings/http":           {"tidings/realtime"},
+		"tidings/db/dbtest":      {"tidings/db", "tidings/triggers"},
+		"tidings/cmd/tidings":    {"tidings/db", "tidings/http", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/benchmarks": {"tidings/db", "tidings/triggers"},
+	}
+	drivers := []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgxlisten", "github.com/golang-migrate/migrate/v4"}
+	decoder := json.NewDecoder(strings.NewReader(string(out)))
+	for decoder.More() {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		ours, known := allowed[p.ImportPath]
+		if !known {
+			t.Errorf("package %s is new: say here what it may import", p.ImportPath)
+		}
+		for _, i := range p.Imports {
+			if strings.HasPrefix(i, "tidings/") && !slices.Contains(ours, i) {
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+			if p.ImportPath == "tidings/realtime" && strings.Contains(strings.Split(i, "/")[0], ".") {
+				t.Errorf("realtime imports %s: it has the standard library only", i)
+			}
+			driver := slices.ContainsFunc(drivers, func(d string) bool { return i == d || strings.HasPrefix(i, d+"/") })
+			if driver && !strings.HasPrefix(p.ImportPath, "tidings/db") && p.ImportPath != "tidings/cmd/benchmarks" {
+				t.Errorf("%s imports %s: only db speaks to PostgreSQL", p.ImportPath, i)
+			}
+		}
+	}
+}
