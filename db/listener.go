@@ -110,7 +110,7 @@ func (h *bellHandler) HandleBacklog(_ context.Context, channel string, _ *pgx.Co
 }
 
 // HandleNotification decodes a notification and has the reader act.
-func (h *bellHandler) HandleNotification(ctx context.Context, n *pgconn.Notification, _ *pgx.Conn) error {
+func (h *bellHandler) HandleNotification(_ context.Context, n *pgconn.Notification, _ *pgx.Conn) error {
 	h.reader.setListening(true)
 	if n.Channel != doorbell {
 		return nil // the ping
@@ -121,7 +121,8 @@ func (h *bellHandler) HandleNotification(ctx context.Context, n *pgconn.Notifica
 		return fmt.Errorf("decode %q: %w", n.Payload, err)
 	}
 	if ring.Watches != "" {
-		return h.reader.reloadTopics(ctx)
+		h.reader.askTopics(nil)
+		return nil
 	}
 	h.reader.Nudge()
 	return nil

@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 
 	"tidings/realtime"
 )
@@ -42,12 +41,12 @@ type Reader struct {
 	NoListen bool
 
 	bell     chan struct{}
-	name     string // of this reader among all, for the listener's ping
-	refresh  singleflight.Group
+	asked    chan struct{} // for the topics
+	name     string        // of this reader among all, for the listener's ping
 	initOnce sync.Once
 
 	mu        sync.Mutex
-	refreshed time.Time
+	asking    []chan error // who waits for the topics
 	listening bool
 	heard     time.Time // when the listener last heard anything
 	live      bool
@@ -63,12 +62,10 @@ const (
 	batchEvents = 1000
 )
 
-// refreshPause is how long a list of topics is fresh enough for a question that it cannot answer.
-const refreshPause = 100 * time.Millisecond
-
 func (r *Reader) init() {
 	r.initOnce.Do(func() {
 		r.bell = make(chan struct{}, 1)
+		r.asked = make(chan struct{}, 1)
 		r.name = strconv.FormatUint(rand.Uint64(), 36)
 		if r.PollInterval == 0 {
 			r.PollInterval = time.Second
@@ -120,6 +117,7 @@ func (r *Reader) Run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.follow(running) })
 	group.Go(func() error { return r.upkeep(running) })
+	group.Go(func() error { return r.followTopics(running) })
 	if !r.NoListen {
 		group.Go(func() error { return r.listen(running) })
 	}
@@ -371,55 +369,4 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 		return nil
 	})
 	return events, to, end, silent(ctx, err, 2*r.Timeout)
-}
-
-// RefreshTopics reads what is watched, unless it was read a moment ago.
-func (r *Reader) RefreshTopics(ctx context.Context) error {
-	r.init()
-	r.mu.Lock()
-	fresh := time.Since(r.refreshed) < refreshPause
-	r.mu.Unlock()
-	if fresh {
-		return nil
-	}
-	return r.reloadTopics(ctx)
-}
-
-// reloadTopics reads what is watched; many callers at once are one query.
-func (r *Reader) reloadTopics(ctx context.Context) error {
-	done := r.refresh.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
-		defer cancel()
-		return nil, r.loadTopics(ctx, r.DB.Pool)
-	})
-	select {
-	case result := <-done:
-		return result.Err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-const topicsQuery = `
-select w.topic, w.key is not null, w.read
-  from tidings.watches w join pg_class c on c.oid = w.relation`
-
-func (r *Reader) loadTopics(ctx context.Context, q querier) error {
-	asked := time.Now()
-	rows, err := q.Query(ctx, topicsQuery)
-	if err != nil {
-		return fmt.Errorf("read watches: %w", explain(err))
-	}
-	topics, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t realtime.Topic, err error) {
-		err = row.Scan(&t.Name, &t.Keyed, &t.Read)
-		return t, err
-	})
-	if err != nil {
-		return fmt.Errorf("read watches: %w", explain(err))
-	}
-	r.Sink.SetTopics(topics)
-	r.mu.Lock()
-	r.refreshed = asked
-	r.mu.Unlock()
-	return nil
 }

@@ -34,6 +34,9 @@ func parseCommand(text []byte) (command, realtime.Channel, *realtime.Error) {
 	if !utf8.Valid(text) {
 		return cmd, realtime.Channel{}, realtime.Errorf(codeBadFrame, "a command is UTF-8 text")
 	}
+	if bytes.Equal(bytes.TrimSpace(text), []byte("null")) {
+		return cmd, realtime.Channel{}, realtime.Errorf(codeBadJSON, "a command is a JSON object, not null")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&cmd); err != nil {

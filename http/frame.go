@@ -131,6 +131,8 @@ func appendNotice(b []byte, n *realtime.Notice) []byte {
 	switch n.Kind {
 	case realtime.NoticeSubscribed:
 		out.Type, out.Cursor = "subscribed", n.Cursor.String()
+	case realtime.NoticePong:
+		out.Type = "pong"
 	case realtime.NoticeUnsubscribed:
 		out.Type = "unsubscribed"
 	case realtime.NoticeReset:

@@ -127,14 +127,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.stopping.Store(true)
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.ShutdownTimeout)
 	defer cancel()
+	var goodbyes sync.WaitGroup
+	goodbyes.Go(func() { s.sayGoodbye(deadline) })
 	err := server.Shutdown(deadline) // hijacked connections are not its concern
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
+	goodbyes.Wait()
 	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
-	s.sayGoodbye(deadline)
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -62,7 +63,10 @@ func (s *Server) serveWS(w http.ResponseWriter, r *http.Request) {
 		s.connections.Add(-1)
 		return
 	}
-	query := r.URL.Query()
+	if tcp, ok := c.net.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(sendBuffer) // the system's own will do as well
+	}
+	query := r.URL.RawQuery
 	go func() {
 		defer s.connections.Add(-1)
 		defer s.remove(c)
@@ -76,6 +80,13 @@ const maxBadFrames = 100
 // writeSlice is how much is written under one deadline: a client that reads slowly, but reads, is not cut off in a
 // large event.
 const writeSlice = 64 << 10
+
+// sendBuffer bounds what the kernel holds for a client that reads slowly: a ping stands behind it, and must reach the
+// client in time to be answered.
+const sendBuffer = 256 << 10
+
+// slowWrite is how long a write may take before it counts as a sign of life: a client with room for it takes no time.
+const slowWrite = 100 * time.Millisecond
 
 // wsConn is one WebSocket connection. Its reader is the goroutine of run; its writer, pump, is started when there is
 // something to write and ends when there is nothing: a connection at rest has none.
@@ -98,7 +109,7 @@ type wsConn struct {
 }
 
 // run serves the connection until it ends.
-func (c *wsConn) run(query map[string][]string) {
+func (c *wsConn) run(query string) {
 	defer c.close()
 	c.ws.SetPingHandler(func(data string) error {
 		c.heard()
@@ -123,15 +134,23 @@ func (c *wsConn) run(query map[string][]string) {
 		case err == nil:
 			bad = 0
 		case errors.As(err, &refused):
-			if bad++; bad >= maxBadFrames {
-				c.leave(goodbyeBadCommand)
-			} else if !c.sub.Tell(refused, realtime.Channel{}) {
-				c.leave(goodbyeUnread)
+			if bad++; bad < maxBadFrames {
+				c.sub.Tell(refused, realtime.Channel{})
 			}
 		default:
 			c.end(err)
 			return
 		}
+		switch {
+		case bad >= maxBadFrames:
+			c.leave(goodbyeBadCommand)
+		case c.sub.Unread():
+			c.leave(goodbyeUnread)
+		default:
+			continue
+		}
+		c.pumps.Wait()
+		return
 	}
 }
 
@@ -142,7 +161,9 @@ func (c *wsConn) schedulePing() {
 		c.say(appendControl(nil, opPing, nil))
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.ping.Reset(c.server.options.PingInterval)
+		if c.ping != nil {
+			c.ping.Reset(c.server.options.PingInterval)
+		}
 	})
 }
 
@@ -150,6 +171,7 @@ func (c *wsConn) stopPing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ping.Stop()
+	c.ping = nil // for one that is just firing
 }
 
 // heard puts off the moment at which the client is taken for gone.
@@ -163,10 +185,14 @@ func (c *wsConn) heard() {
 	_ = c.ws.SetReadDeadline(time.Now().Add(o.PingInterval + o.PongTimeout)) // a closed connection says so when it is read
 }
 
-func (c *wsConn) subscribeByQuery(query map[string][]string) {
+func (c *wsConn) subscribeByQuery(query string) {
 	var channels []realtime.Channel
 	since := ""
-	for name, values := range query {
+	parameters, err := url.ParseQuery(query)
+	if err != nil {
+		c.sub.Tell(realtime.Errorf(codeBadRequest, "the URL's parameters cannot be read: %s", err), realtime.Channel{})
+	}
+	for name, values := range parameters {
 		switch name {
 		case "channel":
 			for _, value := range values {
@@ -228,7 +254,7 @@ func (c *wsConn) readCommand() error {
 	case "switch":
 		c.sub.Switch(c.ctx, channel, cmd.Since)
 	case "ping":
-		c.say(appendFrame(nil, opText, func(b []byte) []byte { return append(b, `{"type":"pong"}`...) }))
+		c.sub.Pong()
 	}
 	return nil
 }
@@ -365,14 +391,17 @@ func (c *wsConn) writeItems(items []realtime.Item) error {
 func (c *wsConn) write(frames []byte) error {
 	for len(frames) > 0 {
 		part := frames[:min(len(frames), writeSlice)]
-		if err := c.net.SetWriteDeadline(time.Now().Add(c.server.options.WriteTimeout)); err != nil {
+		begun := time.Now()
+		if err := c.net.SetWriteDeadline(begun.Add(c.server.options.WriteTimeout)); err != nil {
 			return err
 		}
 		n, err := c.net.Write(part)
 		if err != nil {
 			return err
 		}
-		frames = frames[n:]
+		if frames = frames[n:]; len(frames) > 0 || time.Since(begun) > slowWrite {
+			c.heard() // pings wait behind this, and who reads it is there
+		}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ const (
 	NoticeUnsubscribed
 	NoticeReset
 	NoticeError
+	NoticePong // the answer to a ping: all before it was written
 )
 
 // maxNotices is how many unread notices a subscriber may have: each answers a command of its own, so one that goes on
@@ -215,13 +216,25 @@ func (s *Subscriber) Switch(ctx context.Context, c Channel, since string) {
 	}
 }
 
-// Tell queues an error for the client, in its place among the events. It returns false if the client leaves too many
-// answers unread.
-func (s *Subscriber) Tell(err *Error, c Channel) bool {
+// Tell queues an error for the client, in its place among the events.
+func (s *Subscriber) Tell(err *Error, c Channel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse(c, err)
-	return s.notices <= maxNotices
+}
+
+// Pong queues the answer to a ping.
+func (s *Subscriber) Pong() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.push(Item{Notice: &Notice{Kind: NoticePong}})
+}
+
+// Unread reports whether so many answers to the client's commands are unread that it should be sent away.
+func (s *Subscriber) Unread() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.notices > maxNotices
 }
 
 // refuse says an error of a channel; only s.mu is needed.

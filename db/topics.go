@@ -1,0 +1,93 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"tidings/realtime"
+)
+
+// topicsPause is the shortest time between two readings of what is watched: however many clients ask for channels that
+// are not there, the database is asked a few times a second.
+const topicsPause = 100 * time.Millisecond
+
+// RefreshTopics returns when what is watched has been read after the call.
+func (r *Reader) RefreshTopics(ctx context.Context) error {
+	answer := make(chan error, 1)
+	r.askTopics(answer)
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// askTopics has the topics read, and the answer, if not nil, sent what came of it. It does not block.
+func (r *Reader) askTopics(answer chan error) {
+	r.init()
+	if answer != nil {
+		r.mu.Lock()
+		r.asking = append(r.asking, answer)
+		r.mu.Unlock()
+	}
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
+}
+
+// followTopics reads what is watched whenever somebody asks; all who ask in the meantime are answered together.
+func (r *Reader) followTopics(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil // ctx ended
+		case <-r.asked:
+		}
+		r.mu.Lock()
+		asking := r.asking
+		r.asking = nil
+		r.mu.Unlock()
+
+		err := r.readTopics(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.Logger.Warn("what is watched cannot be read", "error", err)
+		}
+		for _, answer := range asking {
+			answer <- err
+		}
+		if !pause(ctx, topicsPause) {
+			return nil // ctx ended
+		}
+	}
+}
+
+func (r *Reader) readTopics(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	return r.loadTopics(ctx, r.DB.Pool)
+}
+
+const topicsQuery = `
+select w.topic, w.key is not null, w.read
+  from tidings.watches w join pg_class c on c.oid = w.relation`
+
+func (r *Reader) loadTopics(ctx context.Context, q querier) error {
+	rows, err := q.Query(ctx, topicsQuery)
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	topics, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t realtime.Topic, err error) {
+		err = row.Scan(&t.Name, &t.Keyed, &t.Read)
+		return t, err
+	})
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	r.Sink.SetTopics(topics)
+	return nil
+}
