@@ -137,11 +137,11 @@ func (r *Reader) setListening(listening bool) {
 	}
 }
 
-// deaf reports whether a connection that listens has been silent for too long.
+// deaf reports whether a connection that listens has been silent for too long after a ping.
 func (r *Reader) deaf() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.listening && time.Since(r.heard) > silenceLimit
+	return r.listening && r.pinged.After(r.heard) && time.Since(r.pinged) > silenceLimit/2
 }
 
 // pingChannel is this reader's own NOTIFY channel.
@@ -159,6 +159,11 @@ func (r *Reader) ping(ctx context.Context, conn *pgx.Conn) error {
 	defer cancel()
 	if _, err := conn.Exec(ctx, `select pg_notify($1, '')`, r.pingChannel()); err != nil {
 		return fmt.Errorf("ping the listener: %w", explain(err))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.pinged.After(r.heard) {
+		r.pinged = time.Now()
 	}
 	return nil
 }

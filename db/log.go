@@ -18,7 +18,7 @@ import (
 // transaction has been open.
 //
 // $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
-// wanted, or null.
+// wanted, or null; $5 how many entries at most, or null.
 const readQuery = `
 select 0::bigint as id, null::xid8, null::timestamptz, pg_current_snapshot()::text, (select max(last_xid)::text from tidings.eras),
        null::text[], null::text[], null::text[]
@@ -32,7 +32,7 @@ select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
  where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
    and id >= $3 and ($4::text[] is null or topic = any ($4))
- order by 1`
+ order by 1 limit $5`
 
 // querier is a connection or a pool.
 type querier interface {
@@ -44,12 +44,13 @@ var errStop = errors.New("stop")
 
 // scanLog calls yield with each event after the cursor, in order, and returns the position behind the last one that
 // yield was called with. end says whether there was nothing more to the read: from a cursor in the middle of a read, a
-// read goes to that one's end; otherwise to upto or, if that is zero, to what is committed now. progress, if not nil, is
+// read goes to that one's end; otherwise to upto or, if that is zero, to what is committed now. limit is the number of
+// entries that are read at most; zero: all. progress, if not nil, is
 // called for each row that arrives.
 //
 // yield may return errStop. A cursor that cannot be served is a *realtime.ResetError.
 func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime.Snapshot, topics []string,
-	progress func(), yield func(*realtime.Event) error) (to realtime.Cursor, end bool, err error) {
+	limit int, progress func(), yield func(*realtime.Event) error) (to realtime.Cursor, end bool, err error) {
 
 	bound := upto
 	if from.Midway() {
@@ -60,7 +61,12 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 		text := bound.String()
 		boundText = &text
 	}
-	rows, err := q.Query(ctx, readQuery, from.Seen.String(), boundText, from.Last.Entry, topics)
+	var limitRows *int
+	if limit > 0 {
+		n := limit + 1 // and the row with the snapshot
+		limitRows = &n
+	}
+	rows, err := q.Query(ctx, readQuery, from.Seen.String(), boundText, from.Last.Entry, topics, limitRows)
 	if err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
 	}
@@ -68,6 +74,7 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 
 	var entry entry
 	at := realtime.Cursor{Origin: from.Origin, Seen: from.Seen, Last: from.Last}
+	entries := 0
 	var held *realtime.Event // the last event: only what follows tells whether the read ends behind it
 	for first := true; rows.Next(); first = false {
 		if progress != nil {
@@ -90,6 +97,7 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 			}
 			continue
 		}
+		entries++
 		for i := range entry.len() {
 			id := realtime.ID{Entry: entry.id, Row: i}
 			if from.Midway() && (id.Entry == from.Last.Entry && id.Row <= from.Last.Row) {
@@ -107,6 +115,9 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 	}
 	if err := rows.Err(); err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
+	}
+	if limit > 0 && entries == limit && held != nil {
+		return held.Cursor, false, ignoreStop(yield(held))
 	}
 	to = realtime.Cursor{Origin: from.Origin, Seen: at.Upto}
 	if held != nil {

@@ -49,6 +49,7 @@ type Reader struct {
 	asking    []chan error // who waits for the topics
 	listening bool
 	heard     time.Time // when the listener last heard anything
+	pinged    time.Time // when the database last was asked to notify the listener
 	live      bool
 	lastRead  time.Time
 	lag       time.Duration
@@ -295,7 +296,7 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 	for end := false; !end; {
 		var to realtime.Cursor
 		var err error
-		to, end, err = scanLog(ctx, conn, *position, realtime.Snapshot{}, nil,
+		to, end, err = scanLog(ctx, conn, *position, realtime.Snapshot{}, nil, 0,
 			progress, func(e *realtime.Event) error {
 				batch.Events = append(batch.Events, e)
 				if bytes += len(e.Data); bytes >= batchBytes || len(batch.Events) >= batchEvents {
@@ -354,6 +355,10 @@ func (r *Reader) setLive(live bool) {
 	}
 }
 
+// pageEntries is the least number of entries that one page of the log may have: each page looks at all that is left, so
+// they should not be small.
+const pageEntries = 1024
+
 // Read implements realtime.Log on the pool.
 func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, maxBytes int) (
 	events []*realtime.Event, to realtime.Cursor, end bool, err error) {
@@ -361,7 +366,7 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
 	bytes := 0
-	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, progress, func(e *realtime.Event) error {
+	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, max(pageEntries, maxBytes/pageEntries), progress, func(e *realtime.Event) error {
 		events = append(events, e)
 		if bytes += len(e.Data); bytes >= maxBytes {
 			return errStop

@@ -85,6 +85,12 @@ const writeSlice = 64 << 10
 // client in time to be answered.
 const sendBuffer = 256 << 10
 
+// How long, and for how much, a client that was told goodbye is still heard.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 1 << 20
+)
+
 // slowWrite is how long a write may take before it counts as a sign of life: a client with room for it takes no time.
 const slowWrite = 100 * time.Millisecond
 
@@ -308,8 +314,22 @@ func (c *wsConn) abort() {
 // close is run's end.
 func (c *wsConn) close() {
 	c.sub.Close()
+	c.linger()
 	c.abort()
 	c.pumps.Wait()
+}
+
+// linger lets a goodbye arrive: a connection that is closed while something that the client sent is unread takes back
+// what the client has not read yet.
+func (c *wsConn) linger() {
+	c.mu.Lock()
+	left := c.left
+	c.mu.Unlock()
+	half, ok := c.net.(interface{ CloseWrite() error })
+	if !left || !ok || half.CloseWrite() != nil || c.net.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.net, lingerBytes)) // its end, or the deadline
 }
 
 // kick has pump look for something to write. It does not block.

@@ -44,6 +44,15 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 	}
+	if h.reading >= h.options.Readers {
+		if !slices.Contains(h.toRead, s) {
+			h.toRead = append(h.toRead, s)
+		}
+		s.mu.Unlock()
+		h.mu.Unlock()
+		return false, nil
+	}
+	h.reading++
 	from, upto, members, replay := s.from, Snapshot{}, s.members, s.replay
 	if replay != nil {
 		from, upto, members = replay.from, replay.upto.end(), replay.members
@@ -63,14 +72,9 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	if from.Origin != origin {
 		err = &ResetError{Reason: ResetForeign}
 	} else {
-		select {
-		case h.readers <- struct{}{}:
-			events, to, end, err = h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
-			<-h.readers
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
+		events, to, end, err = h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
 	}
+	h.doneReading()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +118,8 @@ func sameCursor(a, b Cursor) bool {
 	return a.Origin == b.Origin && a.Last == b.Last && a.Seen.Equal(b.Seen) && a.Upto.Equal(b.Upto)
 }
 
-// catchUp makes the subscriber live, if memory holds what it lacks; the hub's lock and the subscriber's are held.
+// catchUp feeds the subscriber from memory, if that reaches back far enough, and makes it live at the end; the hub's lock
+// and the subscriber's are held.
 func (s *Subscriber) catchUp() bool {
 	h := s.hub
 	if s.from.IsZero() {
@@ -128,20 +133,39 @@ func (s *Subscriber) catchUp() bool {
 	if !h.position.Includes(s.from) {
 		return false
 	}
-	for _, m := range s.members {
-		if !m.join.IsZero() && !h.position.Includes(m.join) {
-			return false // it begins further on than the hub is, where another instance was already
-		}
+	if !s.settled(h.position) {
+		return false // a channel begins further on than the hub is, where another instance was already
 	}
-	events, ok := h.recent.after(s.from, h.options.QueueBytes, s.wants)
+	runs, to, all, ok := h.recent.page(s.from, h.options.QueueBytes, s)
 	if !ok {
 		return false
 	}
-	s.pushPage(events, nil)
+	for _, run := range runs {
+		s.push(Item{Run: run})
+	}
+	if !all {
+		s.from, s.trusted = to, true
+		return true // the rest when this is written
+	}
 	s.live, s.from = true, Cursor{}
 	s.announce()
 	s.admit()
 	return true
+}
+
+// doneReading lets the next subscriber read the log.
+func (h *Hub) doneReading() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reading--
+	if len(h.toRead) == 0 {
+		return
+	}
+	next := h.toRead[0]
+	h.toRead = h.toRead[1:]
+	next.mu.Lock()
+	defer next.mu.Unlock()
+	next.wakeup()
 }
 
 // pushPage queues what of the events belongs to the subscriber; only s.mu is needed.

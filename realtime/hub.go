@@ -55,9 +55,10 @@ type Source interface {
 type Hub struct {
 	options Options
 	source  Source
-	readers chan struct{} // one token for each read of the log
 
 	mu       sync.Mutex
+	reading  int           // subscribers that are being fed from the log
+	toRead   []*Subscriber // those that wait for it, in order
 	topics   map[string]Topic
 	nodes    map[string]*node // by topic
 	position Cursor
@@ -87,7 +88,6 @@ func NewHub(source Source, options Options) *Hub {
 	return &Hub{
 		options: options,
 		source:  source,
-		readers: make(chan struct{}, options.Readers),
 		topics:  make(map[string]Topic),
 		nodes:   make(map[string]*node),
 		recent:  recent{maxBytes: options.RecentBytes},
@@ -172,14 +172,13 @@ func (h *Hub) Publish(b Batch) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.position = b.To
-	h.recent.add(b)
-	if len(b.Events) > 0 {
-		h.route(b)
+	if added := h.recent.add(b); len(b.Events) > 0 {
+		h.route(added)
 	}
 	h.wakeWaiting()
 }
 
-func (h *Hub) route(b Batch) {
+func (h *Hub) route(b *batch) {
 	h.round++
 	nodes, subs := h.nodeScratch[:0], h.subScratch[:0]
 	take := func(n *node, e *Event) {
@@ -225,7 +224,7 @@ func (h *Hub) route(b Batch) {
 	for _, s := range subs {
 		s.mu.Lock()
 		if s.live {
-			s.offer(b, h.runFor(s, b))
+			s.offer(b.From, h.runFor(s, b))
 		}
 		s.mu.Unlock()
 	}
@@ -237,23 +236,17 @@ func (h *Hub) route(b Batch) {
 	h.nodeScratch, h.subScratch = nodes[:0], subs[:0]
 }
 
-// runFor returns what a subscriber takes of the batch: one channel's events as they are, shared with all others of that
-// channel, or those of several channels put together in order.
-func (h *Hub) runFor(s *Subscriber, b Batch) *Run {
-	if len(s.touched) == 1 {
-		n := s.touched[0]
-		if n.run == nil {
-			n.run = newRun(n.events)
-		}
-		return n.run
+// runFor returns what a live subscriber takes of the batch, which it shares with all who have the same channels.
+func (h *Hub) runFor(s *Subscriber, b *batch) *Run {
+	if len(s.members) > 1 {
+		return b.run(s.signature, s.wants)
 	}
-	var events []*Event
-	for _, e := range b.Events {
-		if s.wants(e) {
-			events = append(events, e)
-		}
+	n := s.touched[0]
+	if n.run == nil {
+		n.run = newRun(n.events)
+		b.keep(s.signature, n.run)
 	}
-	return newRun(events)
+	return n.run
 }
 
 // SetTopics replaces what can be subscribed to. Who has a channel that is no longer there, or no longer public, is told

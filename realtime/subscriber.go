@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -47,19 +48,20 @@ type Subscriber struct {
 	round   uint64
 	touched []*node
 
-	mu      sync.Mutex
-	members []*member
-	pending []request // subscriptions that wait until it is live, in order
-	live    bool
-	from    Cursor  // while behind: all before it has been queued; zero: begin where the hub is
-	trusted bool    // while behind: from is a position that the log has given us
-	replay  *replay // while behind: comes before what follows from
-	queue   []Item
-	bytes   int
-	notices int
-	writing bool // Next is being called until it returns nothing, so wake need not be
-	again   bool // something happened meanwhile
-	closed  bool
+	mu        sync.Mutex
+	members   []*member
+	signature string    // of the members' channels
+	pending   []request // subscriptions that wait until it is live, in order
+	live      bool
+	from      Cursor  // while behind: all before it has been queued; zero: begin where the hub is
+	trusted   bool    // while behind: from is a position that the log has given us
+	replay    *replay // while behind: comes before what follows from
+	queue     []Item
+	bytes     int
+	notices   int
+	writing   bool // Next is being called until it returns nothing, so wake need not be
+	again     bool // something happened meanwhile
+	closed    bool
 }
 
 // member is a subscriber's share in a channel.
@@ -110,6 +112,7 @@ func (s *Subscriber) Close() {
 		h.leave(m)
 	}
 	delete(h.waiting, s)
+	h.toRead = slices.DeleteFunc(h.toRead, func(x *Subscriber) bool { return x == s })
 	s.members, s.pending, s.replay, s.queue = nil, nil, nil, nil
 }
 
@@ -309,6 +312,7 @@ func (s *Subscriber) admit() {
 			continue
 		}
 		s.members = append(s.members, added...)
+		s.sign()
 		switch {
 		case r.since.IsZero() && h.live:
 			for _, m := range added {
@@ -379,6 +383,7 @@ func (s *Subscriber) drop(c Channel) bool {
 func (s *Subscriber) remove(m *member) {
 	s.hub.leave(m)
 	s.members = slices.DeleteFunc(s.members, func(x *member) bool { return x == m })
+	s.sign()
 	if s.replay != nil {
 		s.replay.members = slices.DeleteFunc(s.replay.members, func(x *member) bool { return x == m })
 		if len(s.replay.members) == 0 {
@@ -397,13 +402,33 @@ func (s *Subscriber) wants(e *Event) bool {
 	return false
 }
 
+// settled reports whether no channel begins behind the position.
+func (s *Subscriber) settled(at Cursor) bool {
+	for _, m := range s.members {
+		if !m.join.IsZero() && !at.Includes(m.join) {
+			return false
+		}
+	}
+	return true
+}
+
+// sign names the set of channels: who has the same set takes the same runs.
+func (s *Subscriber) sign() {
+	names := make([]string, 0, len(s.members))
+	for _, m := range s.members {
+		names = append(names, m.channel.String())
+	}
+	slices.Sort(names)
+	s.signature = strings.Join(names, "\n") // no name has one
+}
+
 // offer queues a run that was just published, if there is room.
-func (s *Subscriber) offer(b Batch, run *Run) {
-	if len(run.Events) == 0 {
+func (s *Subscriber) offer(from Cursor, run *Run) {
+	if run == nil {
 		return
 	}
 	if s.bytes > 0 && s.bytes+run.bytes > s.hub.options.QueueBytes {
-		s.fallBehind(b.From, true)
+		s.fallBehind(from, true)
 		return
 	}
 	s.push(Item{Run: run})
