@@ -76,6 +76,12 @@ begin
     end if;
     select last_value >> 40 into current_era from tidings.log_id;
 
+    -- An advance of the sequence outlives a rollback of the rest: what it began is begun now.
+    insert into tidings.eras (era) values (current_era) on conflict do nothing;
+    if found then
+        return true;
+    end if;
+
     -- Seven eras hold entries and the eighth partition stays empty, so that no writer ever meets the TRUNCATE.
     if not force and exists (
         select from tidings.eras e, tidings.settings s
@@ -95,7 +101,8 @@ begin
         execute format('select max(xid) from tidings.log_%s', oldest_era & 7) into last;
         execute format('truncate tidings.log_%s', oldest_era & 7);
         update tidings.eras set forgotten_at = clock_timestamp(), last_xid = last where era = oldest_era;
-        delete from tidings.eras where era < oldest_era - 100;
+        delete from tidings.eras
+         where era < oldest_era - 100 and (last_xid is null or last_xid < (select max(last_xid) from tidings.eras));
     end if;
 
     insert into tidings.eras (era) values (current_era + 1) on conflict do nothing;

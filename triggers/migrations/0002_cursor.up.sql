@@ -45,7 +45,8 @@ create function tidings.cursor() returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select tidings.origin() || '-' || tidings.position_text(pg_current_snapshot())
 $$;
-comment on function tidings.cursor() is 'the cursor of now: tidings.since() of it returns what is committed later';
+comment on function tidings.cursor() is
+    'the cursor of what this statement sees, its own transaction''s writes included: tidings.since() of it returns the rest';
 
 create function tidings.since(after_cursor text)
 returns table (id text, at timestamptz, topic text, type text, key text, data json)
@@ -57,8 +58,8 @@ declare
     entry bigint;
     nth   integer;
 begin
-    if after_cursor !~ '^[0-9a-z]+-[0-9:,]+(-[0-9:,]+-[0-9]+([.][0-9]+)?)?$' then
-        raise exception 'not a cursor: %', after_cursor using errcode = 'invalid_parameter_value';
+    if after_cursor is null or after_cursor !~ '^[0-9a-z]+-[0-9:,]+(-[0-9:,]+-[0-9]+([.][0-9]+)?)?$' then
+        raise exception 'not a cursor: %', coalesce(after_cursor, 'null') using errcode = 'invalid_parameter_value';
     end if;
     if part[1] <> tidings.origin() then
         raise exception 'cursor % is from another database', after_cursor using errcode = 'invalid_parameter_value';
@@ -67,10 +68,15 @@ begin
     upto  := coalesce(tidings.position_snapshot(part[3]), seen);
     entry := coalesce(split_part(part[4], '.', 1)::bigint, 0);
     nth   := coalesce(nullif(split_part(part[4], '.', 2), '')::integer, 0);
+    if pg_snapshot_xmax(upto) < pg_snapshot_xmax(seen) then
+        raise exception 'not a cursor: %', after_cursor using errcode = 'invalid_parameter_value';
+    end if;
     if pg_snapshot_xmax(upto) > pg_snapshot_xmax(pg_current_snapshot()) then
         raise exception 'cursor % is from the future', after_cursor using errcode = 'invalid_parameter_value';
     end if;
-    if pg_snapshot_xmin(seen) <= tidings.horizon() then
+    -- Of what is forgotten, all must have been seen; a transaction that is still open cannot be part of it.
+    if pg_snapshot_xmax(seen) <= tidings.horizon() or exists (
+        select from pg_snapshot_xip(seen) as xip where xip <= tidings.horizon() and pg_visible_in_snapshot(xip, pg_current_snapshot())) then
         raise exception 'cursor % is older than what is kept', after_cursor using errcode = 'invalid_parameter_value';
     end if;
     return query
@@ -99,7 +105,10 @@ begin
     if exists (select from tidings.home where origin = tidings.origin()) then
         return false;
     end if;
-    lock table tidings.home in access exclusive mode;
+    perform pg_advisory_xact_lock(hashtextextended('tidings.settle', 0));
+    if exists (select from tidings.home where origin = tidings.origin()) then
+        return false; -- another instance has done it meanwhile
+    end if;
     truncate tidings.log;
     truncate tidings.eras;
     perform setval('tidings.log_id', ((last_value >> 40) + 1) << 40) from tidings.log_id;

@@ -5,6 +5,7 @@ begin
     for relation in select w.relation from tidings.watches w loop
         perform tidings.unwatch(relation);
     end loop;
+    perform tidings.forget_dropped();
 end $$;
 drop event trigger if exists tidings_partitions;
 drop function tidings.partitions_changed();
@@ -13,10 +14,11 @@ drop view tidings.watched;
 drop function tidings.refresh();
 drop function tidings.unwatch(regclass);
 drop function tidings.watch(regclass, text, text, text, text[], text);
+drop function tidings.forget_dropped();
 drop function tidings.install(tidings.watches);
 drop function tidings.capture_source(tidings.watches);
 drop function tidings.capture_loop(tidings.watches, text, text, boolean);
-drop function tidings.capture_key(tidings.watches);
+drop function tidings.capture_columns(tidings.watches, boolean);
 drop function tidings.pinned_settings(tidings.watches);
 drop function tidings.singular(text);
 drop table tidings.watches;

@@ -51,20 +51,28 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select 'set search_path = pg_catalog, pg_temp set timezone = ''UTC'''
         || case when every then '' else
            ' set datestyle = ''ISO, YMD'' set intervalstyle = ''postgres'' set bytea_output = ''hex'''
-           ' set extra_float_digits = 1 set xmlbinary = ''base64''' end
+           ' set extra_float_digits = 1 set xmlbinary = ''base64'' set quote_all_identifiers = off set lc_monetary = ''C''' end
       from plain
 $$;
 comment on function tidings.pinned_settings(tidings.watches) is 'the SET clauses that a watch''s trigger function needs';
 
--- The key column is looked for in the row first and in "absent" after it: one that was dropped or renamed since is
--- null, and never an error in the writer's statement.
-create function tidings.capture_key(w tidings.watches) returns text
-language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select case when w.key is null then '' else format(
-        ', (select null::text as %1$I) as "tidings absent"'
-        ', lateral (select %1$I::text as key from (select "tidings row".*) as "tidings columns") as key_of', w.key) end
+-- What a watch takes of a row: its key and, where columns are given, those. A column is looked for in the row first and in
+-- "tidings absent" after it: one that was dropped or renamed since is null, and never an error in the writer's statement.
+create function tidings.capture_columns(w tidings.watches, picks boolean) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    with c as (
+        select distinct x.name, a.attnum, x.name = any (w.columns) as picked
+          from unnest(w.columns || w.key) as x(name)
+          left join pg_attribute a on a.attrelid = w.relation and a.attname = x.name and a.attnum > 0 and not a.attisdropped
+         where x.name is not null)
+    select coalesce(', (select ' || (select string_agg(format('null::text as %I', name), ', ') from c) || ') as "tidings absent"', '')
+        || case when w.key is null then '' else format(
+           ', lateral (select %1$I::text as key from (select "tidings row".*) as "tidings columns") as key_of', w.key) end
+        || case when w.columns is null or not picks then '' else
+           ', lateral (select ' || (select string_agg(format('%I', name), ', ' order by attnum, name) from c where picked)
+           || ' from (select "tidings row".*) as "tidings columns") as "tidings picked"' end
 $$;
-comment on function tidings.capture_key(tidings.watches) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_columns(tidings.watches, boolean) is 'a part of a watch''s trigger function';
 
 -- One loop over a transition table. plpgsql's loop keeps the rows in the order in which the statement wrote them, holds
 -- one chunk in memory, and is faster than aggregating in SQL. The row's alias is a name that no column will have: a
@@ -74,7 +82,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select format($loop$
         for k, j in
             select %1$s,
-                   case when pg_column_size("tidings row") <= %2$s then %3$s end
+                   case when pg_column_size(%3$s) <= %2$s then to_json(%3$s)::text end
               from %4$s as "tidings row"%5$s
         loop
             if bytes > %6$s then
@@ -92,18 +100,16 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         end if;$loop$,
         case when w.key is null then 'null::text' else 'key_of.key' end,
         4 * s.max_row_bytes::bigint,
-        case when w.columns is null then 'to_json("tidings row")::text' else format(
-            '(select ''{'' || coalesce(string_agg(to_json(c.key)::text || '':'' || c.value::text, '',''), '''') || ''}'''
-            ' from json_each(to_json("tidings row")) as c where c.key = any (%L::text[]))', w.columns) end,
+        case when w.columns is null then '"tidings row"' else '"tidings picked"' end,
         source,
-        tidings.capture_key(w),
+        tidings.capture_columns(w, true),
         s.chunk_bytes,
         w.topic,
         type,
         case when w.key is null then 'null' else 'ks' end,
         s.max_row_bytes,
         case when moves and w.key is not null then $moves$
-            if before[i] is distinct from k then
+            if before[i] <> k or before[i] is not null and k is null then
                 if os is null then os := array_fill(null::text, array[cardinality(ks)]); end if;
                 os[cardinality(ks)] := before[i];
             end if;$moves$ else '' end)
@@ -134,7 +140,10 @@ begin
 end$source$,
         tidings.capture_loop(w, 'new_rows', w.event || '_added', false),
         case when w.key is null then '' else format('
-        before := array(select key_of.key from old_rows as "tidings row"%s);', tidings.capture_key(w)) end,
+        before := array(select key_of.key from old_rows as "tidings row"%s);
+        if cardinality(before) <> (select count(*) from new_rows) then
+            before := null; -- a trigger lost a row on its way between partitions: who was where cannot be told
+        end if;', tidings.capture_columns(w, false)) end,
         tidings.capture_loop(w, 'new_rows', w.event || '_updated', true),
         tidings.capture_loop(w, 'old_rows', w.event || '_deleted', false),
         w.topic || '_truncated',
@@ -154,6 +163,7 @@ declare
     target  regclass;
     op      record;
 begin
+    perform pg_advisory_xact_lock(hashtextextended('tidings.install', 0)); -- one after another
     execute format('create or replace function tidings.%I() returns trigger language plpgsql security definer %s as %L',
         capture, tidings.pinned_settings(w), tidings.capture_source(w));
     execute format('revoke all on function tidings.%I() from public', capture);
@@ -189,6 +199,18 @@ comment on function tidings.tell_watches_changed() is 'has servers read tidings.
 create trigger tell after insert or update or delete or truncate on tidings.watches
     for each statement execute function tidings.tell_watches_changed();
 
+create function tidings.forget_dropped() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    gone integer;
+begin
+    for gone in delete from tidings.watches x where not exists (select from pg_class p where p.oid = x.relation) returning x.id loop
+        execute format('drop function if exists tidings.%I()', 'capture_' || gone);
+    end loop;
+end $$;
+comment on function tidings.forget_dropped() is 'ends the watches of tables that are no more';
+revoke all on function tidings.forget_dropped() from public;
+
 create function tidings.watch(
     "table" regclass,
     topic   text   default null,
@@ -216,14 +238,18 @@ begin
             using errcode = 'wrong_object_type';
     elsif c.relpersistence = 't' then
         raise exception '% is a temporary table, which nobody else could follow', watch."table" using errcode = 'wrong_object_type';
-    elsif exists (select from pg_partition_ancestors(c.oid) as a join tidings.watches x on x.relation = a.relid and a.relid <> c.oid) then
-        raise exception '% is a partition of a table that is watched already', watch."table" using errcode = 'duplicate_object';
+    elsif c.relispartition then
+        raise exception '% is a partition: what is written through its table would not be heard; watch that', watch."table"
+            using errcode = 'wrong_object_type';
+    elsif exists (select from pg_partition_tree(c.oid) as t join pg_class p on p.oid = t.relid and p.relkind = 'f') then
+        raise exception '% has a partition that is a foreign table, of which PostgreSQL tells triggers nothing', watch."table"
+            using errcode = 'wrong_object_type';
     elsif exists (select from pg_partition_tree(c.oid) as t join tidings.watches x on x.relation = t.relid and t.relid <> c.oid) then
         raise exception '% has a partition that is watched by itself: unwatch that first', watch."table" using errcode = 'duplicate_object';
     end if;
 
     -- A watch of a table that has been dropped gives way.
-    delete from tidings.watches x where not exists (select from pg_class p where p.oid = x.relation);
+    perform tidings.forget_dropped();
 
     w.relation := watch."table";
     w.topic    := coalesce(watch.topic, c.relname::text);
@@ -348,8 +374,10 @@ declare
 begin
     for w in
         select x.* from tidings.watches x join pg_class c on c.oid = x.relation and c.relkind = 'p'
-         where (select count(*) from pg_partition_tree(x.relation) as t join pg_class p on p.oid = t.relid and p.relkind in ('r', 'p'))
-            <> (select count(*) from pg_trigger g where g.tgname = 'tidings_insert' and g.tgfoid = to_regproc('tidings.capture_' || x.id))
+         where array(select t.relid::oid from pg_partition_tree(x.relation) as t
+                       join pg_class p on p.oid = t.relid and p.relkind in ('r', 'p') order by 1)
+            <> array(select g.tgrelid from pg_trigger g
+                      where g.tgname = 'tidings_insert' and g.tgfoid = to_regproc('tidings.capture_' || x.id) order by 1)
     loop
         perform tidings.install(w);
         n := n + 1;
