@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,14 +46,16 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	return &DB{Pool: pool, config: config.ConnConfig}, nil
 }
 
-// hidePassword keeps what pgx says of a URL, which is without the password, and drops the error that it wraps, which
-// may have it.
+// hidePassword says why a URL cannot be read, if that can be said without a part of it: whatever cannot be read may be
+// the password.
 func hidePassword(err error) error {
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
-		return errors.New(parse.Error())
+		if _, why, ok := strings.Cut(parse.Error(), "`: "); ok && !strings.ContainsAny(why, "@=/`\"") {
+			return fmt.Errorf("it cannot be read as a URL such as postgres://user:password@host:port/name: %s", why)
+		}
 	}
-	return errors.New("it cannot be read")
+	return errors.New("it cannot be read as a URL such as postgres://user:password@host:port/name")
 }
 
 // prepareConfig has a dead peer noticed by the kernel, where one of the two ends just vanishes.

@@ -58,16 +58,20 @@ func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
 	return watches, nil
 }
 
-// withTable calls change in a transaction, with a name that PostgreSQL knows: as it was given or, if there is no such
-// table, in quotes, so that mixed case and spaces need none.
+// withTable calls change in a transaction, with a name that PostgreSQL knows: in quotes, so that mixed case and spaces need
+// none, or, if there is no such table, as it was given.
 func (d *DB) withTable(ctx context.Context, table string, change func(tx pgx.Tx, table string) error) error {
 	err := pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, watchLockTimeout); err != nil {
 			return err
 		}
 		var name *string
-		const find = `select case when to_regclass($1) is not null then $1 when to_regclass(quote_ident($1)) is not null then quote_ident($1) end`
-		if err := tx.QueryRow(ctx, find, table).Scan(&name); err != nil {
+		const find = `select case when to_regclass(quote_ident($1)) is not null then quote_ident($1) when to_regclass($1) is not null then $1 end`
+		err := tx.QueryRow(ctx, find, table).Scan(&name)
+		if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "42602" { // invalid_name: not a name without quotes
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 		if name == nil {

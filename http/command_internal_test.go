@@ -1,0 +1,53 @@
+package http
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"tidings/realtime"
+)
+
+// FuzzParseCommand: whatever a client says is either a command as it stands there, or a mistake that is said by name.
+func FuzzParseCommand(f *testing.F) {
+	for _, text := range []string{
+		`{"type":"subscribe","channel":"messages"}`, `{"type":"subscribe","channel":"comments:1","since":"745-745"}`,
+		`{"type":"unsubscribe","channel":"messages:a:b"}`, `{"type":"switch","channel":"Ж"}`, `{"type":"ping"}`,
+		` {"type" : "ping"} `, `{"type":"ping","channel":":"}`, ``, `{`, `{}`, `[]`, `null`, `"x"`, `1`, `true`, `{"type":1}`,
+		`{"type":"subscribe","channel":""}`, `{"type":"subscribe","channel":":"}`, `{"type":"subscribe","channel":"a:"}`,
+		`{"type":"subscribe","channel":"a\u0000"}`, `{"type":"subscribe","channel":"\ud800"}`, `{"type":"x"}`, `{"more":1}`,
+		`{"type":"ping"}{}`, `{"type":"ping"}]`, "\xff", `{"type":"` + strings.Repeat("x", 1000) + `"}`,
+		`{"type":"ping","type":"subscribe"}`, `{"type":{"type":"ping"}}`, strings.Repeat(`[`, 20_000), strings.Repeat(`{"type":`, 5_000),
+	} {
+		f.Add([]byte(text))
+	}
+	codes := []realtime.Code{codeBadFrame, codeBadJSON, codeUnknownCommand, realtime.CodeBadChannel}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cmd, channel, bad := parseCommand(text)
+		if bad != nil {
+			if !slices.Contains(codes, bad.Code) || bad.Message == "" || !utf8.ValidString(bad.Message) {
+				t.Errorf("the mistake is %+v", bad)
+			}
+			notice := appendNotice(nil, &realtime.Notice{Kind: realtime.NoticeError, Err: bad})
+			if !json.Valid(notice) {
+				t.Errorf("the answer is not JSON: %s", notice)
+			}
+			return
+		}
+		var object map[string]any
+		if err := json.Unmarshal(text, &object); err != nil || object == nil {
+			t.Fatalf("%q is taken for a command: %v", text, err)
+		}
+		switch cmd.Type {
+		case "ping":
+		case "subscribe", "unsubscribe", "switch":
+			if again, err := realtime.ParseChannel(channel.String()); err != nil || again != channel || channel.String() != cmd.Channel {
+				t.Errorf("channel %q is read as %+v: %v", cmd.Channel, channel, err)
+			}
+		default:
+			t.Errorf("the command is %q", cmd.Type)
+		}
+	})
+}

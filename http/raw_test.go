@@ -1,0 +1,174 @@
+package http_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Opcodes of RFC 6455.
+const (
+	opContinuation = 0
+	opText         = 1
+	opBinary       = 2
+	opClose        = 8
+	opPing         = 9
+	opPong         = 10
+)
+
+// rawClient speaks WebSocket by hand, so that it can do what no library does. It answers pings only while it reads.
+type rawClient struct {
+	t      testing.TB
+	conn   net.Conn
+	reader *bufio.Reader
+	mute   bool // does not answer pings
+	pings  int  // seen
+}
+
+// dialRaw connects with the given request target.
+func (s *service) dialRaw(target string) *rawClient {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	c := &rawClient{t: s.t, conn: conn, reader: bufio.NewReaderSize(conn, 64<<10)}
+	c.write([]byte("GET " + target + " HTTP/1.1\r\nHost: " + s.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		s.t.Fatal(err)
+	}
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if response.StatusCode != http.StatusSwitchingProtocols ||
+		response.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" { // the example of RFC 6455
+		s.t.Fatalf("the handshake was answered with %s, %v", response.Status, response.Header)
+	}
+	return c
+}
+
+// maskedFrame is a frame as a client sends it.
+func maskedFrame(fin bool, op byte, payload []byte) []byte {
+	frame := []byte{op, 0x80}
+	if fin {
+		frame[0] |= 0x80
+	}
+	switch n := len(payload); {
+	case n < 126:
+		frame[1] |= byte(n)
+	case n < 1<<16:
+		frame[1] |= 126
+		frame = binary.BigEndian.AppendUint16(frame, uint16(n))
+	default:
+		frame[1] |= 127
+		frame = binary.BigEndian.AppendUint64(frame, uint64(n))
+	}
+	mask := [4]byte{1, 2, 3, 4}
+	frame = append(frame, mask[:]...)
+	for i, b := range payload {
+		frame = append(frame, b^mask[i%4])
+	}
+	return frame
+}
+
+func (c *rawClient) write(data []byte) {
+	c.t.Helper()
+	if err := c.conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := c.conn.Write(data); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *rawClient) send(fin bool, op byte, payload string) {
+	c.t.Helper()
+	c.write(maskedFrame(fin, op, []byte(payload)))
+}
+
+// read reads one frame as it is on the wire.
+func (c *rawClient) read() (op byte, payload []byte, err error) {
+	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return 0, nil, err
+	}
+	var header [2]byte
+	if _, err := io.ReadFull(c.reader, header[:]); err != nil {
+		return 0, nil, err
+	}
+	if header[0]&0xF0 != 0x80 || header[1]&0x80 != 0 {
+		return 0, nil, fmt.Errorf("a frame begins with %x: the server's are whole, unmasked, and without extensions", header)
+	}
+	n := uint64(header[1])
+	switch n {
+	case 126:
+		var size uint16
+		if err := binary.Read(c.reader, binary.BigEndian, &size); err != nil {
+			return 0, nil, err
+		}
+		n = uint64(size)
+	case 127:
+		if err := binary.Read(c.reader, binary.BigEndian, &n); err != nil {
+			return 0, nil, err
+		}
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(c.reader, payload)
+	return header[0] & 0xF, payload, err
+}
+
+// frame reads the next text frame, and answers pings on the way.
+func (c *rawClient) frame() frame {
+	c.t.Helper()
+	for {
+		op, payload, err := c.read()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		switch op {
+		case opText:
+			f := frame{text: string(payload)}
+			if err := json.Unmarshal(payload, &f); err != nil {
+				c.t.Fatalf("%v in the frame %q", err, payload)
+			}
+			return f
+		case opPing:
+			c.pings++
+			if !c.mute {
+				c.send(true, opPong, string(payload))
+			}
+		default:
+			c.t.Fatalf("got a frame with opcode %d: %q", op, payload)
+		}
+	}
+}
+
+// expectClose reads until the close frame, and then until the end of the connection.
+func (c *rawClient) expectClose(code int, reason string) {
+	c.t.Helper()
+	for {
+		op, payload, err := c.read()
+		if err != nil {
+			c.t.Fatalf("the connection ended with %v, want a close frame %d", err, code)
+		}
+		if op != opClose {
+			continue
+		}
+		if len(payload) < 2 || int(binary.BigEndian.Uint16(payload)) != code || !strings.HasPrefix(string(payload[2:]), reason) {
+			c.t.Errorf("got the close frame %q, want %d %s", payload, code, reason)
+		}
+		break
+	}
+	if rest, err := io.ReadAll(c.reader); len(rest) > 0 {
+		c.t.Errorf("behind the close frame there came %q, %v", rest, err)
+	}
+}

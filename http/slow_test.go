@@ -1,0 +1,193 @@
+package http_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	tidingshttp "tidings/http"
+	"tidings/realtime"
+)
+
+// A client that does not read for a while is neither thrown out nor in anybody's way, and what waits for it is not in
+// memory. It gets everything, once and in order. (Not in parallel: it looks at the memory in use.)
+func TestSlowClient(t *testing.T) {
+	d := newDatabase(t)
+	s := start(t, d.url, options{
+		hub:    realtime.Options{QueueBytes: 256 << 10, RecentBytes: 256 << 10},
+		server: tidingshttp.Options{WriteTimeout: patience},
+	})
+	slow := s.dialRaw("/ws?channel=messages")
+	if f := slow.frame(); f.Type != "subscribed" {
+		t.Fatalf("got %s", f.text)
+	}
+	quick := s.dial("messages")
+
+	before := heapInUse()
+	const rows, size = 2000, 10_000 // 20 MB
+	writing := time.Now()
+	written := make(chan error, 1)
+	go func() {
+		content := strings.Repeat("x", size)
+		for i := range rows {
+			_, err := d.pool.Exec(t.Context(), `insert into messages (author_id, title, content) values (1, $1, $2)`, fmt.Sprint(i), content)
+			if err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	var longest time.Duration
+	for i := range rows {
+		f := quick.expectRow("message_added", fmt.Sprint(i))
+		if at, err := time.Parse(time.RFC3339Nano, f.At); err != nil {
+			t.Fatal(err)
+		} else if d := time.Since(at); d > longest {
+			longest = d
+		}
+	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d MB were written in %s", rows*size>>20, time.Since(writing))
+	t.Logf("the other client was told after %s at the latest", longest)
+	if limit := 2 * time.Second; longest > limit {
+		t.Errorf("the other client was told only after %s, want %s at most", longest, limit)
+	}
+	grown := int64(heapInUse()) - int64(before)
+	t.Logf("with a client that lacks %d MB, %d KB more are in use", rows*size>>20, grown>>10)
+	if limit := int64(8 << 20); grown > limit {
+		t.Errorf("%d bytes more are in use, want %d at most", grown, limit)
+	}
+	if stats := s.hub.Stats(); stats.Recent > 256<<10 {
+		t.Errorf("%d bytes of recent events are kept, want %d at most", stats.Recent, 256<<10)
+	}
+
+	begun := time.Now()
+	for i := range rows {
+		f := slow.frame()
+		if r := f.row(t); f.Type != "message_added" || r.Title != fmt.Sprint(i) || len(r.Content) != size {
+			t.Fatalf("got %.200s, want message %d", f.text, i)
+		}
+	}
+	t.Logf("the slow client was fed %d MB in %s", rows*size>>20, time.Since(begun))
+
+	// It is live again.
+	d.message("live")
+	quick.expectRow("message_added", "live")
+	if f := slow.frame(); f.row(t).Title != "live" {
+		t.Errorf("got %s", f.text)
+	}
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC() // what has finalizers goes the second time
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A client that reads a large event slowly, but steadily, and answers pings as soon as it sees them, gets it whole,
+// however many intervals that takes: if it were cut off, it would come back and be cut off there again.
+func TestLargeEventToSlowReader(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{server: tidingshttp.Options{
+		PingInterval: time.Second, PongTimeout: 2 * time.Second, WriteTimeout: 5 * time.Second,
+	}})
+	c := s.dialRaw("/ws?channel=messages")
+	if f := c.frame(); f.Type != "subscribed" {
+		t.Fatalf("got %s", f.text)
+	}
+	const size = 15 << 20 // it takes some seconds, but what the sockets' buffers hold does not
+	if err := c.conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	d.exec(`insert into messages (author_id, title, content) values (1, 'large', repeat('x', $1))`, size)
+
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	c.reader.Reset(&slowReader{conn: c.conn, tick: tick.C})
+	begun := time.Now()
+	f := c.frame()
+	if r := f.row(t); r.Title != "large" || len(r.Content) != size {
+		t.Fatalf("got %.200s with %d bytes", f.text, len(r.Content))
+	}
+	t.Logf("it took %s", time.Since(begun))
+	d.message("small")
+	if f := c.frame(); f.row(t).Title != "small" {
+		t.Errorf("got %s", f.text)
+	}
+}
+
+// slowReader reads at most 40 KiB a tick.
+type slowReader struct {
+	conn net.Conn
+	tick <-chan time.Time
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	<-r.tick
+	return r.conn.Read(p[:min(len(p), 40<<10)])
+}
+
+// Answers are bounded as well: a client that goes on asking and never reads what it is told is sent away, whatever it
+// asks.
+func TestUnreadAnswers(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	for name, command := range map[string]string{
+		"commands":   `{"type":"unsubscribe","channel":"messages"}`,
+		"duplicates": `{"type":"subscribe","channel":"comments"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, d.url, options{server: tidingshttp.Options{WriteTimeout: patience}})
+			c := s.dialRaw("/ws?channel=comments")
+			if f := c.frame(); f.Type != "subscribed" {
+				t.Fatalf("got %s", f.text)
+			}
+			if err := c.conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+				t.Fatal(err)
+			}
+			// More than the sockets' buffers hold, of commands as of answers.
+			const commands = 400_000
+			block := bytes.Repeat(maskedFrame(true, opText, []byte(command)), 1000)
+			taken := 0
+			for ; taken < commands; taken += 1000 {
+				if err := c.conn.SetWriteDeadline(time.Now().Add(3 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.conn.Write(block); err != nil {
+					break // they are not read any more
+				}
+			}
+			if taken == commands {
+				t.Fatalf("all of %d commands were taken, whose answers nobody read", commands)
+			}
+			if err := c.conn.(*net.TCPConn).SetReadBuffer(1 << 20); err != nil {
+				t.Fatal(err)
+			}
+			answers := 0
+			for {
+				op, payload, err := c.read()
+				if err != nil {
+					t.Fatalf("after %d answers the connection ended with %v, want the goodbye 4001", answers, err)
+				}
+				if op == opClose {
+					if want := "\x0f\xa1unread"; !strings.HasPrefix(string(payload), want) {
+						t.Errorf("got the goodbye %q, want %q", payload, want)
+					}
+					break
+				}
+				answers++
+			}
+			t.Logf("sent away with %d answers to some of %d commands", answers, taken)
+		})
+	}
+}

@@ -1,0 +1,80 @@
+package http
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/gorilla/websocket"
+
+	"tidings/realtime"
+)
+
+// A connection that has ended is forgotten, whenever in its life that was: no timer holds it.
+func TestEndedConnectionIsForgotten(t *testing.T) {
+	t.Parallel()
+	hub := realtime.NewHub(nil, realtime.Options{})
+	hub.Start(realtime.Cursor{Origin: "x", Seen: realtime.Snapshot{Xmin: 1, Xmax: 1}})
+	hub.SetLive(true)
+	s := &Server{
+		Hub: hub, Health: func() Health { return Health{} },
+		Options: Options{PingInterval: 10 * time.Microsecond, PongTimeout: time.Minute}, // so that many end in the middle of a ping
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, listener) }()
+
+	var conns []weak.Pointer[wsConn]
+	for range 200 {
+		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+listener.Addr().String()+"/ws", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		for c := range s.conns {
+			conns = append(conns, weak.Make(c))
+		}
+		s.mu.Unlock()
+		if err := ws.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	for range 20 { // what is referred to by what goes, goes a round later
+		runtime.GC()
+		left = 0
+		for _, c := range conns {
+			if c.Value() != nil {
+				left++
+			}
+		}
+		if left == 0 {
+			return
+		}
+	}
+	t.Errorf("%d of %d connections that have ended are still there", left, len(conns))
+}
+
+func TestGoodbyesFit(t *testing.T) {
+	t.Parallel()
+	for _, g := range []goodbye{goodbyeNormal, goodbyeShutdown, goodbyeTooLarge, goodbyeSilent, goodbyeUnread, goodbyeBadCommand} {
+		frame := appendClose(nil, g)
+		if want := 2 + 2 + len(g.reason); len(frame) != want {
+			t.Errorf("the frame of goodbye %d has %d bytes, want %d: at most 125 in a control frame's payload", g.code, len(frame), want)
+		}
+	}
+	if frame := appendClose(nil, goodbye{}); string(frame) != "\x88\x00" {
+		t.Errorf("a goodbye without a code is %q", frame)
+	}
+}
