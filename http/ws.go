@@ -85,10 +85,10 @@ const writeSlice = 64 << 10
 // client in time to be answered.
 const sendBuffer = 256 << 10
 
-// How long, and for how much, a client that was told goodbye is still heard.
+// How long, and for how much, a client that was told goodbye is still heard: what the kernel may hold of what it sent.
 const (
 	lingerTime  = time.Second
-	lingerBytes = 1 << 20
+	lingerBytes = 8 << 20
 )
 
 // slowWrite is how long a write may take before it counts as a sign of life: a client with room for it takes no time.

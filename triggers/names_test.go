@@ -135,4 +135,3 @@ func TestBusyNames(t *testing.T) {
 		}
 	}
 }
-

@@ -194,6 +194,21 @@ func TestHorizonIsKept(t *testing.T) {
 	refused(t, s, "22023", expired, "select tidings.since('"+since+"')")
 }
 
+// A transaction has been open since before what is forgotten, without a part in it. The cursor of now is good.
+func TestHorizonAndOpenTransaction(t *testing.T) {
+	t.Parallel()
+	l := openQuiet(t)
+	s, old := l.connect(t), l.connect(t)
+	run(t, s, items)
+	run(t, old, `begin; select pg_current_xact_id()`)
+	run(t, s, `insert into items values (1, 'a')`)
+	rotateTimes(t, s, eras+1)
+	since := cursor(t, s)
+	run(t, s, `insert into items values (2, 'b')`)
+	expect(t, s, since, `item_added 2 {"id":2,"v":"b"}`)
+	run(t, old, `rollback`)
+}
+
 // Rotations change nothing for writers, and a reader that keeps up reads everything once.
 func TestRotateUnderWriters(t *testing.T) {
 	t.Parallel()
