@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,14 +14,15 @@ import (
 )
 
 // readQuery returns what is new since a snapshot: first a row with the snapshot that the statement itself sees, with
-// the highest transaction id of which entries are forgotten, and then the entries in order. What is new is what has an
+// what has been forgotten (the highest transaction id, and which had ended then), and then the entries in order. What is new is what has an
 // id from the snapshot's xmax on, and what was still running then; both are found by the index, however long some
 // transaction has been open.
 //
 // $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
 // wanted, or null; $5 how many entries at most, or null.
 const readQuery = `
-select 0::bigint as id, null::xid8, null::timestamptz, pg_current_snapshot()::text, (select max(last_xid)::text from tidings.eras),
+select 0::bigint as id, null::xid8, null::timestamptz, pg_current_snapshot()::text,
+       (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
        null::text[], null::text[], null::text[]
 union all
 select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
@@ -149,17 +151,21 @@ func servable(from realtime.Cursor, now realtime.Snapshot, horizon string) error
 	if horizon == "" {
 		return nil
 	}
-	var forgotten uint64
-	if _, err := fmt.Sscan(horizon, &forgotten); err != nil {
+	lastText, endedText, _ := strings.Cut(horizon, " ")
+	forgotten, err := strconv.ParseUint(lastText, 10, 64)
+	if err != nil {
 		return fmt.Errorf("horizon %q: %w", horizon, err)
 	}
-	// Of what is forgotten, the cursor must have seen all. A transaction that is still open cannot be part of it: its
-	// partition could not have been emptied.
+	ended, err := realtime.ParseSnapshot(endedText)
+	if err != nil {
+		return fmt.Errorf("horizon %q: %w", horizon, err)
+	}
+	// Of what is forgotten, the cursor must have seen all. Who was still open when it was forgotten had no part in it.
 	if from.Seen.Xmax <= forgotten {
 		return &realtime.ResetError{Reason: realtime.ResetExpired}
 	}
 	for _, xid := range from.Seen.Xip {
-		if xid <= forgotten && now.Sees(xid) {
+		if xid <= forgotten && ended.Sees(xid) {
 			return &realtime.ResetError{Reason: realtime.ResetExpired}
 		}
 	}

@@ -58,14 +58,16 @@ create table tidings.eras (
     era          bigint      primary key,
     started_at   timestamptz not null default clock_timestamp(),
     forgotten_at timestamptz,
-    last_xid     xid8
+    last_xid     xid8,
+    ended        pg_snapshot
 );
 comment on table  tidings.eras is 'the log''s ages: each has one partition until it is forgotten';
+comment on column tidings.eras.ended is 'which transactions had ended when the entries were forgotten: no other has lost any';
 comment on column tidings.eras.last_xid is 'the highest transaction id among the forgotten entries';
 insert into tidings.eras (era) values (0);
 
 create function tidings.rotate(force boolean default false) returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
 declare
     current_era bigint;
     oldest_era  bigint;
@@ -92,7 +94,6 @@ begin
     -- The partition that comes after the next one is emptied now; the next one was emptied at the last rotation.
     oldest_era := current_era - 6;
     if oldest_era >= 0 then
-        perform set_config('lock_timeout', '200ms', true);
         begin
             execute format('lock table tidings.log_%s in access exclusive mode', oldest_era & 7);
         exception when lock_not_available then
@@ -100,9 +101,10 @@ begin
         end;
         execute format('select max(xid) from tidings.log_%s', oldest_era & 7) into last;
         execute format('truncate tidings.log_%s', oldest_era & 7);
-        update tidings.eras set forgotten_at = clock_timestamp(), last_xid = last where era = oldest_era;
-        delete from tidings.eras
-         where era < oldest_era - 100 and (last_xid is null or last_xid < (select max(last_xid) from tidings.eras));
+        update tidings.eras set forgotten_at = clock_timestamp(), last_xid = greatest(last, tidings.horizon()),
+                                ended = pg_current_snapshot()
+         where era = oldest_era;
+        delete from tidings.eras where era < oldest_era - 100;
     end if;
 
     insert into tidings.eras (era) values (current_era + 1) on conflict do nothing;

@@ -43,14 +43,19 @@ comment on function tidings.position_snapshot(text) is 'the reverse of tidings.p
 
 create function tidings.cursor() returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select tidings.origin() || '-' || tidings.position_text(pg_current_snapshot())
+    -- A transaction's own snapshot does not list it as running, and what it writes from here on would count as seen.
+    with now as (select pg_current_snapshot() as s, pg_current_xact_id_if_assigned() as own)
+    select tidings.origin() || '-' || tidings.position_text(case when own is null or not pg_visible_in_snapshot(own, s) then s else
+               (least(own, pg_snapshot_xmin(s)) || ':' || pg_snapshot_xmax(s) || ':'
+                || (select string_agg(x::text, ',' order by x) from (select own union all select pg_snapshot_xip(s)) as r(x)))::pg_snapshot end)
+      from now
 $$;
 comment on function tidings.cursor() is
-    'the cursor of what this statement sees, its own transaction''s writes included: tidings.since() of it returns the rest';
+    'the cursor of what is committed now: tidings.since() of it returns what is committed later, this transaction''s writes too';
 
 create function tidings.since(after_cursor text)
 returns table (id text, at timestamptz, topic text, type text, key text, data json)
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     part  text[] := string_to_array(after_cursor, '-');
     seen  pg_snapshot; -- all of this has been seen
@@ -74,9 +79,10 @@ begin
     if pg_snapshot_xmax(upto) > pg_snapshot_xmax(pg_current_snapshot()) then
         raise exception 'cursor % is from the future', after_cursor using errcode = 'invalid_parameter_value';
     end if;
-    -- Of what is forgotten, all must have been seen; a transaction that is still open cannot be part of it.
-    if pg_snapshot_xmax(seen) <= tidings.horizon() or exists (
-        select from pg_snapshot_xip(seen) as xip where xip <= tidings.horizon() and pg_visible_in_snapshot(xip, pg_current_snapshot())) then
+    -- Of what is forgotten, all must have been seen. Who was still open when it was forgotten had no part in it.
+    if exists (select from (select e.last_xid, e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1) as f
+                where pg_snapshot_xmax(seen) <= f.last_xid
+                   or exists (select from pg_snapshot_xip(seen) as xip where xip <= f.last_xid and pg_visible_in_snapshot(xip, f.ended))) then
         raise exception 'cursor % is older than what is kept', after_cursor using errcode = 'invalid_parameter_value';
     end if;
     return query

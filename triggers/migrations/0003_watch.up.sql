@@ -93,14 +93,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             i := i + 1;
             ks := array_append(ks, k);
             js := array_append(js, j);
-            bytes := bytes + coalesce(octet_length(j), 0) + 16;%11$s
+            bytes := bytes + coalesce(octet_length(j), 0) + coalesce(octet_length(k), 0) + 16;%11$s
         end loop;
         if js is not null then
             insert into tidings.log (topic, type, keys, old_keys, rows) values (%7$L, %8$L, %9$s, os, js);
         end if;$loop$,
         case when w.key is null then 'null::text' else 'key_of.key' end,
         4 * s.max_row_bytes::bigint,
-        case when w.columns is null then '"tidings row"' else '"tidings picked"' end,
+        case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end,
         source,
         tidings.capture_columns(w, true),
         s.chunk_bytes,
