@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"tidings/db"
+	"tidings/triggers"
+)
+
+// table is one of the tables that rows are written to. All have the shape of the application's messages, without its
+// foreign key, and so without a look at the users for each row.
+type table string
+
+const (
+	bare      table = "bench_bare"      // no trigger
+	watched   table = "bench_watched"   // watched by tidings
+	notifying table = "bench_notifying" // a row trigger that sends each row by pg_notify
+)
+
+// topic is what clients subscribe to.
+const topic = "bench"
+
+const createTables = `
+create table public.bench_bare      (like public.messages including all);
+create table public.bench_watched   (like public.messages including all);
+create table public.bench_notifying (like public.messages including all);
+
+create function public.bench_notify() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('bench', row_to_json(new)::text);
+    return null;
+end $$;
+create trigger notify after insert on public.bench_notifying for each row execute function public.bench_notify();`
+
+// What is written: a row of about 220 bytes as JSON.
+const (
+	title   = `A message`
+	content = `What is written here is as long as a short message is, two lines perhaps, and always the same.`
+)
+
+func (t table) insertOne() string {
+	return `insert into public.` + string(t) + ` (author_id, title, content) values (1, '` + title + `', '` + content + `')`
+}
+
+func (t table) insertMany() string {
+	return `insert into public.` + string(t) + ` (author_id, title, content)
+		select 1, '` + title + ` ' || i, '` + content + `' from generate_series(1, $1::integer) as i`
+}
+
+func (t table) insertWithID() string {
+	return `insert into public.` + string(t) + ` (id, author_id, title, content) values ($1, 1, '` + title + `', '` + content + `')`
+}
+
+// postgres is the server that is measured.
+type postgres struct {
+	embedded *db.Embedded
+	db       *db.DB
+	url      string
+}
+
+func startPostgres(ctx context.Context, dir string, fsync bool) (*postgres, error) {
+	p := &postgres{embedded: &db.Embedded{DataDir: dir}}
+	if !fsync {
+		p.embedded.Settings = map[string]string{"fsync": "off"}
+	}
+	if err := p.embedded.Start(ctx); err != nil {
+		return nil, err
+	}
+	p.url = p.embedded.URL()
+	err := p.prepare(ctx)
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("prepare the database: %w", err)
+	}
+	return p, nil
+}
+
+func (p *postgres) prepare(ctx context.Context) error {
+	u, err := url.Parse(p.url)
+	if err != nil {
+		return err
+	}
+	query := u.Query()
+	query.Set("pool_max_conns", "48")
+	query.Set("application_name", "benchmarks")
+	u.RawQuery = query.Encode()
+	if p.db, err = db.Open(ctx, u.String()); err != nil {
+		return err
+	}
+	for _, set := range []db.MigrationSet{{Name: "live", Files: triggers.Migrations}, db.ChannelMigrations} {
+		if err := p.db.MigrateUp(ctx, set); err != nil {
+			return err
+		}
+	}
+	if _, err := p.db.Pool.Exec(ctx, createTables); err != nil {
+		return fmt.Errorf("create tables: %w", err)
+	}
+	_, err = p.db.SetWatch(ctx, db.Watch{Table: string(watched), Topic: topic, Event: topic, Key: "id", Read: "public"})
+	return err
+}
+
+func (p *postgres) stop() {
+	if p.db != nil {
+		p.db.Close()
+	}
+	p.embedded.Stop()
+}
+
+func (p *postgres) version(ctx context.Context) (version string, err error) {
+	err = p.db.Pool.QueryRow(ctx, `show server_version`).Scan(&version)
+	return version, err
+}
+
+// clear empties the tables, and begins the time to the next checkpoint: none should fall into one measurement and not
+// into another.
+func (p *postgres) clear(ctx context.Context) error {
+	const truncate = `truncate public.bench_bare, public.bench_watched, public.bench_notifying restart identity`
+	if _, err := p.db.Pool.Exec(ctx, truncate); err != nil {
+		return fmt.Errorf("empty the tables: %w", err)
+	}
+	if _, err := p.db.Pool.Exec(ctx, `checkpoint`); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+// rows counts a table's rows, whose ids must be 1 to that number.
+func (p *postgres) rows(ctx context.Context, t table) (int64, error) {
+	var rows, highest int64
+	err := p.db.Pool.QueryRow(ctx, `select count(*), coalesce(max(id), 0) from public.`+string(t)).Scan(&rows, &highest)
+	if err != nil {
+		return 0, fmt.Errorf("count %s: %w", t, err)
+	}
+	if rows != highest {
+		return 0, fmt.Errorf("%s has %d rows, and %d is the highest id: a writer must have failed", t, rows, highest)
+	}
+	return rows, nil
+}
