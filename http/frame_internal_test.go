@@ -2,14 +2,13 @@ package http
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -164,7 +163,10 @@ func asJSON(s string) string {
 // readerOf is a client's connection on which the server has sent the frames.
 func readerOf(t *testing.T, frames []byte) *websocket.Conn {
 	t.Helper()
-	ws, _, err := websocket.NewClient(&cannedConn{frames: frames}, &url.URL{Scheme: "ws", Host: "x", Path: "/"}, http.Header{}, 0, 0)
+	dialer := websocket.Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) {
+		return &cannedConn{frames: frames}, nil
+	}}
+	ws, _, err := dialer.DialContext(t.Context(), "ws://x/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -405,6 +405,7 @@ func TestAddChannelWithPast(t *testing.T) {
 		}
 		d.message("live")
 		c.expectRow("message_added", "live")
+		_ = c.ws.Close()
 		s.end()
 	}
 }

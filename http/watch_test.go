@@ -12,7 +12,7 @@ func TestWatchWhileConnected(t *testing.T) {
 	d := newDatabase(t)
 	s := start(t, d.url, options{})
 	c := s.dial("messages")
-	for i := range 20 {
+	for i := range 8 {
 		table := fmt.Sprintf("things_%d", i)
 		d.exec(fmt.Sprintf(`create table %s (id int primary key, title text)`, table))
 		c.subscribe(table, "")

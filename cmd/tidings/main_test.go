@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +83,7 @@ func environ(more ...string) []string {
 			env = append(env, v)
 		}
 	}
+	env = append(env, "GORACE=atexit_sleep_ms=10") // the race detector waits a second, unless it is told not to
 	return append(env, more...)
 }
 
@@ -374,17 +374,6 @@ func channelDatabase(t testing.TB) string {
 	succeed(t, environ(), "migrate", "up", "--database-url", address)
 	sql(t, address, `insert into users (username, display_name) values ('ada', 'Ada')`)
 	return address
-}
-
-// withPassword is the address over TCP with a password.
-func withPassword(t testing.TB, address, password string) string {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(u.User.Username(), password)
-	return u.String()
 }
 
 // listensAt is the address on which a process listens that does not say so yet.
