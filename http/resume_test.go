@@ -384,9 +384,11 @@ func TestAddChannelWithPast(t *testing.T) {
 		s := start(t, d.url, instance)
 		start := query[string](d, `select tidings.cursor()`)
 		c := s.dial("messages:1")
+		witness := s.dial("comments")
 		for i := range 30 {
 			id := d.message(fmt.Sprintf("message %d", i))
 			d.comment(id, fmt.Sprintf("comment %d", i))
+			witness.expectRow("comment_added", fmt.Sprintf("comment %d", i)) // then it is the past for the service too
 		}
 		c.expectRow("message_added", "message 0")
 		c.subscribe("comments", start)
@@ -465,8 +467,10 @@ func TestManyComeBackAtOnce(t *testing.T) {
 	d := newDatabase(t)
 	s := start(t, d.url, options{hub: realtime.Options{RecentBytes: 1000, QueueBytes: 2000, Readers: 2}})
 	beginning := query[string](d, `select tidings.cursor()`)
+	witness := s.dial("messages")
 	for i := range 40 {
 		d.message(fmt.Sprintf("message %d", i))
+		witness.expectRow("message_added", fmt.Sprintf("message %d", i)) // then it is the past for the service too
 	}
 	var group errgroup.Group
 	for range 100 {
