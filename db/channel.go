@@ -58,8 +58,8 @@ u as (
     select v.* from empty, (values ('ada', 'Ada'), ('boris', 'Борис'), ('chloe', 'Chloé')) as v
     returning id, username),
 m as (
-    insert into messages (author_id, title, content, created_at)
-    select u.id, v.title, v.content, now() - v.ago
+    insert into messages (author_id, title, content, created_at, updated_at)
+    select u.id, v.title, v.content, now() - v.ago, now() - v.ago
       from (values ('ada', 'Welcome', 'This is the information channel. Whoever writes a row, everybody sees it at once.', interval '3 minutes'),
                    ('boris', 'Как это работает', 'Триггер пишет журнал, сервер читает его и рассказывает всем подписчикам.', interval '2 minutes'),
                    ('chloe', 'Try it', 'Paste the psql line from the terminal and watch this page.', interval '1 minute')) as v (username, title, content, ago)
