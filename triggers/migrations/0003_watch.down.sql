@@ -17,6 +17,7 @@ drop function tidings.watch(regclass, text, text, text, text[], text);
 drop function tidings.forget_dropped();
 drop function tidings.install(tidings.watches);
 drop function tidings.capture_source(tidings.watches);
+drop function tidings.capture_update(tidings.watches);
 drop function tidings.capture_loop(tidings.watches, text, text, boolean);
 drop function tidings.capture_columns(tidings.watches, boolean);
 drop function tidings.pinned_settings(tidings.watches);

@@ -90,7 +90,6 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                 ks := null; os := null; js := null; bytes := 0;
             end if;
             if octet_length(j) > %10$s then j := null; end if;
-            i := i + 1;
             ks := array_append(ks, k);
             js := array_append(js, j);
             bytes := bytes + coalesce(octet_length(j), 0) + coalesce(octet_length(k), 0) + 16;%11$s
@@ -109,42 +108,57 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         case when w.key is null then 'null' else 'ks' end,
         s.max_row_bytes,
         case when moves and w.key is not null then $moves$
-            if before[i] <> k or before[i] is not null and k is null then
-                if os is null then os := array_fill(null::text, array[cardinality(ks)]); end if;
-                os[cardinality(ks)] := before[i];
+            if before is not null then
+                fetch before into was;
+                if was <> k or was is not null and k is null then
+                    if os is null then os := array_fill(null::text, array[cardinality(ks)]); end if;
+                    os[cardinality(ks)] := was;
+                end if;
             end if;$moves$ else '' end)
       from tidings.settings s
 $$;
 comment on function tidings.capture_loop(tidings.watches, text, text, boolean) is 'a part of a watch''s trigger function';
+
+-- The old rows stand beside the new ones, one for one: a cursor walks along them while the loop walks along the new.
+create function tidings.capture_update(w tidings.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when w.key is null then loop.source else format($walk$%1$s
+        open before no scroll for select key_of.key from old_rows as "tidings row"%2$s;%3$s
+        if before is not null then close before; end if;$walk$,
+        -- A trigger may lose a row on its way between partitions. Then who was where cannot be told.
+        case when c.relkind = 'p' then '
+        if (select count(*) from old_rows) = (select count(*) from new_rows) then' else '' end,
+        tidings.capture_columns(w, false) || case when c.relkind = 'p' then ';
+        end if' else '' end,
+        loop.source) end
+      from pg_class c, tidings.capture_loop(w, 'new_rows', w.event || '_updated', true) as loop(source)
+     where c.oid = w.relation
+$$;
+comment on function tidings.capture_update(tidings.watches) is 'a part of a watch''s trigger function';
 
 create function tidings.capture_source(w tidings.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format($source$
 #variable_conflict use_column
 declare
-    k text; j text; ks text[]; os text[]; js text[]; before text[]; i integer := 0; bytes bigint := 0;
+    k text; j text; ks text[]; os text[]; js text[]; before refcursor; was text; bytes bigint := 0;
 begin
     if tg_op = 'INSERT' then%1$s
-    elsif tg_op = 'UPDATE' then%2$s%3$s
-    elsif tg_op = 'DELETE' then%4$s
+    elsif tg_op = 'UPDATE' then%2$s
+    elsif tg_op = 'DELETE' then%3$s
     -- Of a partitioned table's TRUNCATE each partition tells: one entry is enough.
-    elsif %5$L is distinct from (select l.type from tidings.log as l
-                                  where l.xid = pg_current_xact_id() and l.topic = %6$L order by l.id desc limit 1) then
-        insert into tidings.log (topic, type) values (%6$L, %5$L);
+    elsif %4$L is distinct from (select l.type from tidings.log as l
+                                  where l.xid = pg_current_xact_id() and l.topic = %5$L order by l.id desc limit 1) then
+        insert into tidings.log (topic, type) values (%5$L, %4$L);
         js := '{}';
     end if;
     if js is not null and current_setting('tidings.doorbell', true) is distinct from 'off' then
-        perform pg_notify('tidings', %7$L || pg_current_xact_id()::text || '"}');
+        perform pg_notify('tidings', %6$L || pg_current_xact_id()::text || '"}');
     end if;
     return null;
 end$source$,
         tidings.capture_loop(w, 'new_rows', w.event || '_added', false),
-        case when w.key is null then '' else format('
-        before := array(select key_of.key from old_rows as "tidings row"%s);
-        if cardinality(before) <> (select count(*) from new_rows) then
-            before := null; -- a trigger lost a row on its way between partitions: who was where cannot be told
-        end if;', tidings.capture_columns(w, false)) end,
-        tidings.capture_loop(w, 'new_rows', w.event || '_updated', true),
+        tidings.capture_update(w),
         tidings.capture_loop(w, 'old_rows', w.event || '_deleted', false),
         w.topic || '_truncated',
         w.topic,
