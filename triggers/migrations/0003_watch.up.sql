@@ -152,7 +152,7 @@ begin
         insert into tidings.log (topic, type) values (%5$L, %4$L);
         js := '{}';
     end if;
-    if js is not null and current_setting('tidings.doorbell', true) is distinct from 'off' then
+    if js is not null and lower(current_setting('tidings.doorbell', true)) in ('off', 'false', 'no', 'f', 'n', '0') is not true then
         perform pg_notify('tidings', %6$L || pg_current_xact_id()::text || '"}');
     end if;
     return null;
