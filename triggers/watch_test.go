@@ -264,7 +264,11 @@ func TestSingular(t *testing.T) {
 		"keys": "key", "days": "day", "boxes": "box", "matches": "match", "dishes": "dish", "classes": "class", "addresses": "address", "buses": "bus",
 		"statuses": "status", "houses": "house", "causes": "cause", "invoices": "invoice", "order_lines": "order_line", "Items": "Item",
 		"status": "status", "news": "news", "series": "series", "species": "species", "analysis": "analysis", "address": "address", "campus": "campus",
-		"people": "people", "data": "data", "item": "item", "s": "s", "": "", "сообщения": "сообщения", "übungs": "übung",
+		"people": "person", "People": "Person", "sales_people": "sales_person", "children": "child", "data": "data", "Orders": "Order", "users2": "users2", "x": "x",
+		"movies": "movie", "user_movies": "user_movie", "cookies": "cookie", "ties": "tie", "stories": "story", "caches": "cache", "batches": "batch",
+		"aliases": "alias", "bases": "base", "databases": "database", "licenses": "license", "analyses": "analysis", "hypotheses": "hypothesis", "axes": "ax",
+		"shoes": "shoe", "heroes": "hero", "potatoes": "potato", "photos": "photo", "uses": "use", "excuses": "excuse", "quizzes": "quiz", "viruses": "virus",
+		"purchases": "purchase", "responses": "response", "prizes": "prize", "sizes": "size", "vases": "vase", "releases": "release", "expenses": "expense", "item": "item", "s": "s", "": "", "сообщения": "сообщения", "übungs": "übung",
 	} {
 		if got := get[string](t, l.Pool, "select tidings.singular($1)", plural); got != want {
 			t.Errorf("singular of %q: %q, want %q", plural, got, want)

@@ -21,10 +21,16 @@ comment on column tidings.watches.read is 'who may subscribe: public, signed_in,
 create function tidings.singular(name text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case
-        when name ~* '(ss|us|is|news|series|species)$' then name
-        when name ~* '[^aeiou]ies$'                    then left(name, -3) || 'y'
-        when name ~* '(ss|sh|ch|x|zz|[^aeiou]us)es$'   then left(name, -2)
-        when name ~* '.s$'                             then left(name, -1)
+        when name ~* 'people$'                              then left(name, -5) || 'erson'
+        when name ~* 'children$'                            then left(name, -3)
+        when name ~* '(ss|us|is|news|series|species)$'      then name
+        -- movies, ties, caches, excuses: these have lost nothing but their s
+        when name ~* '((mov|cook|zomb|calor|self)i|(^|_).i|cach|nich|excus|fus|abus)es$' then left(name, -1)
+        when name ~* '[^aeiou]ies$'                         then left(name, -3) || 'y'
+        when name ~* '(analy|the|cri|diagno)ses$'           then left(name, -2) || 'is'
+        when name ~* 'quizzes$'                             then left(name, -3)
+        when name ~* '(ss|sh|ch|x|zz|[^aeiou]us|(ali|bi|canv|atl|g)as|lens|(her|ech|vet|potat|tomat|torped)o)es$' then left(name, -2)
+        when name ~* '.s$'                                  then left(name, -1)
         else name end
 $$;
 comment on function tidings.singular(text) is 'an English plural''s singular, by rule of thumb: the default of watch''s event';
