@@ -23,7 +23,8 @@ func TestWatchDefaults(t *testing.T) {
 		create table "Spaced Things" ("The Id" int primary key);
 		create table parts (n int primary key, day date) ;
 		create table split (n int, day int primary key) partition by list (day);
-		create schema other; create table other.messages (id int primary key)`)
+		create schema other; create table other.messages (id int primary key);
+		create function other."May it?"(claims jsonb, topic text, key text) returns boolean language sql as 'select true'`)
 	for _, c := range []struct{ watch, want string }{
 		{`'messages'`, `messages messages message id - signed_in`},
 		{`'news'`, `news news news - - signed_in`},
@@ -35,7 +36,7 @@ func TestWatchDefaults(t *testing.T) {
 		{`'other.messages', topic => 'notes'`, `other.messages notes note id - signed_in`},
 		{`'messages', 't', 'e', 'author', '{id,author}', 'public'`, `messages t e author {id,author} public`},
 		{`'messages', read => 'owner:author', columns => '{v}'`, `messages messages message id {v} owner:author`},
-		{`'messages', read => 'policy:tidings.singular', key => 'v'`, `messages messages message v - policy:tidings.singular`},
+		{`'messages', read => 'policy:other."May it?"', key => 'v'`, `messages messages message v - policy:other."May it?"`},
 		{`'messages', read => null, columns => null, key => null, event => null, topic => null`, `messages messages message id - signed_in`},
 		{`'messages', event => 'a.b-C_1'`, `messages messages a.b-C_1 id - signed_in`},
 		{`'messages', topic => 'with space, "quotes" and 100%'`, `messages with space, "quotes" and 100% with_space_quotes_and_100_ id - signed_in`},
@@ -72,10 +73,16 @@ func TestWatchRefuses(t *testing.T) {
 		create table weeks (week int) partition by list (week);
 		create table weeks_1 partition of weeks default;
 		create function twice() returns int language sql as 'select 1'; create function twice(int) returns int language sql as 'select 1';
+		create function good(claims jsonb, topic text, key text) returns boolean language sql as 'select true';
+		create function other_order(topic text, key text, claims jsonb) returns boolean language sql as 'select true';
+		create function no_answer(claims jsonb, topic text, key text) returns int language sql as 'select 1';
+		create function many_answers(claims jsonb, topic text, key text) returns setof boolean language sql as 'select true';
+		create procedure a_procedure(claims jsonb, topic text, key text) language sql as 'select true';
 		create table "with:colon" (id int);
 		select tidings.watch('days')`)
 	run(t, s, `create table tidings_like (id int)`)
-	const wrongType, parameter, column, function, duplicate = "42809", "22023", "42703", "42883", "42710"
+	const policy = `it is given with its schema, takes (claims jsonb, topic text, key text) and returns boolean`
+	const wrongType, parameter, column, duplicate = "42809", "22023", "42703", "42710"
 	for _, c := range []struct{ args, code, message string }{
 		{`'nothing'`, "42P01", `relation "nothing" does not exist`},
 		{`0`, "42P01", `there is no table`},
@@ -107,8 +114,15 @@ func TestWatchRefuses(t *testing.T) {
 		{`'items', read => ''`, parameter, `read '' is not known`},
 		{`'items', read => 'Public'`, parameter, `read 'Public' is not known`},
 		{`'items', read => 'policy:'`, parameter, `read 'policy:' is not known`},
-		{`'items', read => 'policy:public.nope'`, function, `there is no function public.nope`},
-		{`'items', read => 'policy:public.twice'`, function, `there is no function public.twice (or more than one of that name)`},
+		{`'items', read => 'policy:public.nope'`, parameter, `there is no function public.nope that could be a policy: ` + policy},
+		{`'items', read => 'policy:public.twice'`, parameter, policy},
+		{`'items', read => 'policy:good'`, parameter, policy},
+		{`'items', read => 'policy:public."Good"'`, parameter, policy},
+		{`'items', read => 'policy:public.good(jsonb, text, text)'`, parameter, policy},
+		{`'items', read => 'policy:public.other_order'`, parameter, policy},
+		{`'items', read => 'policy:public.no_answer'`, parameter, policy},
+		{`'items', read => 'policy:public.many_answers'`, parameter, policy},
+		{`'items', read => 'policy:public.a_procedure'`, parameter, policy},
 		{`'items', topic => ''`, parameter, `topic '' cannot be used`},
 		{`'items', topic => 'a:b'`, parameter, `topic 'a:b' cannot be used: a topic has 1 to 63 bytes, no colon and no control characters`},
 		{`'items', topic => E'a\nb'`, parameter, `cannot be used`},

@@ -14,6 +14,7 @@ drop view tidings.watched;
 drop function tidings.refresh();
 drop function tidings.unwatch(regclass);
 drop function tidings.watch(regclass, text, text, text, text[], text);
+drop function tidings.policy_function(text);
 drop function tidings.forget_dropped();
 drop function tidings.install(tidings.watches);
 drop function tidings.capture_source(tidings.watches);

@@ -16,7 +16,7 @@ comment on column tidings.watches.topic is 'the table''s public name, which clie
 comment on column tidings.watches.event is 'what the events'' types begin with: message for message_added';
 comment on column tidings.watches.key is 'the column whose values are channels of their own, such as messages:5';
 comment on column tidings.watches.columns is 'the columns that go out; null: all';
-comment on column tidings.watches.read is 'who may subscribe: public, signed_in, owner:<column> or policy:<function>';
+comment on column tidings.watches.read is 'who may subscribe: public, signed_in, owner:<column> or policy:<schema>.<function>, which takes (claims jsonb, topic text, key text)';
 
 create function tidings.singular(name text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
@@ -231,6 +231,20 @@ end $$;
 comment on function tidings.forget_dropped() is 'ends the watches of tables that are no more';
 revoke all on function tidings.forget_dropped() from public;
 
+create function tidings.policy_function(read text) returns regprocedure
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    name text[];
+begin
+    name := parse_ident(substr(read, 8));
+    return (select p.oid from pg_proc p
+             where cardinality(name) = 2 and p.oid = to_regprocedure(format('%I.%I(jsonb, text, text)', name[1], name[2]))
+               and p.prokind = 'f' and p.prorettype = 'boolean'::regtype and not p.proretset);
+exception when invalid_parameter_value then
+    return null; -- not a name
+end $$;
+comment on function tidings.policy_function(text) is 'the function that a watch''s read => ''policy:schema.function'' names, if there is one that will do';
+
 create function tidings.watch(
     "table" regclass,
     topic   text   default null,
@@ -316,8 +330,9 @@ begin
     if w.read not in ('public', 'signed_in') and w.read not like 'owner:_%' and w.read not like 'policy:_%' then
         raise exception 'read % is not known: it is public, signed_in, owner:<column> or policy:<function>',
             quote_literal(w.read) using errcode = 'invalid_parameter_value';
-    elsif w.read like 'policy:%' and to_regproc(substr(w.read, 8)) is null then
-        raise exception 'there is no function % (or more than one of that name)', substr(w.read, 8) using errcode = 'undefined_function';
+    elsif w.read like 'policy:%' and tidings.policy_function(w.read) is null then
+        raise exception 'there is no function % that could be a policy: it is given with its schema, takes (claims jsonb, topic text, key text) and returns boolean',
+            substr(w.read, 8) using errcode = 'invalid_parameter_value', hint = 'For example: read => ''policy:public.may_read''';
     end if;
 
     insert into tidings.watches as x (relation, topic, event, key, columns, read)
