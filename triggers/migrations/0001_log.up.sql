@@ -73,6 +73,11 @@ declare
     oldest_era  bigint;
     last        xid8;
 begin
+    -- With an older snapshot it would not see all the entries that it empties, and cursors that need them would seem to be good.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception 'tidings.rotate() cannot be called under %: call it under READ COMMITTED', upper(current_setting('transaction_isolation'))
+            using errcode = 'invalid_transaction_state';
+    end if;
     if not pg_try_advisory_xact_lock(hashtextextended('tidings.rotate', 0)) then
         return false; -- another instance is at it
     end if;

@@ -93,6 +93,12 @@ begin
                generate_series(1, greatest(cardinality(l.rows), 1)) as r(n)
          where not pg_visible_in_snapshot(l.xid, upto) or (l.id, r.n - 1) > (entry, nth)
          order by not pg_visible_in_snapshot(l.xid, upto), l.id, r.n;
+    -- TRUNCATE takes entries away from older snapshots, too. Now that all partitions are locked, one that was emptied since this
+    -- transaction's snapshot, or this statement's, is known by its file: pg_class shows the one of then, the function that of now.
+    if exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = 'tidings.log'::regclass and c.relfilenode <> pg_relation_filenode(c.oid)) then
+        raise exception 'a part of the log was emptied since this transaction began: ask again in a new one' using errcode = 'serialization_failure';
+    end if;
 end $$;
 comment on function tidings.since(text) is 'the events after a cursor, in order; an error where they can''t all be given';
 revoke all on function tidings.since(text) from public;
@@ -108,6 +114,11 @@ insert into tidings.home (origin) values (tidings.origin());
 create function tidings.settle() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    -- With an older snapshot it could take what another instance has settled for unsettled, and empty the log once more.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception 'tidings.settle() cannot be called under %: call it under READ COMMITTED', upper(current_setting('transaction_isolation'))
+            using errcode = 'invalid_transaction_state';
+    end if;
     if exists (select from tidings.home where origin = tidings.origin()) then
         return false;
     end if;
