@@ -13,6 +13,7 @@ const (
 	CodeTooManyChannels   Code = "too_many_channels"  // the connection's limit
 	CodeAlreadySubscribed Code = "already_subscribed" // asked for twice
 	CodeNotSubscribed     Code = "not_subscribed"     // cannot be left
+	CodeSnapshotTooLarge  Code = "snapshot_too_large" // the channel's rows are to be loaded page by page
 	CodeUnavailable       Code = "unavailable"        // the database does not answer; try again
 )
 

@@ -46,6 +46,10 @@ func (e *Event) in(c Channel) bool {
 		e.Keyed && e.Key == c.Key || e.Moved && e.OldKey == c.Key)
 }
 
+// TypeRow is the type of what is no change but a row as it is, of a channel that is loaded. It has neither id, cursor nor
+// time.
+const TypeRow = "row"
+
 func (e *Event) size() int { return len(e.Data) + len(e.Topic) + len(e.Type) + len(e.Key) + 256 }
 
 // Batch is what one read brought, or a part of it, in order. The parts follow each other: one's To is the next one's From.

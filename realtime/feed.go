@@ -24,13 +24,18 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		h.mu.Unlock()
 		return true, nil
 	}
-	if s.replay == nil {
+	if len(s.loading) > 0 || s.replay == nil {
 		switch {
 		case !h.live:
 			h.waiting[s] = struct{}{}
 			s.mu.Unlock()
 			h.mu.Unlock()
 			return false, nil
+		case len(s.loading) > 0:
+			begin := s.load()
+			s.mu.Unlock()
+			h.mu.Unlock()
+			return begin != nil && begin(ctx), ctx.Err()
 		case s.catchUp():
 			s.mu.Unlock()
 			h.mu.Unlock()
@@ -44,15 +49,11 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 	}
-	if h.reading >= h.options.Readers {
-		if !slices.Contains(h.toRead, s) {
-			h.toRead = append(h.toRead, s)
-		}
+	if !h.mayRead(s) {
 		s.mu.Unlock()
 		h.mu.Unlock()
 		return false, nil
 	}
-	h.reading++
 	from, upto, members, replay := s.from, Snapshot{}, s.members, s.replay
 	if replay != nil {
 		from, upto, members = replay.from, replay.upto.end(), replay.members
@@ -95,11 +96,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	case err != nil && ctx.Err() != nil:
 		return false, ctx.Err()
 	case err != nil:
-		time.AfterFunc(retryAfter, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.wakeup()
-		})
+		s.retry()
 		return false, nil
 	}
 	s.pushPage(events, replay)
@@ -112,6 +109,15 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		replay.from = to
 	}
 	return true, nil
+}
+
+// retry has Next called again in a moment.
+func (s *Subscriber) retry() {
+	time.AfterFunc(retryAfter, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.wakeup()
+	})
 }
 
 func sameCursor(a, b Cursor) bool {
@@ -141,6 +147,7 @@ func (s *Subscriber) catchUp() bool {
 		return false
 	}
 	for _, run := range runs {
+		h.counters.fromMemory.Add(uint64(len(run.Events)))
 		s.push(Item{Run: run})
 	}
 	if !all {
@@ -150,6 +157,18 @@ func (s *Subscriber) catchUp() bool {
 	s.live, s.from = true, Cursor{}
 	s.announce()
 	s.admit()
+	return true
+}
+
+// mayRead counts in one more reader of the database, or notes that the subscriber waits to be one; h.mu is held.
+func (h *Hub) mayRead(s *Subscriber) bool {
+	if h.reading >= h.options.Readers {
+		if !slices.Contains(h.toRead, s) {
+			h.toRead = append(h.toRead, s)
+		}
+		return false
+	}
+	h.reading++
 	return true
 }
 
@@ -174,6 +193,7 @@ func (s *Subscriber) pushPage(events []*Event, replay *replay) {
 	bytes := 0
 	flush := func() {
 		if len(run) > 0 {
+			s.hub.counters.fromLog.Add(uint64(len(run)))
 			s.push(Item{Run: newRun(run)})
 			run, bytes = nil, 0
 		}

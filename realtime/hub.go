@@ -4,17 +4,19 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Options are the hub's limits. Zero values take the defaults.
 type Options struct {
 	// MaxChannels is how many channels a subscriber may have; 100.
 	MaxChannels int
-	// QueueBytes is how much may wait in a subscriber's queue before it is fed from the log; 1 MiB.
+	// QueueBytes is how much may wait in a subscriber's queue before it is fed from the log, and how much the rows of a
+	// channel may have to be given with the subscription; 1 MiB.
 	QueueBytes int
 	// RecentBytes is how much of the newest events is kept in memory for all; 64 MiB.
 	RecentBytes int
-	// Readers is how many subscribers are fed from the log at once; the others wait their turn. 4.
+	// Readers is how many subscribers are fed from the database at once; the others wait their turn. 4.
 	Readers int
 }
 
@@ -45,6 +47,7 @@ type Log interface {
 // Source is what a hub asks of the side that feeds it.
 type Source interface {
 	Log
+	Loader
 	// Nudge asks the reader to read now. It does not block.
 	Nudge()
 	// RefreshTopics brings SetTopics up to date before it returns, or does nothing if that was done a moment ago.
@@ -65,11 +68,19 @@ type Hub struct {
 	live     bool
 	recent   recent
 	waiting  map[*Subscriber]struct{} // to be woken by the next change
-	count    int                      // subscribers
-	round    uint64                   // of Publish
+	loads    map[Channel]*load
+	count    int    // subscribers
+	round    uint64 // of Publish
 
 	nodeScratch []*node
 	subScratch  []*Subscriber
+
+	counters counters
+}
+
+// counters count events times subscribers.
+type counters struct {
+	routed, delivered, fromMemory, fromLog, loaded atomic.Uint64
 }
 
 // node is the subscribers of a channel; a topic's node has its keys' nodes.
@@ -92,6 +103,7 @@ func NewHub(source Source, options Options) *Hub {
 		nodes:   make(map[string]*node),
 		recent:  recent{maxBytes: options.RecentBytes},
 		waiting: make(map[*Subscriber]struct{}),
+		loads:   make(map[Channel]*load),
 	}
 }
 
@@ -286,9 +298,9 @@ func (h *Hub) allowed(c Channel) *Error {
 	return nil
 }
 
-// authorize returns why a channel cannot be subscribed to, nil if it can. What is not may have been watched a moment
+// Authorize returns why a channel cannot be subscribed to, nil if it can. What is not may have been watched a moment
 // ago, so the source is asked before no is said.
-func (h *Hub) authorize(ctx context.Context, c Channel) *Error {
+func (h *Hub) Authorize(ctx context.Context, c Channel) *Error {
 	h.mu.Lock()
 	err := h.allowed(c)
 	h.mu.Unlock()
@@ -338,18 +350,29 @@ func (h *Hub) leave(m *member) {
 	}
 }
 
-// Stats are the hub's figures of the moment.
+// Stats are the hub's figures: those of the moment, and what was counted since it began. An event that is told to two
+// subscribers counts twice.
 type Stats struct {
 	Subscribers   int
 	Subscriptions map[string]int // by topic, its keys' included
 	Recent        int            // bytes of events in memory
+
+	Routed            uint64 // queued as they were published
+	ResumedFromMemory uint64 // queued for who was behind
+	ResumedFromLog    uint64 // the same, by reading the log
+	Loaded            uint64 // rows, queued for who asked for them
+	Delivered         uint64 // of all these, written to their clients
 }
 
-// Stats returns the hub's figures of the moment.
+// Stats returns the hub's figures.
 func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := Stats{Subscribers: h.count, Subscriptions: make(map[string]int, len(h.nodes)), Recent: h.recent.bytes}
+	s := Stats{
+		Subscribers: h.count, Subscriptions: make(map[string]int, len(h.nodes)), Recent: h.recent.bytes,
+		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(),
+		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
+	}
 	for name, topic := range h.nodes {
 		n := len(topic.members)
 		for _, key := range topic.keys {

@@ -109,7 +109,7 @@ func TestErrors(t *testing.T) {
 		{"messages:2", realtime.CodeTooManyChannels},
 	} {
 		c.errors = nil
-		c.sub.Subscribe(t.Context(), channels(tt.channel), "")
+		c.sub.Subscribe(t.Context(), channels(tt.channel), realtime.SubscribeOptions{})
 		c.drain()
 		var got realtime.Code
 		if len(c.errors) > 0 {
@@ -144,7 +144,7 @@ func TestResets(t *testing.T) {
 			f := w.instance(realtime.Options{})
 			var reasons []realtime.Reset
 			c := w.client(t, f)
-			c.sub.Subscribe(t.Context(), channels("messages"), tt.since(w))
+			c.sub.Subscribe(t.Context(), channels("messages"), realtime.SubscribeOptions{Since: tt.since(w)})
 			for items, _ := c.sub.Next(t.Context()); len(items) > 0; items, _ = c.sub.Next(t.Context()) {
 				for _, i := range items {
 					if i.Notice != nil && i.Notice.Kind == realtime.NoticeReset {
@@ -202,7 +202,7 @@ func TestSwitch(t *testing.T) {
 	f := w.instance(realtime.Options{})
 	c := w.client(t, f, channels("messages", "comments")...)
 	c.drain()
-	c.sub.Switch(t.Context(), channels("comments:1")[0], "")
+	c.sub.Switch(t.Context(), channels("comments:1")[0], realtime.SubscribeOptions{})
 	c.drain()
 	w.committed("messages", "1")
 	w.committed("comments", "1")
@@ -210,7 +210,7 @@ func TestSwitch(t *testing.T) {
 	f.publishAll()
 	c.drain()
 	expectIDs(t, c, 2)
-	c.sub.Switch(t.Context(), channels("nothing")[0], "")
+	c.sub.Switch(t.Context(), channels("nothing")[0], realtime.SubscribeOptions{})
 	w.committed("comments", "1")
 	f.publishAll()
 	c.drain()
@@ -279,7 +279,7 @@ func TestRunsAreShared(t *testing.T) {
 	var runs []*realtime.Run
 	for range 10 {
 		sub := f.hub.NewSubscriber(func() {})
-		sub.Subscribe(t.Context(), channels("messages"), "")
+		sub.Subscribe(t.Context(), channels("messages"), realtime.SubscribeOptions{})
 		defer sub.Close()
 		defer func() {
 			items, _ := sub.Next(t.Context())

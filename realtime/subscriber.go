@@ -17,7 +17,8 @@ type Item struct {
 type Notice struct {
 	Kind    NoticeKind
 	Channel Channel
-	Cursor  Cursor // of NoticeSubscribed: what comes from here on will be told
+	Cursor  Cursor // of NoticeSubscribed and NoticeCursor: what comes from here on will be told; of NoticeLoaded: the rows' state
+	Rows    int    // of NoticeLoaded
 	Reason  Reset  // of NoticeReset
 	Err     *Error // of NoticeError
 }
@@ -31,7 +32,9 @@ const (
 	NoticeUnsubscribed
 	NoticeReset
 	NoticeError
-	NoticePong // the answer to a ping: all before it was written
+	NoticePong   // the answer to a ping: all before it was written
+	NoticeLoaded // the rows of a channel have been told
+	NoticeCursor // nothing has happened for a while, up to here
 )
 
 // maxNotices is how many unread notices a subscriber may have: each answers a command of its own, so one that goes on
@@ -53,9 +56,12 @@ type Subscriber struct {
 	signature string    // of the members' channels
 	pending   []request // subscriptions that wait until it is live, in order
 	live      bool
-	from      Cursor  // while behind: all before it has been queued; zero: begin where the hub is
-	trusted   bool    // while behind: from is a position that the log has given us
-	replay    *replay // while behind: comes before what follows from
+	from      Cursor    // while behind: all before it has been queued; zero: begin where the hub is
+	trusted   bool      // while behind: from is a position that the log has given us
+	replay    *replay   // while behind: comes before what follows from
+	loading   []*member // while behind: whose rows come before anything else
+	told      bool      // a cursor was queued since the last Refresh
+	refreshed Cursor    // by the last Refresh that said one
 	queue     []Item
 	bytes     int
 	notices   int
@@ -70,6 +76,7 @@ type member struct {
 	channel    Channel
 	join       Cursor // what it covers does not belong to the subscription
 	announced  bool   // subscribed was said
+	snapshot   bool   // the rows come first, at the beginning and after a reset
 	node       *node
 	index      int // in node.members
 }
@@ -78,6 +85,16 @@ type member struct {
 type request struct {
 	channels []Channel
 	since    Cursor // zero: from now on
+	snapshot bool
+}
+
+// SubscribeOptions say where a subscription begins. By default it does now.
+type SubscribeOptions struct {
+	// Since is the text of the cursor behind which it begins. One that cannot be served is answered with reset.
+	Since string
+	// Snapshot has the channel's rows told first, and then what follows. With Since they are told if that cannot be
+	// served.
+	Snapshot bool
 }
 
 // replay is the past of a channel that was added to others, up to the position where those are.
@@ -113,17 +130,16 @@ func (s *Subscriber) Close() {
 	}
 	delete(h.waiting, s)
 	h.toRead = slices.DeleteFunc(h.toRead, func(x *Subscriber) bool { return x == s })
-	s.members, s.pending, s.replay, s.queue = nil, nil, nil, nil
+	s.members, s.pending, s.replay, s.loading, s.queue = nil, nil, nil, nil, nil
 }
 
-// Subscribe adds channels, from a cursor's text on or, where that is empty, from now on. Subscribed is said of each
-// when it is live; a cursor that cannot be served is answered with reset, and the channels begin now. Of a channel that
-// cannot be had an error is said, and the others are added.
-func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, since string) {
+// Subscribe adds channels. Subscribed is said of each when it is live. Of a channel that cannot be had an error is said,
+// and the others are added.
+func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, options SubscribeOptions) {
 	var refused []refusal
 	var allowed []Channel
 	for _, c := range channels {
-		if err := s.hub.authorize(ctx, c); err != nil {
+		if err := s.hub.Authorize(ctx, c); err != nil {
 			refused = append(refused, refusal{c, err})
 		} else {
 			allowed = append(allowed, c)
@@ -137,7 +153,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, since st
 	for _, r := range refused {
 		s.refuse(r.channel, r.err)
 	}
-	r := request{}
+	r := request{snapshot: options.Snapshot}
 	for _, c := range allowed {
 		switch {
 		case s.has(c) || slices.Contains(r.channels, c):
@@ -151,9 +167,9 @@ func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, since st
 	if len(r.channels) == 0 || s.closed {
 		return
 	}
-	if since != "" {
+	if options.Since != "" {
 		var err error
-		if r.since, err = ParseCursor(since); err != nil {
+		if r.since, err = ParseCursor(options.Since); err != nil {
 			for _, c := range r.channels {
 				s.push(Item{Notice: &Notice{Kind: NoticeReset, Channel: c, Reason: ResetMalformed}})
 			}
@@ -183,8 +199,8 @@ func (s *Subscriber) Unsubscribe(c Channel) {
 }
 
 // Switch leaves all channels but this one, and subscribes to it. If it cannot be had, the others stay.
-func (s *Subscriber) Switch(ctx context.Context, c Channel, since string) {
-	if err := s.hub.authorize(ctx, c); err != nil {
+func (s *Subscriber) Switch(ctx context.Context, c Channel, options SubscribeOptions) {
+	if err := s.hub.Authorize(ctx, c); err != nil {
 		s.Tell(err, c)
 		return
 	}
@@ -197,7 +213,7 @@ func (s *Subscriber) Switch(ctx context.Context, c Channel, since string) {
 	for _, p := range s.pending {
 		all = append(all, p.channels...)
 	}
-	stays := since == "" && slices.Contains(all, c)
+	stays := options == SubscribeOptions{} && slices.Contains(all, c)
 	for _, other := range all {
 		if other != c || !stays {
 			s.drop(other)
@@ -215,7 +231,7 @@ func (s *Subscriber) Switch(ctx context.Context, c Channel, since string) {
 	s.mu.Unlock()
 	s.hub.mu.Unlock()
 	if !stays {
-		s.Subscribe(ctx, []Channel{c}, since)
+		s.Subscribe(ctx, []Channel{c}, options)
 	}
 }
 
@@ -233,7 +249,25 @@ func (s *Subscriber) Pong() {
 	s.push(Item{Notice: &Notice{Kind: NoticePong}})
 }
 
-// Unread reports whether so many answers to the client's commands are unread that it should be sent away.
+// Refresh says where the stream is, to a subscriber that has heard no cursor since the last call: the one it has would
+// otherwise grow old while nothing happens in its channels.
+func (s *Subscriber) Refresh() {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live && !s.told && len(s.members) > 0 && !sameCursor(s.refreshed, h.position) {
+		s.refreshed = h.position
+		s.push(Item{Notice: &Notice{Kind: NoticeCursor, Cursor: h.position}})
+	}
+	s.told = false
+}
+
+// Delivered counts events that were written to the client.
+func (s *Subscriber) Delivered(events int) { s.hub.counters.delivered.Add(uint64(events)) }
+
+// Unread reports whether so many answers to the client's commands are unread that no more should be taken from it.
 func (s *Subscriber) Unread() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -291,7 +325,7 @@ func (s *Subscriber) Next(ctx context.Context) ([]Item, error) {
 // cursor is enough for all its channels.
 func (s *Subscriber) admit() {
 	if len(s.members) == 0 && !s.live {
-		s.live, s.from, s.replay = true, Cursor{}, nil
+		s.live, s.from, s.replay, s.loading = true, Cursor{}, nil, nil
 	}
 	h := s.hub
 	for len(s.pending) > 0 && s.live {
@@ -304,7 +338,7 @@ func (s *Subscriber) admit() {
 				s.refuse(c, err)
 				continue
 			}
-			m := &member{subscriber: s, channel: c, join: r.since}
+			m := &member{subscriber: s, channel: c, join: r.since, snapshot: r.snapshot}
 			h.join(m)
 			added = append(added, m)
 		}
@@ -313,7 +347,14 @@ func (s *Subscriber) admit() {
 		}
 		s.members = append(s.members, added...)
 		s.sign()
+		if r.since.IsZero() && r.snapshot {
+			s.loading = append(s.loading, added...)
+		}
 		switch {
+		case len(s.loading) > 0 && others == 0:
+			s.fallBehind(Cursor{}, true)
+		case len(s.loading) > 0:
+			s.fallBehind(h.position, true)
 		case r.since.IsZero() && h.live:
 			for _, m := range added {
 				m.join = h.position
@@ -384,6 +425,7 @@ func (s *Subscriber) remove(m *member) {
 	s.hub.leave(m)
 	s.members = slices.DeleteFunc(s.members, func(x *member) bool { return x == m })
 	s.sign()
+	s.loading = slices.DeleteFunc(s.loading, func(x *member) bool { return x == m })
 	if s.replay != nil {
 		s.replay.members = slices.DeleteFunc(s.replay.members, func(x *member) bool { return x == m })
 		if len(s.replay.members) == 0 {
@@ -431,6 +473,7 @@ func (s *Subscriber) offer(from Cursor, run *Run) {
 		s.fallBehind(from, true)
 		return
 	}
+	s.hub.counters.routed.Add(uint64(len(run.Events)))
 	s.push(Item{Run: run})
 }
 
@@ -442,8 +485,10 @@ func (s *Subscriber) push(i Item) {
 	s.queue = append(s.queue, i)
 	if i.Run != nil {
 		s.bytes += i.Run.bytes
+		s.told = true
 	} else {
 		s.notices++
+		s.told = s.told || !i.Notice.Cursor.IsZero()
 	}
 	s.wakeup()
 }
@@ -481,6 +526,9 @@ func (s *Subscriber) reset(members []*member, reason Reset) {
 		m.announced = false
 		m.join = Cursor{}
 		s.push(Item{Notice: &Notice{Kind: NoticeReset, Channel: m.channel, Reason: reason}})
+		if m.snapshot && !slices.Contains(s.loading, m) {
+			s.loading = append(s.loading, m)
+		}
 	}
 	if s.replay == nil && len(s.members) > 0 {
 		s.fallBehind(Cursor{}, true)

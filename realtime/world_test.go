@@ -2,6 +2,7 @@ package realtime_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -24,6 +25,8 @@ type world struct {
 	commit map[uint64]int       // when a transaction committed
 	topics []realtime.Topic
 	reads  int               // of the log, by subscribers
+	loads  int               // of channels' rows
+	large  bool              // there are more rows than are given
 	fails  func() error      // of a read by a subscriber; may be nil
 	expire realtime.Snapshot // positions that this does not include are no longer served
 	keys   []string
@@ -165,6 +168,19 @@ func (f *feed) Read(_ context.Context, from realtime.Cursor, upto realtime.Snaps
 	return f.world.read(from, upto, topics, 1+f.world.random.IntN(6))
 }
 
+// Load gives one row, which says of what moment it is.
+func (f *feed) Load(_ context.Context, p realtime.Page) (realtime.Loaded, error) {
+	f.world.loads++
+	if f.world.fails != nil {
+		if err := f.world.fails(); err != nil {
+			return realtime.Loaded{}, err
+		}
+	}
+	at := realtime.Cursor{Origin: origin, Seen: f.world.snapshot()}
+	row := &realtime.Event{Topic: p.Channel.Topic, Type: realtime.TypeRow, Data: []byte(at.String())}
+	return realtime.Loaded{Rows: []*realtime.Event{row}, At: at, More: f.world.large}, nil
+}
+
 // publish reads, in parts of some events each.
 func (f *feed) publish() {
 	f.nudged = false
@@ -183,17 +199,19 @@ func (f *feed) publish() {
 
 // client is a subscriber that keeps what it was told.
 type client struct {
-	t        *testing.T
-	world    *world
-	sub      *realtime.Subscriber
-	woken    atomic.Bool
-	channels []realtime.Channel
-	cursor   string
-	start    map[realtime.Channel]realtime.Cursor // of the first subscribed
-	got      []*realtime.Event
-	ready    map[realtime.Channel]bool
-	resets   int
-	errors   []*realtime.Error
+	t         *testing.T
+	world     *world
+	sub       *realtime.Subscriber
+	woken     atomic.Bool
+	channels  []realtime.Channel
+	cursor    string
+	start     map[realtime.Channel]realtime.Cursor // of the first subscribed
+	got       []*realtime.Event
+	ready     map[realtime.Channel]bool
+	rows      []string
+	refreshed int
+	resets    int
+	errors    []*realtime.Error
 }
 
 func (w *world) client(t *testing.T, f *feed, channels ...realtime.Channel) *client {
@@ -207,7 +225,7 @@ func (c *client) connect(f *feed, since string) {
 	clear(c.ready)
 	c.sub = f.hub.NewSubscriber(func() { c.woken.Store(true) })
 	if len(c.channels) > 0 {
-		c.sub.Subscribe(c.t.Context(), c.channels, since)
+		c.sub.Subscribe(c.t.Context(), c.channels, realtime.SubscribeOptions{Since: since})
 	}
 }
 
@@ -234,6 +252,10 @@ func (c *client) hear(i realtime.Item) {
 	switch {
 	case i.Run != nil:
 		for _, e := range i.Run.Events {
+			if e.Type == realtime.TypeRow {
+				c.rows = append(c.rows, string(e.Data))
+				continue
+			}
 			c.got = append(c.got, e)
 			c.cursor = e.Cursor.String()
 		}
@@ -243,6 +265,17 @@ func (c *client) hear(i realtime.Item) {
 		}
 		c.ready[i.Notice.Channel] = true
 		c.cursor = i.Notice.Cursor.String()
+	case i.Notice.Kind == realtime.NoticeLoaded:
+		if at := i.Notice.Cursor.String(); i.Notice.Rows != 1 || len(c.rows) == 0 || c.rows[len(c.rows)-1] != at {
+			c.t.Errorf("channel %s was loaded at %s, and the rows are %q", i.Notice.Channel, at, c.rows)
+		}
+		if _, again := c.start[i.Notice.Channel]; again && c.resets == 0 {
+			c.t.Errorf("channel %s: its rows came again", i.Notice.Channel)
+		}
+		c.start[i.Notice.Channel] = i.Notice.Cursor
+	case i.Notice.Kind == realtime.NoticeCursor:
+		c.cursor = i.Notice.Cursor.String()
+		c.refreshed++
 	case i.Notice.Kind == realtime.NoticeReset:
 		c.resets++
 	case i.Notice.Kind == realtime.NoticeError:
@@ -347,8 +380,10 @@ func TestExactlyOnceAcrossInstances(t *testing.T) {
 					w.step()
 				case n < 12:
 					feeds[w.random.IntN(2)].publish()
-				case n < 18:
+				case n < 17:
 					clients[w.random.IntN(len(clients))].take()
+				case n == 17:
+					clients[w.random.IntN(len(clients))].sub.Refresh()
 				case n == 18 && w.random.IntN(4) == 0:
 					c := clients[w.random.IntN(len(clients))]
 					if len(c.start) == len(c.channels) { // it has a cursor that stands for all
@@ -413,7 +448,7 @@ func TestChannelsAddedWithACursor(t *testing.T) {
 					c.take()
 				default:
 					for name, since := range past {
-						c.sub.Subscribe(t.Context(), channels(name), since.String())
+						c.sub.Subscribe(t.Context(), channels(name), realtime.SubscribeOptions{Since: since.String()})
 						c.start[channels(name)[0]] = since
 						delete(past, name)
 						break
@@ -447,6 +482,64 @@ func TestChannelsAddedWithACursor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who loads a channel and follows it has its state at a moment and all that came later, once, whatever else the
+// connection has, however slow it is, and whether the rows were read for it or for somebody a moment before.
+func TestLoadThenFollow(t *testing.T) {
+	loads, asked := 0, 0
+	for seed := range uint64(simulations(t)) {
+		w := newWorld(seed)
+		f := w.instance(realtime.Options{QueueBytes: 2000 + w.random.IntN(4000), RecentBytes: 1000 + w.random.IntN(20000)})
+		var clients []*client
+		for range 8 {
+			clients = append(clients, w.client(t, f))
+		}
+		w.fails = func() error {
+			if w.random.IntN(10) == 0 {
+				return errors.New("the database does not answer")
+			}
+			return nil
+		}
+		toAdd := make(map[*client][]realtime.Channel)
+		for i, c := range clients {
+			toAdd[c] = slices.Clone(channelSets[i%len(channelSets)])
+		}
+		for range 1000 {
+			c := clients[w.random.IntN(len(clients))]
+			switch n := w.random.IntN(20); {
+			case n < 8:
+				w.step()
+			case n < 10:
+				f.publish()
+			case n < 16:
+				c.take()
+			case n == 17:
+				c.sub.Refresh()
+			case len(toAdd[c]) > 0:
+				n := 1 + w.random.IntN(len(toAdd[c]))
+				c.sub.Subscribe(t.Context(), toAdd[c][:n], realtime.SubscribeOptions{Snapshot: w.random.IntN(4) > 0})
+				toAdd[c] = toAdd[c][n:]
+				asked += n
+			}
+		}
+		w.fails = nil
+		for _, c := range clients {
+			c.woken.Store(true) // who waits for another try need not wait
+		}
+		w.settle([]*feed{f}, clients)
+		for _, c := range clients {
+			for channel := range c.start {
+				if !c.ready[channel] {
+					t.Errorf("seed %d: channel %s is not subscribed in the end", seed, channel)
+				}
+			}
+			c.check()
+			c.sub.Close()
+		}
+		loads += w.loads
+	}
+	t.Logf("%d channels were subscribed to, with %d loads", asked, loads)
 }
 
 func simulations(t *testing.T) int {
