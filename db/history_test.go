@@ -74,7 +74,7 @@ func listenTo(t *testing.T, hub *realtime.Hub, delay func(ctx context.Context), 
 		}
 		channels = append(channels, c)
 	}
-	l.sub.Subscribe(t.Context(), channels, "")
+	l.sub.Subscribe(t.Context(), channels, realtime.SubscribeOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {

@@ -113,3 +113,5 @@ end $$;
 comment on function tidings.load(text, text, text[], boolean, bigint, bigint) is
     'the rows that a channel would have told of, in the order of the primary key; after is the place of a row; one row more than max_bytes hold';
 revoke all on function tidings.load(text, text, text[], boolean, bigint, bigint) from public;
+
+update tidings.watches set topic = topic; -- makes the functions of what is watched already
