@@ -23,9 +23,14 @@ const (
 
 // command is what a client says.
 type command struct {
-	Type    string `json:"type"`
-	Channel string `json:"channel"`
-	Since   string `json:"since"`
+	Type     string `json:"type"`
+	Channel  string `json:"channel"`
+	Since    string `json:"since"`
+	Snapshot bool   `json:"snapshot"`
+}
+
+func (c command) options() realtime.SubscribeOptions {
+	return realtime.SubscribeOptions{Since: c.Since, Snapshot: c.Snapshot}
 }
 
 // parseCommand reads a command; what is wrong with it is said by name.
@@ -73,7 +78,7 @@ func explainJSON(err error) string {
 	case errors.As(err, &kind) && kind.Field == "":
 		return fmt.Sprintf("a command is a JSON object, not %s", article(kind.Value))
 	case errors.As(err, &kind):
-		return fmt.Sprintf("the command's %q is a string, not %s", kind.Field, article(kind.Value))
+		return fmt.Sprintf("the command's %q is a %s, not %s", kind.Field, strings.Replace(kind.Type.String(), "bool", "boolean", 1), article(kind.Value))
 	}
 	return "the command has an " + strings.TrimPrefix(err.Error(), "json: ")
 }

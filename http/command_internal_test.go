@@ -30,7 +30,7 @@ func FuzzParseCommand(f *testing.F) {
 			if !slices.Contains(codes, bad.Code) || bad.Message == "" || !utf8.ValidString(bad.Message) {
 				t.Errorf("the mistake is %+v", bad)
 			}
-			notice := appendNotice(nil, &realtime.Notice{Kind: realtime.NoticeError, Err: bad})
+			notice := appendNotice(nil, "type", &realtime.Notice{Kind: realtime.NoticeError, Err: bad})
 			if !json.Valid(notice) {
 				t.Errorf("the answer is not JSON: %s", notice)
 			}

@@ -3,6 +3,7 @@ package http
 import (
 	"encoding/binary"
 	"encoding/json"
+	"strconv"
 
 	"tidings/realtime"
 )
@@ -60,24 +61,57 @@ func appendClose(b []byte, g goodbye) []byte {
 	return appendControl(b, opClose, append(binary.BigEndian.AppendUint16(nil, uint16(g.code)), g.reason...))
 }
 
-// wsFormat is the protocol of /ws: one text frame an event.
-var wsFormat = realtime.NewFormat(func(b []byte, e *realtime.Event) []byte {
-	return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, e) })
-})
+// frameEnd is where the frame ends in whose middle the first n bytes of whole frames end.
+func frameEnd(frames []byte, n int) int {
+	at := 0
+	for at < n {
+		switch size := int(frames[at+1]); size {
+		case 126:
+			at += 4 + int(binary.BigEndian.Uint16(frames[at+2:]))
+		case 127:
+			at += 10 + int(binary.BigEndian.Uint64(frames[at+2:]))
+		default:
+			at += 2 + size
+		}
+	}
+	return at
+}
 
-// appendEvent appends an event as JSON. The row's text goes in as PostgreSQL made it.
-func appendEvent(b []byte, e *realtime.Event) []byte {
-	b = append(b, `{"type":`...)
+// wsDialect is the protocol of /ws: text frames, {"type":…}.
+var wsDialect = webSocketDialect("type")
+
+// envelopeDialect is the protocol of /ws/events: the same in the envelope {"event":…,"data":…}.
+var envelopeDialect = webSocketDialect("event")
+
+func webSocketDialect(name string) *dialect {
+	return &dialect{
+		events: realtime.NewFormat(func(b []byte, e *realtime.Event) []byte {
+			return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, name, e) })
+		}),
+		notice: func(b []byte, n *realtime.Notice) []byte {
+			return appendFrame(b, opText, func(b []byte) []byte { return appendNotice(b, name, n) })
+		},
+		goodbye: appendClose,
+	}
+}
+
+// appendEvent appends an event as JSON, its type under the name given. The row's text goes in as PostgreSQL made it.
+func appendEvent(b []byte, name string, e *realtime.Event) []byte {
+	b = append(b, '{', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
 	b = appendString(b, e.Type)
 	b = append(b, `,"channel":`...)
 	b = appendString(b, e.Channel().String())
-	b = append(b, `,"id":"`...)
-	b = append(b, e.ID.String()...)
-	b = append(b, `","cursor":"`...)
-	b = append(b, e.Cursor.String()...)
-	b = append(b, `","at":"`...)
-	b = e.At.AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
-	b = append(b, '"')
+	if !e.Cursor.IsZero() { // a loaded row's is
+		b = append(b, `,"id":"`...)
+		b = append(b, e.ID.String()...)
+		b = append(b, `","cursor":"`...)
+		b = append(b, e.Cursor.String()...)
+		b = append(b, `","at":"`...)
+		b = e.At.AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
+		b = append(b, '"')
+	}
 	if e.Moved {
 		b = append(b, `,"moved_from":`...)
 		b = appendString(b, realtime.Channel{Topic: e.Topic, Key: e.OldKey}.String())
@@ -107,16 +141,6 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// notice is what is said to one client.
-type notice struct {
-	Type    string `json:"type"`
-	Code    string `json:"code,omitempty"`
-	Reason  string `json:"reason,omitempty"`
-	Message string `json:"message,omitempty"`
-	Channel string `json:"channel,omitempty"`
-	Cursor  string `json:"cursor,omitempty"`
-}
-
 // resetMessages are the sentences beside the reasons.
 var resetMessages = map[realtime.Reset]string{
 	realtime.ResetMalformed: "what was given as a cursor is none",
@@ -125,22 +149,45 @@ var resetMessages = map[realtime.Reset]string{
 	realtime.ResetExpired:   "events behind the cursor are no longer kept",
 }
 
-// appendNotice appends a notice as JSON.
-func appendNotice(b []byte, n *realtime.Notice) []byte {
-	out := notice{Channel: n.Channel.String()}
+// appendNotice appends a notice as JSON, its type under the name given.
+func appendNotice(b []byte, name string, n *realtime.Notice) []byte {
+	b = append(b, '{')
+	field := func(name, value string) {
+		if value == "" {
+			return
+		}
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = appendString(b, name)
+		b = append(b, ':')
+		b = appendString(b, value)
+	}
 	switch n.Kind {
 	case realtime.NoticeSubscribed:
-		out.Type, out.Cursor = "subscribed", n.Cursor.String()
+		field(name, "subscribed")
 	case realtime.NoticePong:
-		out.Type = "pong"
+		field(name, "pong")
 	case realtime.NoticeUnsubscribed:
-		out.Type = "unsubscribed"
+		field(name, "unsubscribed")
+	case realtime.NoticeLoaded:
+		field(name, "loaded")
+		b = append(b, `,"rows":`...)
+		b = strconv.AppendInt(b, int64(n.Rows), 10)
+	case realtime.NoticeCursor:
+		field(name, "cursor")
 	case realtime.NoticeReset:
-		out.Type, out.Reason = "reset", string(n.Reason)
-		out.Message = resetMessages[n.Reason] + ": load afresh; what follows begins now"
+		field(name, "reset")
+		field("reason", string(n.Reason))
+		field("message", resetMessages[n.Reason]+": load afresh; what follows begins now")
 	case realtime.NoticeError:
-		out.Type, out.Code, out.Message = "error", string(n.Err.Code), n.Err.Message
+		field(name, "error")
+		field("code", string(n.Err.Code))
+		field("message", n.Err.Message)
 	}
-	text, _ := json.Marshal(out) // strings can always be
-	return append(b, text...)
+	field("channel", n.Channel.String())
+	if !n.Cursor.IsZero() {
+		field("cursor", n.Cursor.String())
+	}
+	return append(b, '}')
 }

@@ -150,7 +150,7 @@ func FuzzAppendEvent(f *testing.F) {
 // realtimeRun is the bytes that subscribers share.
 func realtimeRun(events ...*realtime.Event) []byte {
 	run := realtime.Run{Events: events}
-	return run.Encode(wsFormat)
+	return run.Encode(wsDialect.events)
 }
 
 // asJSON is the string as a reader of its JSON sees it: what is not UTF-8 is replaced.

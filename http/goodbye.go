@@ -7,12 +7,12 @@ type goodbye struct {
 	reason string
 }
 
-// The goodbyes of WebSocket connections. Codes below 4000 are RFC 6455's.
+// The goodbyes. Codes below 4000 are RFC 6455's.
 var (
 	goodbyeNormal     = goodbye{1000, ""} // the client's own close, answered
 	goodbyeShutdown   = goodbye{1001, "shutdown: the server is stopping; come back with your last cursor"}
 	goodbyeTooLarge   = goodbye{1009, "frame_too_large: a command was far too large; come back"}
 	goodbyeSilent     = goodbye{4000, "silent: nothing was heard from you, not even a pong; come back with your last cursor"}
-	goodbyeUnread     = goodbye{4001, "unread: too many answers were not read; come back, and read them"}
+	goodbyeStalled    = goodbye{4001, "stalled: you read nothing for too long; come back with your last cursor"}
 	goodbyeBadCommand = goodbye{4002, "bad_frames: too many commands in a row made no sense; do not come back unchanged"}
 )

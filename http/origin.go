@@ -57,3 +57,20 @@ func isLoopback(hostport string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback()
 }
+
+// allowOrigin lets a page of another origin that may connect read the answer, as CORS has it.
+func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
+	w.Header().Add("Vary", "Origin")
+	if origin := r.Header.Get("Origin"); origin != "" && s.origins.allows(r) {
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+	}
+}
+
+// servePreflight answers what a browser asks before it lets a page send headers of its own.
+func (s *Server) servePreflight(w http.ResponseWriter, r *http.Request) {
+	s.allowOrigin(w, r)
+	w.Header().Set("Access-Control-Allow-Methods", "GET")
+	w.Header().Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control")
+	w.Header().Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -140,6 +140,9 @@ func (c *rawClient) frame() frame {
 			if err := json.Unmarshal(payload, &f); err != nil {
 				c.t.Fatalf("%v in the frame %q", err, payload)
 			}
+			if f.Type == "cursor" {
+				continue // comes with a ping
+			}
 			return f
 		case opPing:
 			c.pings++

@@ -25,7 +25,7 @@ type Options struct {
 	// AllowedOrigins are origins whose pages may connect, such as https://app.example.com, besides the server's own
 	// and, where the server is reached by a loopback name, pages that were. "*" is any; "null" is a page from a file.
 	AllowedOrigins []string
-	// MaxConnections is the number of open WebSocket connections; 20,000.
+	// MaxConnections is the number of clients that are connected for events, by any transport; 20,000.
 	MaxConnections int
 	// MaxFrame is the size in bytes of a command; 64 KiB. A larger one is answered with an error; one larger than
 	// sixteen times that ends the connection.
@@ -34,8 +34,11 @@ type Options struct {
 	PingInterval time.Duration
 	// PongTimeout is how long after a ping a client that sends nothing is taken for gone; 10 s.
 	PongTimeout time.Duration
-	// WriteTimeout is how long a client may take in reading 64 KiB, or one smaller write; 10 s.
-	WriteTimeout time.Duration
+	// StallTimeout is how long a client may read nothing at all of what waits for it; 90 s.
+	StallTimeout time.Duration
+	// PageRows and PageBytes are the most that one page of a channel's rows has; 1,000 and 4 MiB.
+	PageRows  int
+	PageBytes int
 	// ShutdownTimeout is how long clients have, at shutdown, to read what is queued and the goodbye; 10 s.
 	ShutdownTimeout time.Duration
 }
@@ -52,9 +55,15 @@ func (o Options) withDefaults() Options {
 	if o.MaxFrame == 0 {
 		o.MaxFrame = 64 << 10
 	}
+	if o.PageRows == 0 {
+		o.PageRows = 1000
+	}
+	if o.PageBytes == 0 {
+		o.PageBytes = 4 << 20
+	}
 	def(&o.PingInterval, 25*time.Second)
 	def(&o.PongTimeout, 10*time.Second)
-	def(&o.WriteTimeout, 10*time.Second)
+	def(&o.StallTimeout, 90*time.Second)
 	def(&o.ShutdownTimeout, 10*time.Second)
 	return o
 }
@@ -74,7 +83,7 @@ type Server struct {
 	connections atomic.Int64
 
 	mu    sync.Mutex
-	conns map[*wsConn]struct{}
+	conns map[*conn]struct{}
 	group sync.WaitGroup // of conns
 }
 
@@ -82,7 +91,7 @@ func (s *Server) init() {
 	s.initOnce.Do(func() {
 		s.options = s.Options.withDefaults()
 		s.origins = newOriginPolicy(s.options.AllowedOrigins)
-		s.conns = make(map[*wsConn]struct{})
+		s.conns = make(map[*conn]struct{})
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}
@@ -93,7 +102,12 @@ func (s *Server) init() {
 func (s *Server) Handler() http.Handler {
 	s.init()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ws", s.serveWS)
+	mux.HandleFunc("GET /ws", s.serveWS(wsDialect))
+	mux.HandleFunc("GET /ws/events", s.serveWS(envelopeDialect))
+	mux.HandleFunc("GET /events", s.serveEvents)
+	mux.HandleFunc("OPTIONS /events", s.servePreflight)
+	mux.HandleFunc("GET /channels/{channel...}", s.serveChannel)
+	mux.HandleFunc("OPTIONS /channels/", s.servePreflight)
 	mux.HandleFunc("GET /healthz", s.serveHealthz)
 	mux.HandleFunc("GET /readyz", s.serveReadyz)
 	mux.HandleFunc("GET /{$}", s.servePage)
@@ -113,8 +127,15 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			setSendBuffer(c, sendBuffer)
+			return ctx
+		},
+		ErrorLog:  slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
+		Protocols: new(http.Protocols),
 	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // from a proxy that ends TLS
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -169,12 +190,12 @@ func (s *Server) disconnectAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.abort()
+		c.wire.abort()
 	}
 }
 
 // add counts a connection in, unless the server is stopping.
-func (s *Server) add(c *wsConn) bool {
+func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {
@@ -185,11 +206,33 @@ func (s *Server) add(c *wsConn) bool {
 	return true
 }
 
-func (s *Server) remove(c *wsConn) {
+func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
 	s.group.Done()
+}
+
+// admit decides whether a client may connect for events, and counts it in; otherwise it answers.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case !s.origins.allows(r):
+		writeError(w, http.StatusForbidden, "origin_not_allowed",
+			fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin")))
+		return false
+	case s.stopping.Load(), s.Hub.Position().IsZero():
+		w.Header().Set("Retry-After", "1")
+		writeError(w, http.StatusServiceUnavailable, "not_ready", "the service is starting or stopping: come back in a second")
+		return false
+	}
+	if s.connections.Add(1) > int64(s.options.MaxConnections) {
+		s.connections.Add(-1)
+		w.Header().Set("Retry-After", "5")
+		writeError(w, http.StatusServiceUnavailable, "too_many_connections",
+			fmt.Sprintf("the server has its %d connections: come back later", s.options.MaxConnections))
+		return false
+	}
+	return true
 }
 
 func (s *Server) channelStore() ChannelStore {

@@ -289,11 +289,15 @@ func readFrame(ws *websocket.Conn) (frame, error) {
 
 func (c *client) next() frame {
 	c.t.Helper()
-	f, err := readFrame(c.ws)
-	if err != nil {
-		c.t.Fatal(err)
+	for {
+		f, err := readFrame(c.ws)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if f.Type != "cursor" { // which comes with a ping
+			return f
+		}
 	}
-	return f
 }
 
 // expect reads the next frame, which must be of the type.

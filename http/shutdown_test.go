@@ -88,7 +88,7 @@ func TestShutdownWithStuckClients(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	const timeout = 2 * time.Second
-	s := start(t, d.url, options{server: tidingshttp.Options{ShutdownTimeout: timeout, WriteTimeout: patience}})
+	s := start(t, d.url, options{server: tidingshttp.Options{ShutdownTimeout: timeout, StallTimeout: patience}})
 	stuck := s.dialRaw("/ws?channel=messages")
 	if f := stuck.frame(); f.Type != "subscribed" {
 		t.Fatalf("got %s", f.text)

@@ -27,7 +27,7 @@ func TestStorm(t *testing.T) {
 		hub: realtime.Options{QueueBytes: 4096, RecentBytes: 16 << 10, MaxChannels: 5, Readers: 2},
 		server: tidingshttp.Options{
 			MaxConnections: 40, MaxFrame: 512, PingInterval: 20 * time.Millisecond, PongTimeout: 200 * time.Millisecond,
-			WriteTimeout: 500 * time.Millisecond, ShutdownTimeout: 5 * time.Second,
+			StallTimeout: 500 * time.Millisecond, ShutdownTimeout: 5 * time.Second,
 		},
 	})
 	seed := rand.Uint64()

@@ -86,7 +86,7 @@ func TestRewatchWhileConnected(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	d.exec(`create table people (id int primary key, town text, secret text)`)
-	d.exec(`select tidings.watch('people', read => 'public')`)
+	d.exec(`select tidings.watch('people', event => 'people', read => 'public')`)
 	s := start(t, d.url, options{})
 	c := s.dial("people")
 	d.exec(`insert into people values (1, 'here', 'x')`)

@@ -31,7 +31,7 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, listener) }()
 
-	var conns []weak.Pointer[wsConn]
+	var conns []weak.Pointer[conn]
 	for range 200 {
 		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+listener.Addr().String()+"/ws", nil)
 		if err != nil {
@@ -68,7 +68,7 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 
 func TestGoodbyesFit(t *testing.T) {
 	t.Parallel()
-	for _, g := range []goodbye{goodbyeNormal, goodbyeShutdown, goodbyeTooLarge, goodbyeSilent, goodbyeUnread, goodbyeBadCommand} {
+	for _, g := range []goodbye{goodbyeNormal, goodbyeShutdown, goodbyeTooLarge, goodbyeSilent, goodbyeStalled, goodbyeBadCommand} {
 		frame := appendClose(nil, g)
 		if want := 2 + 2 + len(g.reason); len(frame) != want {
 			t.Errorf("the frame of goodbye %d has %d bytes, want %d: at most 125 in a control frame's payload", g.code, len(frame), want)

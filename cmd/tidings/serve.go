@@ -83,7 +83,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		},
 		Options: tidingshttp.Options{
 			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxFrame: c.MaxFrame,
-			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, WriteTimeout: c.WriteTimeout, ShutdownTimeout: c.ShutdownTimeout,
+			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, PageRows: c.PageRows, PageBytes: c.PageBytes, ShutdownTimeout: c.ShutdownTimeout,
 		},
 	}
 

@@ -1,0 +1,182 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"tidings/realtime"
+)
+
+// dialect is how a transport says things.
+type dialect struct {
+	events  *realtime.Format
+	notice  func(b []byte, n *realtime.Notice) []byte
+	goodbye func(b []byte, g goodbye) []byte
+}
+
+// wire is what a transport does with what it is given to write.
+type wire interface {
+	// write writes whole frames. It returns errStalled, having said so, where the client took nothing for too long.
+	write(frames []byte) error
+	// said is called when a goodbye has been written, and nothing will be written any more.
+	said()
+	// abort ends the connection at once. It may be called at any time, and more than once.
+	abort()
+}
+
+// errStalled says that the client took nothing for too long, and has been told goodbye.
+var errStalled = errors.New("the client does not read")
+
+// conn is the writing side of a client's connection. Its writer, pump, is started when there is something to write and
+// ends when there is nothing: a connection at rest has none.
+type conn struct {
+	server  *Server
+	sub     *realtime.Subscriber
+	dialect *dialect
+	wire    wire
+	ctx     context.Context
+	cancel  context.CancelFunc
+	pumps   sync.WaitGroup
+
+	mu      sync.Mutex
+	pumping bool
+	again   bool   // something came while pumping
+	control []byte // frames that go before the next event
+	leaving *goodbye
+	left    bool          // a goodbye was written, or nobody is there to hear one
+	turn    chan struct{} // closed when pump has written something; nil while nobody waits
+}
+
+// maxControl bounds what a client can have us answer while it reads nothing.
+const maxControl = 16 << 10
+
+// say writes frames before the next event.
+func (c *conn) say(frames []byte) {
+	c.mu.Lock()
+	if len(c.control)+len(frames) <= maxControl {
+		c.control = append(c.control, frames...)
+	}
+	c.mu.Unlock()
+	c.kick()
+}
+
+// leave says goodbye once what is queued has been written, and ends the connection.
+func (c *conn) leave(g goodbye) {
+	c.mu.Lock()
+	if c.leaving == nil {
+		c.leaving = &g
+	}
+	c.mu.Unlock()
+	c.kick()
+}
+
+// gone ends the writing: nothing more is begun. It reports whether a goodbye was said.
+func (c *conn) gone() bool {
+	c.sub.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	said := c.left
+	c.left = true
+	return said
+}
+
+// kick has pump look for something to write. It does not block.
+func (c *conn) kick() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pumping {
+		c.again = true
+		return
+	}
+	if c.left || c.ctx.Err() != nil {
+		return
+	}
+	c.pumping = true
+	c.pumps.Go(c.pump)
+}
+
+// pump writes until there is nothing to write.
+func (c *conn) pump() {
+	for {
+		c.mu.Lock()
+		c.again = false
+		control, leaving := c.control, c.leaving
+		c.control = nil
+		c.mu.Unlock()
+
+		err := c.wire.write(control)
+		var items []realtime.Item
+		if err == nil {
+			items, err = c.sub.Next(c.ctx)
+		}
+		if err == nil {
+			err = c.writeItems(items)
+		}
+		said := errors.Is(err, errStalled)
+		if err == nil && leaving != nil {
+			err = c.wire.write(c.dialect.goodbye(nil, *leaving))
+			said = err == nil || errors.Is(err, errStalled)
+		}
+		if err != nil && !said {
+			c.wire.abort()
+		}
+
+		c.mu.Lock()
+		if c.turn != nil {
+			close(c.turn)
+			c.turn = nil
+		}
+		c.left = c.left || said
+		if err != nil || said || len(items) == 0 && !c.again {
+			c.pumping = false
+			c.mu.Unlock()
+			if said {
+				c.wire.said()
+			}
+			return
+		}
+		c.mu.Unlock()
+	}
+}
+
+// writeItems writes runs as they are and notices one by one, several of them at a time.
+func (c *conn) writeItems(items []realtime.Item) error {
+	var batch []byte
+	for _, item := range items {
+		if item.Run != nil {
+			if err := c.wire.write(batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+			if err := c.wire.write(item.Run.Encode(c.dialect.events)); err != nil {
+				return err
+			}
+			c.sub.Delivered(len(item.Run.Events))
+			continue
+		}
+		batch = c.dialect.notice(batch, item.Notice)
+	}
+	return c.wire.write(batch)
+}
+
+// awaitRead waits until the client has read the answers to its commands: of one that goes on asking without reading, no
+// more is read.
+func (c *conn) awaitRead() {
+	for {
+		c.mu.Lock()
+		if c.turn == nil {
+			c.turn = make(chan struct{})
+		}
+		turn, left := c.turn, c.left
+		c.mu.Unlock()
+		if left || !c.sub.Unread() {
+			return
+		}
+		select {
+		case <-turn:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
