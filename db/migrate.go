@@ -11,6 +11,7 @@ import (
 	"github.com/golang-migrate/migrate/v4/database"
 	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -35,7 +36,12 @@ type MigrationStatus struct {
 
 // MigrateUp applies what is missing. A migration that fails leaves nothing behind.
 func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
-	if _, err := d.Pool.Exec(ctx, `create schema if not exists tidings`); err != nil {
+	var refused *pgconn.PgError
+	_, err := d.Pool.Exec(ctx, `create schema if not exists tidings`)
+	switch {
+	case errors.As(err, &refused) && (refused.Code == "23505" || refused.Code == "42P06"):
+		// Somebody else made it in the same moment.
+	case err != nil:
 		return fmt.Errorf("create schema tidings: %w", explain(err))
 	}
 	return d.migrate(ctx, set, (*migrate.Migrate).Up)
