@@ -1,0 +1,117 @@
+-- Loading: the rows that a channel would have told of, as they are in the caller's snapshot. A statement that takes
+-- pg_current_snapshot() beside them has the position from which to follow.
+
+-- Each watch has a function of its own, owned as its trigger function is, so that who may load need not be granted the
+-- table. What goes out is what the trigger would write.
+create function tidings.load_rows(watch_id integer, key text, after text[], backwards boolean, max_rows bigint, max_bytes bigint)
+returns table (place text[], row_key text, data text)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    w          tidings.watches;
+    max_row    integer;
+    key_type   text;
+    places     text; -- the primary key's columns, as they are ordered by
+    texts      text; -- the same as text
+    bounds     text; -- where the page begins
+    bytes      bigint := 0;
+begin
+    select x.* into w from tidings.watches x where x.id = load_rows.watch_id;
+    select s.max_row_bytes into max_row from tidings.settings s;
+    select format_type(a.atttypid, null) into key_type
+      from pg_attribute a where a.attrelid = w.relation and a.attname = w.key and not a.attisdropped;
+    select string_agg(format('"tidings row".%I %s', a.attname, case when backwards then 'desc' else '' end), ', ' order by n),
+           string_agg(format('"tidings row".%I::text', a.attname), ', ' order by n),
+           format('(%s) %s (%s)', string_agg(format('"tidings row".%I', a.attname), ', ' order by n),
+                  case when backwards then '<' else '>' end,
+                  string_agg(format('($2[%s])::%s', n, format_type(a.atttypid, a.atttypmod)), ', ' order by n))
+      into places, texts, bounds
+      from pg_index i, generate_series(1, i.indnkeyatts) as n
+      join pg_attribute a on true
+     where i.indrelid = w.relation and i.indisprimary and a.attrelid = i.indrelid and a.attnum = i.indkey[n - 1];
+    if after is not null and (places is null or cardinality(after) <> (select indnkeyatts from pg_index i
+                                                where i.indrelid = w.relation and i.indisprimary)) then
+        return;
+    end if;
+    for place, row_key, data in execute format($query$
+        select %1$s, %2$s, case when pg_column_size(%3$s) <= %4$s then to_json(%3$s)::text end
+          from %5$s as "tidings row"%6$s
+         where %7$s and %8$s
+         order by %9$s limit $3$query$,
+        coalesce('array[' || texts || ']', 'null::text[]'),
+        case when w.key is null then 'null::text' else 'key_of.key' end,
+        case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end,
+        4 * max_row::bigint,
+        w.relation,
+        tidings.capture_columns(w, true),
+        case
+            when key is null then 'true'
+            when key_type in ('smallint', 'integer', 'bigint', 'numeric', 'text', 'character varying', 'uuid', 'date')
+                then format('"tidings row".%I = $1::%s and key_of.key = $1', w.key, key_type) -- by an index, if there is one
+            else 'key_of.key = $1' end,
+        case when after is null then 'true' else bounds end,
+        coalesce(places, '"tidings row".tableoid, "tidings row".ctid'))
+        using key, after, max_rows
+    loop
+        if octet_length(data) > max_row then data := null; end if;
+        return next;
+        bytes := bytes + coalesce(octet_length(data), 0) + 256;
+        exit when bytes > max_bytes;
+    end loop;
+exception when data_exception then
+    return; -- the key is no value of its column
+end $$;
+comment on function tidings.load_rows(integer, text, text[], boolean, bigint, bigint) is 'what the load functions of the watches do';
+revoke all on function tidings.load_rows(integer, text, text[], boolean, bigint, bigint) from public;
+
+create function tidings.follow_watch() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'DELETE' then
+        execute format('drop function if exists tidings.%I(text, text[], boolean, bigint, bigint)', 'load_' || old.id);
+        return null;
+    end if;
+    -- The same settings as in a trigger function: what is loaded reads as what is told.
+    execute format($create$
+        create or replace function tidings.%1$I(key text, after text[], backwards boolean, max_rows bigint, max_bytes bigint)
+        returns table (place text[], row_key text, data text)
+        language sql stable security definer
+        set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = 'postgres'
+        set bytea_output = 'hex' set extra_float_digits = 1 set xmlbinary = 'base64' set quote_all_identifiers = off
+        set lc_monetary = 'C' set jit = off
+        as 'select * from tidings.load_rows(%2$s, key, after, backwards, max_rows, max_bytes)'$create$, 'load_' || new.id, new.id);
+    execute format('revoke all on function tidings.%I(text, text[], boolean, bigint, bigint) from public', 'load_' || new.id);
+    execute format('grant execute on function tidings.%I(text, text[], boolean, bigint, bigint) to %I', 'load_' || new.id,
+        (select r.rolname from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'tidings'));
+    execute format('comment on function tidings.%I(text, text[], boolean, bigint, bigint) is %L', 'load_' || new.id,
+        'the rows of ' || new.relation::text || ' as channels tell of them; generated by tidings.watch()');
+    return null;
+end $$;
+comment on function tidings.follow_watch() is 'makes and drops the load functions of the watches';
+create trigger follow after insert or update or delete on tidings.watches
+    for each row execute function tidings.follow_watch();
+
+create function tidings.load(
+    topic     text,
+    key       text    default null,
+    after     text[]  default null,
+    backwards boolean default false,
+    max_rows  bigint  default 1000,
+    max_bytes bigint  default 1048576
+) returns table (place text[], row_key text, data text)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    watch_id integer;
+begin
+    select x.id into watch_id from tidings.watches x where x.topic = load.topic;
+    if not found then
+        raise exception 'no table is watched as %', load.topic using errcode = 'undefined_table';
+    end if;
+    return query execute format('select * from tidings.%I($1, $2, $3, $4, $5)', 'load_' || watch_id)
+        using key, after, backwards, max_rows, max_bytes;
+end $$;
+comment on function tidings.load(text, text, text[], boolean, bigint, bigint) is
+    'the rows that a channel would have told of, in the order of the primary key; after is the place of a row; one row more than max_bytes hold';
+revoke all on function tidings.load(text, text, text[], boolean, bigint, bigint) from public;
+
+update tidings.watches set topic = topic; -- makes the functions of what is watched already
