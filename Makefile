@@ -36,6 +36,10 @@ test-short: setup ## run the quick tests, without the race detector
 bench: setup ## measure, and write docs/benchmarks.md (BENCHFLAGS="-help" for what can be chosen)
 	go run ./cmd/benchmarks -out docs/benchmarks.md $(BENCHFLAGS)
 
+.PHONY: faults
+faults: setup setup-test ## break things while clients listen, and write docs/reliability.md (FAULTFLAGS="--help" for what can be chosen)
+	go run ./cmd/faults --output docs/reliability.md $(FAULTFLAGS)
+
 .PHONY: vet
 vet:
 	go vet ./...

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"time"
+
+	"tidings/realtime"
+)
+
+// record is what one client was told.
+type record struct {
+	channels []string
+	segments []segment // one, and one more for each reset
+	resets   int
+}
+
+// segment is what a client was told from one beginning on: the first, or a reset.
+type segment struct {
+	// from is what lies before the beginning; zero: nothing.
+	from     realtime.Snapshot
+	arrivals []arrival
+}
+
+// arrival is an event that a client was told.
+type arrival struct {
+	id eventID
+	at time.Duration // on the stage's clock
+}
+
+// tally is what there is to say of one client, or of many.
+type tally struct {
+	expected   int // events it had to be told
+	lost       int // of which it was not told so many
+	doubled    int // told again
+	disordered int // told after something that came later
+	untrue     int // told though it was not committed, is no longer there, or is of no channel of the client
+	resets     int
+	silence    time.Duration // the longest time in which it was told nothing, though something was committed for it
+}
+
+func (t *tally) add(o tally) {
+	t.expected += o.expected
+	t.lost += o.lost
+	t.doubled += o.doubled
+	t.disordered += o.disordered
+	t.untrue += o.untrue
+	t.resets += o.resets
+	t.silence = max(t.silence, o.silence)
+}
+
+// count compares what a client was told with the truth. After a reset a client loads afresh: what it was told before may
+// have holes and may be gone, but must not have come twice, or out of order; from then on, it is to be told all that the new
+// beginning does not cover.
+func (t *truth) count(r *record) tally {
+	sum := tally{resets: r.resets}
+	wants := t.wants(r.channels)
+	for i := range r.segments {
+		s := &r.segments[i]
+		last := i == len(r.segments)-1
+		told := t.countSegment(s, wants, last, &sum)
+		if !last {
+			continue
+		}
+		for _, f := range wants.facts {
+			if !covers(s.from, t.facts[f].xid) {
+				sum.expected++
+				if !told[f] {
+					sum.lost++
+				}
+			}
+		}
+	}
+	sum.silence = t.silence(r)
+	return sum
+}
+
+func covers(s realtime.Snapshot, xid uint64) bool { return s.Xmax != 0 && s.Sees(xid) }
+
+// rowID names a row.
+type rowID struct {
+	table table
+	row   int64
+}
+
+func (t *truth) countSegment(s *segment, wants *wanted, last bool, sum *tally) (told []bool) {
+	told = make([]bool, len(t.facts))
+	orders := make(map[int]int)
+	versions := make(map[rowID]int64)
+	var began time.Duration // the latest beginning of what was told so far
+	for _, a := range s.arrivals {
+		i, is := t.index[a.id]
+		switch {
+		case !is && t.vanished[a.id] && !last:
+			continue // it was true then, and a reset followed
+		case !is, !wants.is[i]:
+			sum.untrue++
+			continue
+		case told[i], covers(s.from, t.facts[i].xid):
+			sum.doubled++
+			continue
+		}
+		told[i] = true
+		if !last {
+			sum.expected++
+		}
+		f := &t.facts[i]
+		row := rowID{f.table, f.row}
+		order, known := orders[f.writer]
+		version, changed := versions[row]
+		if known && f.order < order || changed && f.version < version || f.ended < began {
+			sum.disordered++
+		}
+		orders[f.writer] = max(order, f.order)
+		versions[row] = max(version, f.version)
+		began = max(began, f.began)
+	}
+	return told
+}
+
+// silence is the longest time between two events during which something that came later was committed already.
+func (t *truth) silence(r *record) (longest time.Duration) {
+	var all []arrival
+	for i := range r.segments {
+		all = append(all, r.segments[i].arrivals...)
+	}
+	committed := time.Duration(1<<63 - 1) // the earliest commit of what came at or after this arrival
+	for i := len(all) - 1; i >= 0; i-- {
+		f, is := t.index[all[i].id]
+		if !is {
+			continue
+		}
+		committed = min(committed, t.facts[f].ended)
+		before := time.Duration(0)
+		if i > 0 {
+			before = all[i-1].at
+		}
+		longest = max(longest, all[i].at-max(before, committed))
+	}
+	return longest
+}

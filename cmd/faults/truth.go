@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tidings/realtime"
+)
+
+// fact is a change that was committed.
+type fact struct {
+	change
+	writer int
+	order  int // among all that its writer has committed
+	xid    uint64
+	began  time.Duration
+	ended  time.Duration
+}
+
+// truth is what the database says was committed.
+type truth struct {
+	facts    []fact
+	index    map[eventID]int
+	vanished map[eventID]bool // acknowledged, and not there any more
+	lostTx   int              // acknowledged transactions that are not there any more
+	wanted   map[string]*wanted
+}
+
+// wanted is what a client of some channels is to be told.
+type wanted struct {
+	facts []int
+	is    []bool // by the fact's index
+}
+
+// learnTruth reads the ledger: a transaction was committed if it stands there, whatever the writer believes.
+func learnTruth(ctx context.Context, c *cluster, histories []*history) (*truth, error) {
+	type name struct{ writer, number int64 }
+	ledger := make(map[name]uint64)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	rows, err := c.db.Pool.Query(ctx, `select writer::bigint, tx, xid::text::bigint from ledger`)
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n name
+		var xid int64
+		if err := rows.Scan(&n.writer, &n.number, &xid); err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		ledger[n] = uint64(xid)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	return newTruth(histories, func(writer int, number int64) (uint64, bool) {
+		xid, is := ledger[name{int64(writer), number}]
+		return xid, is
+	})
+}
+
+func newTruth(histories []*history, ledger func(writer int, number int64) (xid uint64, is bool)) (*truth, error) {
+	t := &truth{index: make(map[eventID]int), vanished: make(map[eventID]bool), wanted: make(map[string]*wanted)}
+	for _, h := range histories {
+		order := 0
+		for _, tx := range h.all() {
+			xid, is := ledger(h.writer, tx.number)
+			switch {
+			case is && tx.outcome == rolledBack:
+				return nil, fmt.Errorf("writer %d's transaction %d was rolled back, and stands in the ledger", h.writer, tx.number)
+			case !is && tx.outcome == committed:
+				t.lostTx++
+				for _, c := range tx.changes {
+					t.vanished[c.id] = true
+				}
+			}
+			if !is {
+				continue
+			}
+			for _, c := range tx.changes {
+				t.index[c.id] = len(t.facts)
+				t.facts = append(t.facts, fact{change: c, writer: h.writer, order: order, xid: xid, began: tx.began, ended: tx.ended})
+				order++
+			}
+		}
+	}
+	return t, nil
+}
+
+// wants returns what a client of the channels is to be told.
+func (t *truth) wants(channels []string) *wanted {
+	signature := strings.Join(channels, " ")
+	if w := t.wanted[signature]; w != nil {
+		return w
+	}
+	w := &wanted{is: make([]bool, len(t.facts))}
+	for i := range t.facts {
+		if slices.ContainsFunc(channels, t.facts[i].in) {
+			w.is[i] = true
+			w.facts = append(w.facts, i)
+		}
+	}
+	t.wanted[signature] = w
+	return w
+}
+
+// in reports whether the channel has the event.
+func (f *fact) in(channel string) bool {
+	topic, key, keyed := strings.Cut(channel, ":")
+	if topic != [...]string{"messages", "comments"}[f.table] {
+		return false
+	}
+	return !keyed || key == strconv.FormatInt(f.key, 10) || key == strconv.FormatInt(f.oldKey, 10)
+}
+
+// position is what a cursor covers. Clients must not look into it; we do, to know what is due after a reset.
+func position(cursor string) (realtime.Snapshot, error) {
+	c, err := realtime.ParseCursor(cursor)
+	return c.Seen, err
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// tryLimit is how long one fault may take in all, beyond the time in which writers write.
+const tryLimit = 6 * time.Minute
+
+// row is what a fault has shown.
+type row struct {
+	fault   *fault
+	skipped string // why it was not tried
+	tally
+	written      int // events
+	transactions int
+	connections  int
+	refused      int
+	remarks      []string
+	wrong        []string // what should not have been, besides the figures
+}
+
+// good reports whether all is as it should be.
+func (r *row) good() bool {
+	return r.lost == 0 && r.doubled == 0 && r.disordered == 0 && r.untrue == 0 && len(r.wrong) == 0
+}
+
+// try runs one fault. An error says that it could not be run; what it has shown is in the row.
+func (w *workshop) try(ctx context.Context, f *fault, l load) (r row, err error) {
+	r.fault = f
+	if f.possible != nil {
+		if err := f.possible(); err != nil {
+			r.skipped = err.Error()
+			return r, nil
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, l.duration+tryLimit, fmt.Errorf("it took longer than %s", l.duration+tryLimit))
+	defer cancel()
+	s, err := w.newStage(ctx, f, l)
+	defer func() {
+		if s == nil {
+			return
+		}
+		if closing := s.close(); closing != nil && err == nil {
+			err = closing
+		}
+	}()
+	if err != nil {
+		return r, err
+	}
+	if err := s.play(ctx); err != nil {
+		return r, err
+	}
+	return r, s.judge(ctx, &r)
+}
+
+// play has the writers write while the fault breaks things.
+func (s *stage) play(ctx context.Context) error {
+	s.crowd.restless.Store(true)
+	s.writers.start(ctx, s.load.writers)
+	playing, stop := context.WithTimeout(ctx, s.load.duration)
+	defer stop()
+	var err error
+	if s.fault.cause != nil {
+		err = s.fault.cause(playing, s)
+	}
+	<-playing.Done()
+	stop()
+	if err != nil {
+		return err
+	}
+	s.workshop.say("the writers finish")
+	s.writers.finish()
+	s.crowd.restless.Store(false)
+	return ctx.Err()
+}
+
+// judge waits for the clients, and counts.
+func (s *stage) judge(ctx context.Context, r *row) error {
+	var t *truth
+	for _, next := range []func(context.Context) error{func(context.Context) error { return nil }, s.sign} {
+		err := next(ctx)
+		if err != nil {
+			return err
+		}
+		if t, err = learnTruth(ctx, s.primary(), s.writers.histories()); err != nil {
+			return err
+		}
+		s.workshop.say("%d events are to be told", len(t.facts))
+		if err := s.awaitTold(ctx, t); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.crowd.clients {
+		told := t.count(c.told())
+		r.add(told)
+		if told.resets == 0 && s.fault.resets == resetsAlways {
+			r.wrong = append(r.wrong, fmt.Sprintf("client %d was not told to load afresh", c.number))
+		}
+	}
+	r.written, r.connections, r.refused = len(t.facts), s.crowd.connections(), s.writers.refused()
+	r.remarks = append(r.remarks, s.remarks...)
+	if t.lostTx > 0 {
+		r.remarks = append(r.remarks, fmt.Sprintf("%d acknowledged transactions were lost by the database itself", t.lostTx))
+	}
+	if r.refused > 0 {
+		r.remarks = append(r.remarks, fmt.Sprintf("the database refused %d transactions", r.refused))
+	}
+	if r.resets > 0 && s.fault.resets == resetsNever {
+		r.wrong = append(r.wrong, fmt.Sprintf("clients were told to load afresh, and need not have been: %v", s.crowd.reasons))
+	}
+	r.wrong = append(r.wrong, s.crowd.odd()...)
+	for _, one := range s.services {
+		if !one.process.running() {
+			r.wrong = append(r.wrong, "tidings ended: "+one.process.tail(3))
+		}
+	}
+	if s.fault.check != nil {
+		s.fault.check(s, r)
+	}
+	s.workshop.say("connections %d, goodbyes %v, resets %v", r.connections, s.crowd.goodbyes, s.crowd.reasons)
+	if s.workshop.verbose {
+		for _, one := range s.services {
+			s.workshop.say("the service's log ends with:\n%s", one.process.tail(12))
+		}
+	}
+	return nil
+}
