@@ -320,3 +320,25 @@ func writeItems(ctx context.Context, c *pgx.Conn, random *rand.Rand, n *int) (wr
 	}
 	return wrote, tx.Commit(ctx)
 }
+
+// A log that has grown large is forgotten before its time.
+func TestRotateBySize(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	run(t, l.Pool, `create table items (id serial primary key, name text); select tidings.watch('items')`)
+	run(t, l.Pool, `update tidings.settings set max_bytes = 7 << 20`)
+	const size = 100_000
+	rotations := 0
+	for range 120 { // 12 MB, that do not compress
+		run(t, l.Pool, `insert into items (name) select string_agg(md5(random()::text), '') from generate_series(1, $1)`, size/32)
+		if get[bool](t, l.Pool, `select tidings.rotate()`) {
+			rotations++
+		}
+	}
+	if rotations < 8 || rotations > 13 {
+		t.Errorf("%d rotations, want one a megabyte", rotations)
+	}
+	if bytes := get[int64](t, l.Pool, `select sum(bytes) from tidings.log_partitions`); bytes > 9<<20 {
+		t.Errorf("the log has %d bytes, want about %d", bytes, 7<<20)
+	}
+}

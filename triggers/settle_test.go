@@ -58,13 +58,13 @@ func TestSettleAfterRestore(t *testing.T) {
 	if got, want := list[string](t, r, watched), list[string](t, s, watched); !slices.Equal(got, want) {
 		t.Errorf("watched:\n%s\nwant:\n%s", lines(got), lines(want))
 	}
-	if !get[bool](t, r, `select tidings.settle()`) {
+	if get[string](t, r, `select tidings.settle()`) != "copied" {
 		t.Error("settle took the copy for the original")
 	}
-	if get[bool](t, r, `select tidings.settle()`) {
+	if get[string](t, r, `select tidings.settle()`) != "home" {
 		t.Error("settle settled twice")
 	}
-	if get[bool](t, s, `select tidings.settle()`) {
+	if get[string](t, s, `select tidings.settle()`) != "home" {
 		t.Error("settle took the original for a copy")
 	}
 	if n := get[int](t, r, `select count(*) from tidings.log`); n > 0 {
@@ -99,9 +99,9 @@ func TestSettleAtOnce(t *testing.T) {
 	l := openLive(t)
 	run(t, l.Pool, items)
 	for range rounds {
-		run(t, l.Pool, `insert into items values (1, 'a'); delete from items; update tidings.home set origin = 'elsewhere'`)
+		run(t, l.Pool, `insert into items values (1, 'a'); delete from items; update tidings.home set origin = 'elsewhere', place = 'elsewhere'`)
 		var group errgroup.Group
-		settled := make([]bool, servers)
+		settled := make([]string, servers)
 		for i := range settled {
 			c := l.connect(t)
 			group.Go(func() error {
@@ -113,7 +113,7 @@ func TestSettleAtOnce(t *testing.T) {
 		}
 		n := 0
 		for _, did := range settled {
-			if did {
+			if did == "copied" {
 				n++
 			}
 		}
@@ -124,4 +124,41 @@ func TestSettleAtOnce(t *testing.T) {
 			t.Errorf("%d entries are left", n)
 		}
 	}
+}
+
+// A promoted standby has the log of the old timeline up to some point, and hands out the same transaction ids again:
+// positions of the old timeline are good as far as one is known to have come over.
+func TestSettlePromoted(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	run(t, l.Pool, items)
+	position := func() string { return get[string](t, l.Pool, `select tidings.cursor()`) }
+	before := position()
+	run(t, l.Pool, `insert into items values (1, 'a')`)
+	if entry := get[*int64](t, l.Pool, `select tidings.beat('1 hour')`); entry == nil {
+		t.Fatal("no beat was written")
+	}
+	if entry := get[*int64](t, l.Pool, `select tidings.beat('1 hour')`); entry != nil {
+		t.Error("a beat was written, though there was one lately")
+	}
+	run(t, l.Pool, `insert into items values (2, 'b')`)
+	after := position()
+
+	// As after a promotion: the timeline is another than the one at home.
+	run(t, l.Pool, `update tidings.home set timeline = timeline - 1`)
+	old := get[string](t, l.Pool, `select origin from tidings.home`)
+	run(t, l.Pool, `update tidings.settings set installation = 'what tidings.origin() had on the old timeline is not so now'`)
+	if got := get[string](t, l.Pool, `select tidings.settle()`); got != "promoted" {
+		t.Fatalf("settled as %s, want promoted", got)
+	}
+	if got := get[string](t, l.Pool, `select tidings.settle()`); got != "home" {
+		t.Errorf("settled again, as %s", got)
+	}
+	if now := get[string](t, l.Pool, `select tidings.origin()`); now == old {
+		t.Error("the origin is the old timeline's")
+	}
+	if got, want := list[string](t, l.Pool, `select data->>'v' from tidings.since('`+before+`')`), []string{"a", "b"}; !slices.Equal(got, want) {
+		t.Errorf("since a position that came over: %q, want %q", got, want)
+	}
+	refused(t, l.Pool, "22023", "what a failover lost", `select tidings.since('`+after+`')`)
 }

@@ -6,12 +6,14 @@ comment on schema tidings is 'tidings: turns this database into a live one';
 create table tidings.settings (
     only_row      boolean  primary key default true check (only_row),
     retention     interval not null default '1 day' check (retention >= '1 minute'),
+    max_bytes     bigint   not null default 17179869184 check (max_bytes >= 1048576),
     chunk_bytes   integer  not null default 32768 check (chunk_bytes > 0),
     max_row_bytes integer  not null default 16777216 check (max_row_bytes > 0),
     installation  text     not null default md5(gen_random_uuid()::text)
 );
 comment on table  tidings.settings is 'settings of the live part (one row); call tidings.refresh() after a change';
-comment on column tidings.settings.retention is 'how long events are kept, at least';
+comment on column tidings.settings.retention is 'how long events are kept, at least, unless max_bytes are fewer';
+comment on column tidings.settings.max_bytes is 'about how large the log may become; beyond it the oldest are forgotten early';
 comment on column tidings.settings.chunk_bytes is 'bytes of row text after which a statement''s rows go on in another log entry';
 comment on column tidings.settings.max_row_bytes is 'a row whose JSON is longer is announced without its data';
 comment on column tidings.settings.installation is 'random; part of what tells this database''s cursors from another''s';
@@ -92,7 +94,8 @@ begin
     -- Seven eras hold entries and the eighth partition stays empty, so that no writer ever meets the TRUNCATE.
     if not force and exists (
         select from tidings.eras e, tidings.settings s
-         where e.era = current_era and e.started_at > clock_timestamp() - s.retention / 6) then
+         where e.era = current_era and e.started_at > clock_timestamp() - s.retention / 6
+           and pg_total_relation_size(format('tidings.log_%s', current_era & 7)::regclass) < s.max_bytes / 7) then
         return false;
     end if;
 

@@ -1,7 +1,11 @@
+drop function tidings.beat(interval);
 drop function tidings.settle();
+drop table tidings.ancestors;
 drop table tidings.home;
 drop function tidings.since(text);
 drop function tidings.cursor();
 drop function tidings.position_snapshot(text);
 drop function tidings.position_text(pg_snapshot);
 drop function tidings.origin();
+drop function tidings.timeline();
+drop function tidings.place();

@@ -3,7 +3,7 @@
 --   origin '-' position '-' position '-' id ['.' row]   so has what came between the two, up to that row
 --   position = xmin [':' xmax-xmin [':' xip-xmin {',' xip-xmin}]]
 
-create function tidings.origin() returns text
+create function tidings.place() returns text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     cluster text := '';
@@ -11,12 +11,26 @@ begin
     begin
         cluster := (select system_identifier::text from pg_control_system());
     exception when insufficient_privilege then
-        null; -- some providers keep it to themselves; installation and database still tell most copies apart
+        null; -- some providers keep it to themselves; what is restored elsewhere mostly has another oid all the same
     end;
-    return (select left(md5(concat_ws('/', cluster, s.installation, d.oid)), 8)
-              from tidings.settings s, pg_database d where d.datname = current_database());
+    return cluster || '/' || (select oid from pg_database where datname = current_database());
 end $$;
-comment on function tidings.origin() is 'names this database in its cursors, so that another''s are recognised';
+comment on function tidings.place() is 'names the cluster and the database in it; standbys are the same cluster';
+
+create function tidings.timeline() returns integer
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+exception when others then
+    return 0; -- some providers have none
+end $$;
+comment on function tidings.timeline() is 'PostgreSQL''s timeline: another one begins when a standby is promoted, or a backup restored to a moment';
+
+create function tidings.origin() returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select left(md5(tidings.place() || '/' || tidings.timeline() || '/' || installation), 8) from tidings.settings
+$$;
+comment on function tidings.origin() is 'names this database, on this timeline, in its cursors, so that another''s are recognised';
 
 create function tidings.position_text(snapshot pg_snapshot) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
@@ -66,11 +80,15 @@ begin
     if after_cursor is null or after_cursor !~ '^[0-9a-z]+-[0-9:,]+(-[0-9:,]+-[0-9]+([.][0-9]+)?)?$' then
         raise exception 'not a cursor: %', coalesce(after_cursor, 'null') using errcode = 'invalid_parameter_value';
     end if;
-    if part[1] <> tidings.origin() then
-        raise exception 'cursor % is from another database', after_cursor using errcode = 'invalid_parameter_value';
-    end if;
     seen  := tidings.position_snapshot(part[2]);
     upto  := coalesce(tidings.position_snapshot(part[3]), seen);
+    if part[1] <> tidings.origin() and not exists (
+        select from tidings.ancestors a
+         where a.origin = part[1] and pg_snapshot_xmax(upto) <= pg_snapshot_xmax(a.seen)
+           and not exists (select from pg_snapshot_xip(a.seen) as xip where pg_visible_in_snapshot(xip, upto))) then
+        raise exception 'cursor % is from another database, or of what a failover lost', after_cursor
+            using errcode = 'invalid_parameter_value';
+    end if;
     entry := coalesce(split_part(part[4], '.', 1)::bigint, 0);
     nth   := coalesce(nullif(split_part(part[4], '.', 2), '')::integer, 0);
     if pg_snapshot_xmax(upto) < pg_snapshot_xmax(seen) then
@@ -91,7 +109,7 @@ begin
                 union all
                 select * from tidings.log where log.xid = any (array(select pg_snapshot_xip(seen)))) as l,
                generate_series(1, greatest(cardinality(l.rows), 1)) as r(n)
-         where not pg_visible_in_snapshot(l.xid, upto) or (l.id, r.n - 1) > (entry, nth)
+         where (not pg_visible_in_snapshot(l.xid, upto) or (l.id, r.n - 1) > (entry, nth)) and l.topic <> 'tidings'
          order by not pg_visible_in_snapshot(l.xid, upto), l.id, r.n;
     -- TRUNCATE takes entries away from older snapshots, too. Now that all partitions are locked, one that was emptied since this
     -- transaction's snapshot, or this statement's, is known by its file: pg_class shows the one of then, the function that of now.
@@ -103,16 +121,34 @@ end $$;
 comment on function tidings.since(text) is 'the events after a cursor, in order; an error where they can''t all be given';
 revoke all on function tidings.since(text) from public;
 
--- A dump restored elsewhere brings along entries whose transaction ids mean nothing there.
+-- A dump restored elsewhere brings along entries whose transaction ids mean nothing there. A standby that is promoted,
+-- or a backup restored to a moment, lacks what came after, and hands out the same transaction ids again: positions of
+-- the old timeline hold as far as one is known to have been written on both.
 create table tidings.home (
-    only_row boolean primary key default true check (only_row),
-    origin   text not null
+    only_row boolean     primary key default true check (only_row),
+    origin   text        not null,
+    place    text        not null,
+    timeline integer     not null,
+    seen     pg_snapshot not null,
+    beat_at  timestamptz
 );
-comment on table tidings.home is 'the database to which the log''s transaction ids belong';
-insert into tidings.home (origin) values (tidings.origin());
+comment on table  tidings.home is 'where the log''s transaction ids belong';
+comment on column tidings.home.seen is 'a recent position: whoever has this row has all that the position sees';
+comment on column tidings.home.beat_at is 'when a server last wrote it';
+insert into tidings.home (origin, place, timeline, seen)
+values (tidings.origin(), tidings.place(), tidings.timeline(), pg_current_snapshot());
 
-create function tidings.settle() returns boolean
+create table tidings.ancestors (
+    origin text        primary key,
+    seen   pg_snapshot not null,
+    at     timestamptz not null default clock_timestamp()
+);
+comment on table tidings.ancestors is 'earlier timelines: their cursors are good up to this position';
+
+create function tidings.settle() returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    was tidings.home;
 begin
     -- With an older snapshot it could take what another instance has settled for unsettled, and empty the log once more.
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -120,19 +156,49 @@ begin
             using errcode = 'invalid_transaction_state';
     end if;
     if exists (select from tidings.home where origin = tidings.origin()) then
-        return false;
+        return 'home';
     end if;
     perform pg_advisory_xact_lock(hashtextextended('tidings.settle', 0));
-    if exists (select from tidings.home where origin = tidings.origin()) then
-        return false; -- another instance has done it meanwhile
+    select h.* into was from tidings.home h;
+    if was.origin = tidings.origin() then
+        return 'home'; -- another instance has done it meanwhile
+    end if;
+    -- Two standbys of one primary may both be promoted: a new name tells them apart.
+    update tidings.settings set installation = md5(gen_random_uuid()::text);
+    if was.place = tidings.place() and was.timeline < tidings.timeline() then
+        insert into tidings.ancestors (origin, seen) values (was.origin, was.seen);
+        update tidings.home set origin = tidings.origin(), timeline = tidings.timeline();
+        return 'promoted';
     end if;
     truncate tidings.log;
     truncate tidings.eras;
+    truncate tidings.ancestors;
     perform setval('tidings.log_id', ((last_value >> 40) + 1) << 40) from tidings.log_id;
     insert into tidings.eras (era) select last_value >> 40 from tidings.log_id;
-    update tidings.home set origin = tidings.origin();
-    return true;
+    update tidings.home set origin = tidings.origin(), place = tidings.place(), timeline = tidings.timeline(),
+                            seen = pg_current_snapshot();
+    return 'copied';
 end $$;
 comment on function tidings.settle() is
-    'empties the log if this database is a restored copy; returns whether it was. Servers call it when they start.';
+    'makes the log this database''s own if it is a restored copy or was promoted; returns which, or home. Servers call it.';
 revoke all on function tidings.settle() from public;
+
+create function tidings.beat(every interval) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    entry bigint;
+begin
+    -- The first statement, so that the position is older than this transaction's own id.
+    update tidings.home set seen = pg_current_snapshot(), beat_at = clock_timestamp()
+     where origin = tidings.origin()
+       and (beat_at > clock_timestamp() - every and beat_at <= clock_timestamp()) is not true;
+    if not found then
+        return null;
+    end if;
+    insert into tidings.log (topic, type) values ('tidings', 'beat') returning id into entry;
+    perform pg_notify('tidings', '{"topic":"tidings","xid":"' || pg_current_xact_id() || '"}');
+    return entry;
+end $$;
+comment on function tidings.beat(interval) is
+    'writes an entry that goes the way of all others, unless one was written lately; returns its id. Servers call it.';
+revoke all on function tidings.beat(interval) from public;
