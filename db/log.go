@@ -23,7 +23,7 @@ import (
 const readQuery = `
 select 0::bigint as id, null::xid8, null::timestamptz, pg_current_snapshot()::text,
        (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
-       null::text[], null::text[], null::text[]
+       array[tidings.origin()], null::text[], null::text[]
 union all
 select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
  where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
@@ -40,6 +40,10 @@ select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
+
+// errMoved says that the database is not the one of the cursor, or not on its timeline: the reader will find out what
+// became of it.
+var errMoved = errors.New("another database answers than before, or another timeline of it")
 
 // errStop ends a read early, and is no error.
 var errStop = errors.New("stop")
@@ -89,6 +93,9 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 			now, err := realtime.ParseSnapshot(entry.topic)
 			if err != nil {
 				return from, false, fmt.Errorf("read log: %w", err)
+			}
+			if len(entry.keys) != 1 || entry.keys[0] == nil || *entry.keys[0] != from.Origin {
+				return from, false, errMoved
 			}
 			if err := servable(from, now, entry.typ); err != nil {
 				return from, false, err

@@ -18,7 +18,9 @@ import (
 
 // Sink takes what the reader reads; the hub is one.
 type Sink interface {
+	SetLineage(l realtime.Lineage)
 	Start(at realtime.Cursor)
+	Continue(at realtime.Cursor)
 	Restart(at realtime.Cursor, reason realtime.Reset)
 	Publish(b realtime.Batch)
 	SetLive(live bool)
@@ -39,6 +41,9 @@ type Reader struct {
 	Timeout time.Duration
 	// NoListen switches the doorbell off, where LISTEN cannot work: the log is polled every PollInterval alone.
 	NoListen bool
+	// BeatInterval is how often, by all readers together, something is written that goes the way of all events; 5 s.
+	// Negative: never.
+	BeatInterval time.Duration
 
 	bell     chan struct{}
 	asked    chan struct{} // for the topics
@@ -53,7 +58,10 @@ type Reader struct {
 	live      bool
 	lastRead  time.Time
 	lag       time.Duration
-	events    uint64
+	beats     beats
+	events    uint64 // read since the start
+	audited   Audit
+	counted   counted // at the position of the last complete read
 }
 
 // Batches that are published while a read goes on have about this many bytes and events at most, so that one large
@@ -74,6 +82,9 @@ func (r *Reader) init() {
 		if r.Timeout == 0 {
 			r.Timeout = 5 * time.Second
 		}
+		if r.BeatInterval == 0 {
+			r.BeatInterval = 5 * time.Second
+		}
 		if r.Logger == nil {
 			r.Logger = slog.New(slog.DiscardHandler)
 		}
@@ -93,9 +104,11 @@ func (r *Reader) Nudge() {
 type Status struct {
 	Live      bool          // the last read was complete, and recent
 	Listening bool          // the doorbell is heard, or switched off
+	Beating   bool          // what was written lately to be heard was, or nothing is
 	LastRead  time.Time     // when the last complete read ended; zero: never
-	Lag       time.Duration // from the writing of the newest event to its publishing
+	Lag       time.Duration // from before the writing of the last beat to its publishing; zero: unknown
 	Events    uint64        // read since the start
+	Audited   Audit
 }
 
 // Status returns how the reader is doing. What cannot be proved of the present is false.
@@ -106,9 +119,11 @@ func (r *Reader) Status() Status {
 	return Status{
 		Live:      r.live && time.Since(r.lastRead) < 2*r.PollInterval+time.Second,
 		Listening: r.NoListen || r.listening && time.Since(r.heard) < silenceLimit,
+		Beating:   r.BeatInterval < 0 || r.beats.recent(r.BeatInterval, r.Timeout),
 		LastRead:  r.lastRead,
 		Lag:       r.lag,
 		Events:    r.events,
+		Audited:   r.audited,
 	}
 }
 
@@ -118,6 +133,10 @@ func (r *Reader) Run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.follow(running) })
 	group.Go(func() error { return r.upkeep(running) })
+	group.Go(func() error { return r.audit(running) })
+	if r.BeatInterval > 0 {
+		group.Go(func() error { return r.beat(running) })
+	}
 	group.Go(func() error { return r.followTopics(running) })
 	if !r.NoListen {
 		group.Go(func() error { return r.listen(running) })
@@ -233,29 +252,59 @@ func closeConn(conn *pgx.Conn) {
 func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	var restored bool
-	var origin, snapshot string
-	err := conn.QueryRow(ctx, `select tidings.settle(), tidings.origin(), pg_current_snapshot()::text`).Scan(&restored, &origin, &snapshot)
+	var settled, origin, snapshot string
+	err := conn.QueryRow(ctx, `select tidings.settle(), tidings.origin(), pg_current_snapshot()::text`).Scan(&settled, &origin, &snapshot)
+	if err == nil && settled != "home" { // origin was called in the same statement
+		err = conn.QueryRow(ctx, `select tidings.origin(), pg_current_snapshot()::text`).Scan(&origin, &snapshot)
+	}
 	if err != nil {
 		return fmt.Errorf("begin at the log: %w", explain(err))
 	}
-	if restored {
-		r.Logger.Warn("this database is a copy of another: its log was emptied, and cursors of the other are answered with reset")
+	now, err := realtime.ParseSnapshot(snapshot)
+	if err != nil {
+		return fmt.Errorf("begin at the log: %w", err)
 	}
-	if position.IsZero() || position.Origin != origin {
-		now, err := realtime.ParseSnapshot(snapshot)
-		if err != nil {
-			return fmt.Errorf("begin at the log: %w", err)
-		}
-		started := !position.IsZero()
+	lineage, err := loadLineage(ctx, conn)
+	if err != nil {
+		return err
+	}
+	r.Sink.SetLineage(lineage)
+	switch settled {
+	case "copied":
+		r.Logger.Warn("this database is a copy of another: its log was emptied, and cursors of the other are answered with reset")
+	case "promoted":
+		r.Logger.Warn("this database is on a new timeline: a standby was promoted, or a backup restored; cursors of what was lost are answered with reset")
+	}
+	switch adopted, reason := lineage.Adopt(*position, origin); {
+	case position.IsZero():
 		*position = realtime.Cursor{Origin: origin, Seen: now}
-		if started {
-			r.Sink.Restart(*position, realtime.ResetForeign)
-		} else {
-			r.Sink.Start(*position)
-		}
+		r.Sink.Start(*position)
+	case reason != "":
+		*position = realtime.Cursor{Origin: origin, Seen: now}
+		r.Sink.Restart(*position, reason)
+	case position.Origin != origin:
+		*position = adopted
+		r.Sink.Continue(*position)
 	}
 	return r.loadTopics(ctx, conn)
+}
+
+// loadLineage reads which cursors of earlier timelines are good.
+func loadLineage(ctx context.Context, conn *pgx.Conn) (realtime.Lineage, error) {
+	rows, err := conn.Query(ctx, `select origin, seen::text from tidings.ancestors`)
+	if err != nil {
+		return nil, fmt.Errorf("read ancestors: %w", explain(err))
+	}
+	lineage := make(realtime.Lineage)
+	var origin, seen string
+	_, err = pgx.ForEachRow(rows, []any{&origin, &seen}, func() (err error) {
+		lineage[origin], err = realtime.ParseSnapshot(seen)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read ancestors: %w", explain(err))
+	}
+	return lineage, nil
 }
 
 var errSilent = errors.New("the database has stopped answering")
@@ -315,6 +364,7 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 	}
 	r.mu.Lock()
 	r.lastRead = time.Now()
+	r.counted.at, r.counted.events = *position, r.events
 	r.mu.Unlock()
 	return nil
 }
@@ -331,24 +381,36 @@ func (r *Reader) restart(ctx context.Context, conn *pgx.Conn, position *realtime
 	}
 	r.Logger.Warn("events since the last read are gone; every client is told to load afresh", "reason", reason)
 	*position = realtime.Cursor{Origin: position.Origin, Seen: now}
+	r.mu.Lock()
+	r.counted.restarts++
+	r.mu.Unlock()
 	r.Sink.Restart(*position, reason)
 	return nil
 }
 
+// count counts what has been published.
 func (r *Reader) count(b realtime.Batch) {
 	if len(b.Events) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.events += uint64(len(b.Events))
-	r.lag = time.Since(b.Events[len(b.Events)-1].At)
+	for _, e := range b.Events {
+		if e.Topic == beatTopic {
+			r.beatHeard(e.ID.Entry)
+		} else {
+			r.events++
+		}
+	}
 }
 
 func (r *Reader) setLive(live bool) {
 	r.mu.Lock()
 	changed := r.live != live
 	r.live = live
+	if changed && live {
+		r.beats.heard = time.Now() // from here on they are waited for
+	}
 	r.mu.Unlock()
 	if changed {
 		r.Sink.SetLive(live)

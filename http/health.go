@@ -10,9 +10,13 @@ import (
 type Health struct {
 	Live      bool          // the log is being read
 	Listening bool          // the doorbell is heard
+	Beating   bool          // what is written from time to time to be heard is heard
 	LastRead  time.Time     // zero: never
-	Lag       time.Duration // of the newest event
+	Lag       time.Duration // of the last heartbeat, from before it was written until it was published
 	Events    uint64        // read since the start
+	Logged    uint64        // events that the log has between two positions
+	Audited   uint64        // of these, read
+	Missing   uint64        // the difference, summed up without sign
 }
 
 // serveHealthz says that the process is alive.
@@ -26,21 +30,42 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 	h := s.Health()
 	stats := s.Hub.Stats()
 	stopping := s.stopping.Load()
+	type audit struct {
+		Logged  uint64 `json:"logged"`
+		Read    uint64 `json:"read"`
+		Missing uint64 `json:"missing"`
+	}
+	type events struct {
+		Read              uint64 `json:"read"`
+		Routed            uint64 `json:"routed"`
+		ResumedFromMemory uint64 `json:"resumed_from_memory"`
+		ResumedFromLog    uint64 `json:"resumed_from_log"`
+		Loaded            uint64 `json:"loaded"`
+		Delivered         uint64 `json:"delivered"`
+	}
 	body := struct {
 		Ready         bool           `json:"ready"`
 		Live          bool           `json:"live"`
 		Listening     bool           `json:"listening"`
+		Beating       bool           `json:"beating"`
 		Stopping      bool           `json:"stopping"`
 		LastRead      *time.Time     `json:"last_read"`
-		LagSeconds    float64        `json:"lag_seconds"`
-		EventsRead    uint64         `json:"events_read"`
+		LagSeconds    *float64       `json:"lag_seconds"`
+		Events        events         `json:"events"`
+		Audit         audit          `json:"audit"`
 		Connections   int64          `json:"connections"`
 		Subscriptions map[string]int `json:"subscriptions"`
 		RecentBytes   int            `json:"recent_bytes"`
 	}{
-		Ready: h.Live && h.Listening && !stopping, Live: h.Live, Listening: h.Listening, Stopping: stopping,
-		LagSeconds: h.Lag.Seconds(), EventsRead: h.Events,
+		Ready: h.Live && h.Listening && h.Beating && !stopping,
+		Live:  h.Live, Listening: h.Listening, Beating: h.Beating, Stopping: stopping,
+		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.Loaded, stats.Delivered},
+		Audit:       audit{h.Logged, h.Audited, h.Missing},
 		Connections: s.connections.Load(), Subscriptions: stats.Subscriptions, RecentBytes: stats.Recent,
+	}
+	if h.Lag > 0 {
+		lag := h.Lag.Seconds()
+		body.LagSeconds = &lag
 	}
 	if !h.LastRead.IsZero() {
 		body.LastRead = &h.LastRead

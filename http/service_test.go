@@ -138,7 +138,7 @@ func launch(t testing.TB, url string, o options) *service {
 		Hub: hub,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
-			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
+			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
 		},
 		Channel: func() tidingshttp.ChannelStore {
 			if hasChannel.Load() {
@@ -416,6 +416,16 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// counts are what /readyz says of events.
+type counts struct {
+	Read              int `json:"read"`
+	Routed            int `json:"routed"`
+	ResumedFromMemory int `json:"resumed_from_memory"`
+	ResumedFromLog    int `json:"resumed_from_log"`
+	Loaded            int `json:"loaded"`
+	Delivered         int `json:"delivered"`
+}
+
 // readiness is the body of /readyz.
 type readiness struct {
 	Ready         bool           `json:"ready"`
@@ -424,7 +434,8 @@ type readiness struct {
 	Stopping      bool           `json:"stopping"`
 	LastRead      *time.Time     `json:"last_read"`
 	LagSeconds    *float64       `json:"lag_seconds"`
-	EventsRead    *int           `json:"events_read"`
+	Beating       bool           `json:"beating"`
+	Events        counts         `json:"events"`
 	Connections   int            `json:"connections"`
 	Subscriptions map[string]int `json:"subscriptions"`
 	RecentBytes   *int           `json:"recent_bytes"`

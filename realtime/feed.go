@@ -24,13 +24,19 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		h.mu.Unlock()
 		return true, nil
 	}
+	switch {
+	case !h.live:
+		h.waiting[s] = struct{}{}
+		s.mu.Unlock()
+		h.mu.Unlock()
+		return false, nil
+	case !s.adopt():
+		s.mu.Unlock()
+		h.mu.Unlock()
+		return true, nil
+	}
 	if len(s.loading) > 0 || s.replay == nil {
 		switch {
-		case !h.live:
-			h.waiting[s] = struct{}{}
-			s.mu.Unlock()
-			h.mu.Unlock()
-			return false, nil
 		case len(s.loading) > 0:
 			begin := s.load()
 			s.mu.Unlock()
@@ -62,19 +68,10 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	for _, m := range members {
 		topics = append(topics, m.channel.Topic)
 	}
-	origin := h.position.Origin
 	s.mu.Unlock()
 	h.mu.Unlock()
 
-	var events []*Event
-	var to Cursor
-	var end bool
-	var err error
-	if from.Origin != origin {
-		err = &ResetError{Reason: ResetForeign}
-	} else {
-		events, to, end, err = h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
-	}
+	events, to, end, err := h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
 	h.doneReading()
 
 	s.mu.Lock()
@@ -109,6 +106,37 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		replay.from = to
 	}
 	return true, nil
+}
+
+// adopt has the subscriber's positions be of the hub's origin. It returns false where one cannot, and its channels have
+// been reset. The hub's lock and the subscriber's are held.
+func (s *Subscriber) adopt() bool {
+	var reason Reset
+	adopt := func(c *Cursor) bool {
+		if !c.IsZero() && c.Origin != s.hub.position.Origin {
+			*c, reason = s.hub.lineage.Adopt(*c, s.hub.position.Origin)
+		}
+		return reason == ""
+	}
+	if !adopt(&s.from) {
+		s.replay = nil
+		s.reset(s.members, reason)
+		return false
+	}
+	if s.replay != nil && (!adopt(&s.replay.from) || !adopt(&s.replay.upto)) {
+		members := s.replay.members
+		s.reset(members, reason)
+		s.replay = nil
+		return false
+	}
+	for _, m := range s.members {
+		if !adopt(&m.join) {
+			s.replay = nil
+			s.reset(s.members, reason)
+			return false
+		}
+	}
+	return true
 }
 
 // retry has Next called again in a moment.

@@ -65,6 +65,7 @@ type Hub struct {
 	topics   map[string]Topic
 	nodes    map[string]*node // by topic
 	position Cursor
+	lineage  Lineage
 	live     bool
 	recent   recent
 	waiting  map[*Subscriber]struct{} // to be woken by the next change
@@ -136,6 +137,23 @@ func (h *Hub) Start(at Cursor) {
 	defer h.mu.Unlock()
 	h.position = at
 	h.recent.restart(at)
+	h.wakeWaiting()
+}
+
+// SetLineage says which cursors of other origins are as good as those of the position's. It is called before Start,
+// Continue or Restart with a position of a new origin.
+func (h *Hub) SetLineage(l Lineage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lineage = l
+}
+
+// Continue goes on from the same position under the name of a new origin.
+func (h *Hub) Continue(at Cursor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.position = at
+	h.recent.restart(at) // its events' cursors have the old name
 	h.wakeWaiting()
 }
 

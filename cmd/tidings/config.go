@@ -86,9 +86,10 @@ type serveCmd struct {
 	StallTimeout    time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
 	ShutdownTimeout time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
-	PollInterval    time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
-	DatabaseTimeout time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
-	Listening       bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
+	PollInterval      time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
+	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
+	HeartbeatInterval time.Duration `help:"How often, by all instances together, an entry is written whose way through the log is watched. 0: never." default:"5s" env:"TIDINGS_HEARTBEAT_INTERVAL" group:"Database"`
+	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
 }
 
 // Validate names what is wrong with a value.
@@ -121,6 +122,7 @@ func (c *serveCmd) Validate() error {
 		{"ping-interval", c.PingInterval, time.Second}, {"pong-timeout", c.PongTimeout, time.Second},
 		{"stall-timeout", c.StallTimeout, time.Second}, {"shutdown-timeout", c.ShutdownTimeout, 100 * time.Millisecond},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
+		{"heartbeat-interval", c.HeartbeatInterval, 0},
 	} {
 		if d.value < d.min {
 			return fmt.Errorf("--%s: %s is too short: at least %s", d.name, d.value, d.min)

@@ -62,6 +62,10 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 
 	reader := &db.Reader{
 		DB: database, Logger: logger, PollInterval: c.PollInterval, Timeout: c.DatabaseTimeout, NoListen: !c.Listening,
+		BeatInterval: c.HeartbeatInterval,
+	}
+	if c.HeartbeatInterval == 0 {
+		reader.BeatInterval = -1
 	}
 	hub := realtime.NewHub(reader, realtime.Options{
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, Readers: c.LogReaders,
@@ -73,7 +77,10 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Hub: hub, Logger: logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
-			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
+			return tidingshttp.Health{
+				Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events,
+				Logged: s.Audited.Logged, Audited: s.Audited.Read, Missing: s.Audited.Missing,
+			}
 		},
 		Channel: func() tidingshttp.ChannelStore {
 			if hasChannel.Load() {
@@ -83,7 +90,8 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		},
 		Options: tidingshttp.Options{
 			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxFrame: c.MaxFrame,
-			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, PageRows: c.PageRows, PageBytes: c.PageBytes, ShutdownTimeout: c.ShutdownTimeout,
+			PageRows: c.PageRows, PageBytes: c.PageBytes,
+			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
 		},
 	}
 
