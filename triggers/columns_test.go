@@ -127,3 +127,27 @@ func TestColumnsBesideOddJSON(t *testing.T) {
 		})
 	}
 }
+
+// A column that is added later may need settings of the trigger function that the others did not.
+func TestColumnAddedLater(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	s := l.connect(t)
+	run(t, s, items)
+	run(t, s, `alter table items add span interval`)
+	since := cursor(t, s)
+	run(t, s, `set intervalstyle = sql_standard; insert into items values (1, 'a', '1 day 02:00')`)
+	expect(t, s, since, `item_added 1 {"id":1,"v":"a","span":"1 day 02:00:00"}`)
+
+	// Where there is no event trigger, servers look now and then.
+	run(t, s, `drop event trigger tidings_partitions; alter table items drop span; select tidings.follow_partitions()`)
+	run(t, s, `alter table items alter id type text; alter table items add b bytea`)
+	for _, want := range []int{1, 0} {
+		if got := get[int](t, s, `select tidings.follow_partitions()`); got != want {
+			t.Errorf("follow_partitions renewed %d watches, want %d", got, want)
+		}
+	}
+	since = cursor(t, s)
+	run(t, s, `set bytea_output = escape; insert into items values ('2', 'b', 'b')`)
+	expect(t, s, since, `item_added 2 {"id":"2","v":"b","b":"\\x62"}`)
+}

@@ -1,7 +1,9 @@
 package triggers_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -231,6 +233,36 @@ func TestPartitionWatchedAlone(t *testing.T) {
 	expect(t, s, since, `days_1_added - {"id":1,"day":1}`)
 }
 
+// A table that is watched by itself becomes a partition of a watched one, and is let go again: its events are told once.
+func TestWatchedTableAttached(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	s := l.connect(t)
+	run(t, s, days)
+	run(t, s, `create table alone (id int not null, day int not null, v text); select tidings.watch('alone', key => 'day')`)
+	problem := func(want string) {
+		t.Helper()
+		if got := strings.Join(list[string](t, s, "select problem from tidings.watched where problem is not null"), "\n"); got != want {
+			t.Errorf("problem: %s\nwant: %s", got, want)
+		}
+	}
+	run(t, s, `alter table days attach partition alone for values from (30) to (40)`)
+	for range 2 {
+		since := cursor(t, s)
+		run(t, s, `insert into alone values (1, 30, 'a'); insert into days values (2, 31, 'b')`)
+		expect(t, s, since, `
+			day_added 30 {"id":1,"day":30,"v":"a"}
+			day_added 31 {"id":2,"day":31,"v":"b"}`)
+		problem("it has become a partition of public.days, which is watched too, and its events are told there: unwatch this one")
+		run(t, s, `select tidings.refresh(); delete from days`)
+	}
+	run(t, s, `alter table days detach partition alone`)
+	since := cursor(t, s)
+	run(t, s, `insert into alone values (3, 30, 'a')`)
+	expect(t, s, since, `alone_added 30 {"id":3,"day":30,"v":"a"}`)
+	problem("")
+}
+
 // Transition tables cannot have the rows of foreign tables: PostgreSQL refuses the statement.
 func TestForeignPartition(t *testing.T) {
 	t.Parallel()
@@ -248,9 +280,58 @@ func TestForeignPartition(t *testing.T) {
 		create table days (id int, day int) partition by list (day);
 		create table days_1 partition of days for values in (1);
 		create foreign table days_2 partition of days for values in (2) server here options (table_name 'remote')`)
-	run(t, s, `insert into days values (1, 1), (2, 2)`)
-	if _, err := s.Exec(t.Context(), `select tidings.watch('days')`); err != nil {
-		return // refused: better than to break what writes to the table
+	refused(t, s, "42809", "days has a partition that is a foreign table", `select tidings.watch('days')`)
+
+	// One that comes later does not break what writes to the table, and is told of.
+	run(t, s, `drop foreign table days_2; select tidings.watch('days', key => 'day')`)
+	since := cursor(t, s)
+	for _, attach := range []string{
+		`create foreign table days_2 partition of days for values in (2) server here options (table_name 'remote')`,
+		`create foreign table days_2 (id int, day int) server here options (table_name 'remote'); alter table days attach partition days_2 for values in (2)`,
+	} {
+		run(t, s, attach)
+		run(t, s, `insert into days values (1, 1), (2, 2); update days set id = 3; delete from days; insert into days_1 values (4, 1)`)
+		const want = "partition public.days_2 is a foreign table: what is written to it, or through public.days, is not heard"
+		if got := list[string](t, s, `select problem from tidings.watched`); !slices.Equal(got, []string{want}) {
+			t.Errorf("problems: %q, want %q", got, want)
+		}
+		run(t, s, `drop foreign table days_2; insert into days values (5, 1)`)
+		expect(t, s, since, `
+			day_added 1 {"id":4,"day":1}
+			day_added 1 {"id":5,"day":1}`)
+		since = cursor(t, s)
+		if got := list[string](t, s, `select problem from tidings.watched where problem is not null`); len(got) > 0 {
+			t.Errorf("problems: %q", got)
+		}
 	}
-	run(t, s, `insert into days values (3, 1), (4, 2)`)
+}
+
+// What is told of a row that UPDATE moves to another partition is one update, whether or not the move is one to another key.
+func TestUpdateAcrossPartitions(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	for _, c := range []struct{ key, added, moved, both string }{
+		{"day", "10", "25<10", "12<25"},
+		{"id", "1", "1", "7<1"},
+		{"v", "a", "a", "b<a"},
+	} {
+		t.Run(c.key, func(t *testing.T) {
+			s := l.connect(t)
+			run(t, s, `drop table if exists notes; drop table if exists days`)
+			run(t, s, days)
+			// A partition whose columns stand in another order, and whoever refers to it.
+			run(t, s, `drop table days_2 cascade; create table days_2 (v text, gone int, day int not null, id int not null, primary key (id, day));
+				alter table days_2 drop gone; alter table days attach partition days_2 for values from (20) to (30);
+				create table notes (id int, day int, foreign key (id, day) references days on update cascade)`)
+			run(t, s, `select tidings.watch('days', key => $1)`, c.key)
+			since := cursor(t, s)
+			run(t, s, `insert into days values (1, 10, 'a'); insert into notes values (1, 10)`)
+			run(t, s, `update days set day = 25`)
+			run(t, s, `update days set day = 12, id = 7, v = 'b'`)
+			expect(t, s, since, fmt.Sprintf(`
+				day_added %s {"id":1,"day":10,"v":"a"}
+				day_updated %s {"id":1,"day":25,"v":"a"}
+				day_updated %s {"id":7,"day":12,"v":"b"}`, c.added, c.moved, c.both))
+		})
+	}
 }

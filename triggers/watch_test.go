@@ -187,7 +187,7 @@ func TestUnwatch(t *testing.T) {
 	before := list[string](t, s, `select tgname from pg_trigger union all select proname from pg_proc order by 1`)
 	run(t, s, `select tidings.unwatch('days')`)
 	clean := list[string](t, s, `select tgname from pg_trigger union all select proname from pg_proc order by 1`)
-	if len(before) != len(clean)+5*4+1 {
+	if len(before) != len(clean)+5*4+2 {
 		t.Errorf("unwatching five tables removed %d triggers and functions", len(before)-len(clean))
 	}
 	if get[bool](t, s, `select tidings.unwatch('items')`) {
@@ -249,15 +249,24 @@ func TestWatched(t *testing.T) {
 	if got := list(); !slices.Equal(got, want) {
 		t.Errorf("watched:\n%s\nwant:\n%s", lines(got), lines(want))
 	}
-	const triggers = "triggers are missing or disabled"
+	run(t, s, `create function may(claims jsonb, topic text, key text) returns boolean language sql as 'select true'`)
 	for _, c := range []struct{ do, undo, problem string }{
-		{`alter table shop.orders disable trigger tidings_update`, `alter table shop.orders enable trigger tidings_update`, triggers},
-		{`alter table shop.orders disable trigger user`, `alter table shop.orders enable trigger user`, triggers},
-		{`drop trigger tidings_truncate on shop.orders`, `select tidings.refresh()`, triggers},
-		{`alter table only days_2a disable trigger tidings_insert`, `alter table days_2a enable trigger tidings_insert`, triggers},
-		{`drop trigger tidings_delete on days_2`, `select tidings.refresh()`, triggers},
+		{`alter table shop.orders disable trigger tidings_update`, `alter table shop.orders enable trigger tidings_update`,
+			"trigger tidings_update on shop.orders is disabled: alter table shop.orders enable trigger tidings_update"},
+		{`alter table shop.orders disable trigger user`, `alter table shop.orders enable trigger user`, "trigger tidings_delete on shop.orders is disabled"},
+		{`alter table shop.orders enable replica trigger tidings_insert`, `alter table shop.orders enable always trigger tidings_insert`,
+			"trigger tidings_insert on shop.orders fires for replication only"},
+		{`drop trigger tidings_truncate on shop.orders`, `select tidings.refresh()`, "triggers are missing on shop.orders: select tidings.refresh()"},
+		{`alter table only days_2a disable trigger tidings_insert`, `alter table days_2a enable trigger tidings_insert`, "trigger tidings_insert on public.days_2a is disabled"},
+		{`drop trigger tidings_delete on days_2`, `select tidings.follow_partitions()`, "triggers are missing on public.days_2: "},
 		{`alter table shop.orders rename customer to client`, `alter table shop.orders rename client to customer`, "the key column is gone"},
-		{`alter table shop.orders drop customer`, `select tidings.watch('shop.orders', read => 'public', columns => '{id,v}')`, "the key column is gone"},
+		{`alter table shop.orders rename v to "W"`, `alter table shop.orders rename "W" to v`, "listed columns are gone: v"},
+		{`alter table shop.orders drop customer`, `select tidings.watch('shop.orders', columns => '{id,v}')`, "the key column is gone"},
+		{`select tidings.watch('shop.orders', columns => '{id}', read => 'owner:v'); alter table shop.orders drop v`,
+			`select tidings.watch('shop.orders', read => 'policy:public.may')`, "the owner column is gone"},
+		{`drop function may`, `select tidings.watch('shop.orders')`, "the policy function is gone"},
+		{`create table weeks (id int, day int, v text) partition by range (day); alter table weeks attach partition days for values from (10) to (30)`,
+			`alter table weeks detach partition days`, "it has become a partition of public.weeks: what is written through that is not heard"},
 	} {
 		run(t, s, c.do)
 		if got := strings.Join(list(), "\n"); strings.Count(got, "!"+c.problem) != 1 {
@@ -331,7 +340,7 @@ func TestPlainRole(t *testing.T) {
 	if !get[bool](t, s, `select tidings.rotate(true)`) {
 		t.Error("rotate did not")
 	}
-	if get[bool](t, s, `select tidings.settle()`) {
+	if get[string](t, s, `select tidings.settle()`) != "home" {
 		t.Error("settle took the database for a copy")
 	}
 	if got := get[string](t, admin, `select tidings.origin()`); got != get[string](t, s, `select tidings.origin()`) {

@@ -9,14 +9,17 @@ begin
 end $$;
 drop event trigger if exists tidings_partitions;
 drop function tidings.partitions_changed();
-drop function tidings.follow_partitions();
+drop function tidings.follow_partitions(oid[]);
 drop view tidings.watched;
+drop function tidings.problem(tidings.watches);
 drop function tidings.refresh();
 drop function tidings.unwatch(regclass);
 drop function tidings.watch(regclass, text, text, text, text[], text);
 drop function tidings.policy_function(text);
 drop function tidings.forget_dropped();
 drop function tidings.install(tidings.watches);
+drop function tidings.triggers_there(tidings.watches);
+drop function tidings.triggers_wanted(tidings.watches);
 drop function tidings.capture_source(tidings.watches);
 drop function tidings.capture_update(tidings.watches);
 drop function tidings.capture_loop(tidings.watches, text, text, boolean);
