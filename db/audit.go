@@ -8,9 +8,6 @@ import (
 	"tidings/realtime"
 )
 
-// auditInterval is how often what was read is compared with what the log has.
-const auditInterval = time.Minute
-
 // Audit compares, between positions a while apart, the events that were read with those that the log says there are.
 type Audit struct {
 	Logged  uint64 // events in the log
@@ -36,7 +33,7 @@ select tidings.origin(), (select e.last_xid || ' ' || e.ended from tidings.eras 
 // audit goes over the books from time to time.
 func (r *Reader) audit(ctx context.Context) error {
 	var before counted
-	for pause(ctx, auditInterval) {
+	for pause(ctx, r.AuditInterval) {
 		r.mu.Lock()
 		now := r.counted
 		r.mu.Unlock()
@@ -53,7 +50,7 @@ func (r *Reader) auditOnce(ctx context.Context, before, now counted) error {
 	if before.at.IsZero() || now.at.Origin != before.at.Origin || now.restarts != before.restarts {
 		return nil // there is no way from one to the other
 	}
-	ctx, cancel := context.WithTimeout(ctx, auditInterval)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var origin, snapshot string
 	var horizon *string

@@ -44,6 +44,8 @@ type Reader struct {
 	// BeatInterval is how often, by all readers together, something is written that goes the way of all events; 5 s.
 	// Negative: never.
 	BeatInterval time.Duration
+	// AuditInterval is how often what was read is compared with what the log has; 1 min.
+	AuditInterval time.Duration
 
 	bell     chan struct{}
 	asked    chan struct{} // for the topics
@@ -84,6 +86,9 @@ func (r *Reader) init() {
 		}
 		if r.BeatInterval == 0 {
 			r.BeatInterval = 5 * time.Second
+		}
+		if r.AuditInterval == 0 {
+			r.AuditInterval = time.Minute
 		}
 		if r.Logger == nil {
 			r.Logger = slog.New(slog.DiscardHandler)

@@ -53,7 +53,7 @@ func (w *world) committed(topic, key string) {
 	w.clock++
 	xid := w.begin()
 	l := &logged{written: w.clock, event: realtime.Event{
-		ID: realtime.ID{Entry: int64(len(w.log) + 1)}, Xid: xid, Topic: topic, Type: topic, Key: key, Keyed: true, Data: make([]byte, 100),
+		ID: realtime.ID{Entry: w.entry()}, Xid: xid, Topic: topic, Type: topic, Key: key, Keyed: true, Data: make([]byte, 100),
 	}}
 	w.log = append(w.log, l)
 	w.end(xid, true)

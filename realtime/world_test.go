@@ -63,10 +63,18 @@ func (w *world) begin() uint64 {
 	return xid
 }
 
+// entry is the next entry's id.
+func (w *world) entry() int64 {
+	if len(w.log) == 0 {
+		return 1
+	}
+	return w.log[len(w.log)-1].event.ID.Entry + 1
+}
+
 func (w *world) write(xid uint64, topic, key string) *logged {
 	w.clock++
 	l := &logged{written: w.clock, event: realtime.Event{
-		ID: realtime.ID{Entry: int64(len(w.log) + 1)}, Xid: xid, Topic: topic, Type: topic + "_changed",
+		ID: realtime.ID{Entry: w.entry()}, Xid: xid, Topic: topic, Type: topic + "_changed",
 		Key: key, Keyed: true, Data: []byte(`{"n":1}`),
 	}}
 	switch w.random.IntN(20) {

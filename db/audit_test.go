@@ -1,0 +1,104 @@
+package db_test
+
+import (
+	"testing"
+	"time"
+
+	"tidings/db"
+	"tidings/db/dbtest"
+	"tidings/realtime"
+)
+
+// A heartbeat goes the whole way, and when it does not come any more, that is said.
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	database := install(t, dbtest.Database(t))
+	reader := &db.Reader{DB: database, BeatInterval: 50 * time.Millisecond, Timeout: time.Second}
+	hub := realtime.NewHub(reader, realtime.Options{})
+	reader.Sink = hub
+	runReader(t, reader, hub)
+	await(t, "a heartbeat", func() bool { return reader.Status().Lag > 0 })
+	if s := reader.Status(); !s.Beating || s.Lag > time.Minute || s.Events != 0 {
+		t.Errorf("got %+v", s)
+	}
+	if _, err := database.Pool.Exec(t.Context(), `alter function tidings.beat(interval) rename to beat_no_more`); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "its absence to be noticed", func() bool { return !reader.Status().Beating })
+	if _, err := database.Pool.Exec(t.Context(), `alter function tidings.beat_no_more(interval) rename to beat`); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "a heartbeat again", func() bool { return reader.Status().Beating })
+}
+
+// One heartbeat is enough for many instances, and each of them hears it.
+func TestHeartbeatOfMany(t *testing.T) {
+	t.Parallel()
+	database := install(t, dbtest.Database(t))
+	var readers []*db.Reader
+	for range 4 {
+		reader := &db.Reader{DB: database, BeatInterval: time.Second}
+		hub := realtime.NewHub(reader, realtime.Options{})
+		reader.Sink = hub
+		runReader(t, reader, hub)
+		readers = append(readers, reader)
+	}
+	begun := time.Now()
+	beats := func() (n int) {
+		if err := database.Pool.QueryRow(t.Context(), `select count(*) from tidings.log where topic = 'tidings'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	await(t, "five heartbeats", func() bool { return beats() >= 5 })
+	// Each is 0.7 s after the one before it, at least.
+	if most := int(time.Since(begun)/(700*time.Millisecond)) + 1; beats() > most {
+		t.Errorf("%d heartbeats in %s, want %d at most", beats(), time.Since(begun), most)
+	}
+	for _, reader := range readers {
+		if !reader.Status().Beating {
+			t.Error("an instance did not hear them")
+		}
+	}
+}
+
+// The audit's books agree while writers write, and do not where the log has something else than was read.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	url := dbtest.Database(t)
+	database := install(t, url)
+	if _, err := database.Pool.Exec(t.Context(), historySchema); err != nil {
+		t.Fatal(err)
+	}
+	reader := &db.Reader{DB: database, BeatInterval: -1, AuditInterval: 20 * time.Millisecond}
+	hub := realtime.NewHub(reader, realtime.Options{})
+	reader.Sink = hub
+	runReader(t, reader, hub)
+	writeAll(t, url, 8, 10, 4)
+	var logged uint64
+	const count = `select sum(coalesce(cardinality(keys), cardinality(rows), 1)) from tidings.log where topic <> 'tidings'`
+	if err := database.Pool.QueryRow(t.Context(), count).Scan(&logged); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "everything to be read", func() bool { return reader.Status().Events == logged })
+	at := time.Now()
+	await(t, "an audit", func() bool { return reader.Status().Audited.At.After(at) })
+	a := reader.Status().Audited
+	if a.Missing != 0 || a.Logged != a.Read || a.Logged == 0 || a.Logged > logged {
+		t.Errorf("of %d events: %+v", logged, a)
+	}
+	t.Logf("of %d events: %+v", logged, a)
+
+	// A read that brought something else than the log has; the audit may come between the two, so this may take some.
+	await(t, "the audit to find a difference", func() bool {
+		read := reader.Status().Events
+		if _, err := database.Pool.Exec(t.Context(), `insert into lines values ('x')`); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the event to be read", func() bool { return reader.Status().Events > read })
+		if _, err := database.Pool.Exec(t.Context(), `delete from tidings.log`); err != nil {
+			t.Fatal(err)
+		}
+		return reader.Status().Audited.Missing > 0
+	})
+}
