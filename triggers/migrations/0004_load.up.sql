@@ -14,24 +14,49 @@ declare
     places     text; -- the primary key's columns, as they are ordered by
     texts      text; -- the same as text
     bounds     text; -- where the page begins
+    width      bigint;
     bytes      bigint := 0;
 begin
     select x.* into w from tidings.watches x where x.id = load_rows.watch_id;
     select s.max_row_bytes into max_row from tidings.settings s;
     select format_type(a.atttypid, null) into key_type
-      from pg_attribute a where a.attrelid = w.relation and a.attname = w.key and not a.attisdropped;
-    select string_agg(format('"tidings row".%I %s', a.attname, case when backwards then 'desc' else '' end), ', ' order by n),
-           string_agg(format('"tidings row".%I::text', a.attname), ', ' order by n),
-           format('(%s) %s (%s)', string_agg(format('"tidings row".%I', a.attname), ', ' order by n),
-                  case when backwards then '<' else '>' end,
-                  string_agg(format('($2[%s])::%s', n, format_type(a.atttypid, a.atttypmod)), ', ' order by n))
-      into places, texts, bounds
-      from pg_index i, generate_series(1, i.indnkeyatts) as n
-      join pg_attribute a on true
-     where i.indrelid = w.relation and i.indisprimary and a.attrelid = i.indrelid and a.attnum = i.indkey[n - 1];
-    if after is not null and (places is null or cardinality(after) <> (select indnkeyatts from pg_index i
-                                                where i.indrelid = w.relation and i.indisprimary)) then
-        return;
+      from pg_attribute a where a.attrelid = w.relation and a.attname = w.key and not a.attisdropped
+       and a.atttypid in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'numeric'::regtype, 'text'::regtype,
+                          'character varying'::regtype, 'uuid'::regtype, 'date'::regtype);
+    begin
+        if key is not null and key_type is not null then
+            execute format('select $1::%s', key_type) using key;
+        end if;
+    exception when data_exception then
+        return; -- no value of the column
+    end;
+    with keys as (
+        select n, format('"tidings row".%I', a.attname) as "column",
+               format('($2[%s])::%s', n, format_type(a.atttypid, a.atttypmod)) as bound,
+               -- by their full names: an extension's type has operators of its own, and text's would order it otherwise
+               'operator(' || quote_ident(min(s.nspname) filter (where o.amopstrategy = 3)) || '.' || min(p.oprname) filter (where o.amopstrategy = 3) || ')' as same,
+               'operator(' || quote_ident(min(s.nspname) filter (where o.amopstrategy <> 3)) || '.' || min(p.oprname) filter (where o.amopstrategy <> 3) || ')' as beyond
+          from pg_index i, generate_series(1, i.indnkeyatts) as n
+          join pg_attribute a on true
+          join pg_opclass c on true
+          join pg_amop o on true
+          join pg_operator p on p.oid = o.amopopr
+          join pg_namespace s on s.oid = p.oprnamespace
+         where i.indrelid = w.relation and i.indisprimary and a.attrelid = i.indrelid and a.attnum = i.indkey[n - 1]
+           and c.oid = i.indclass[n - 1] and o.amopfamily = c.opcfamily and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
+           and o.amopstrategy in (3, case when backwards then 1 else 5 end)
+         group by n, a.attname, a.atttypid, a.atttypmod)
+    select count(*),
+           string_agg("column" || case when backwards then ' desc' else '' end, ', ' order by n),
+           string_agg("column" || '::text', ', ' order by n),
+           case when count(distinct beyond) = 1
+               then format('(%s) %s (%s)', string_agg("column", ', ' order by n), min(beyond), string_agg(bound, ', ' order by n))
+               else string_agg(format('(%s %s %s or %1$s %4$s %3$s and ', "column", beyond, bound, same), '' order by n)
+                    || 'false' || repeat(')', count(*)::integer) end
+      into width, places, texts, bounds
+      from keys;
+    if after is not null and (width = 0 or cardinality(after) <> width or array_position(after, null) is not null) then
+        raise exception '% is not a place in %', after, w.relation using errcode = 'invalid_parameter_value';
     end if;
     for place, row_key, data in execute format($query$
         select %1$s, %2$s, case when pg_column_size(%3$s) <= %4$s then to_json(%3$s)::text end
@@ -46,7 +71,7 @@ begin
         tidings.capture_columns(w, true),
         case
             when key is null then 'true'
-            when key_type in ('smallint', 'integer', 'bigint', 'numeric', 'text', 'character varying', 'uuid', 'date')
+            when key_type is not null
                 then format('"tidings row".%I = $1::%s and key_of.key = $1', w.key, key_type) -- by an index, if there is one
             else 'key_of.key = $1' end,
         case when after is null then 'true' else bounds end,
@@ -58,8 +83,6 @@ begin
         bytes := bytes + coalesce(octet_length(data), 0) + 256;
         exit when bytes > max_bytes;
     end loop;
-exception when data_exception then
-    return; -- the key is no value of its column
 end $$;
 comment on function tidings.load_rows(integer, text, text[], boolean, bigint, bigint) is 'what the load functions of the watches do';
 revoke all on function tidings.load_rows(integer, text, text[], boolean, bigint, bigint) from public;
@@ -71,14 +94,15 @@ begin
         execute format('drop function if exists tidings.%I(text, text[], boolean, bigint, bigint)', 'load_' || old.id);
         return null;
     end if;
-    -- The same settings as in a trigger function: what is loaded reads as what is told.
+    -- The same settings as in a trigger function: what is loaded reads as what is told. And what a policy would leave out
+    -- is an error: it is told, too.
     execute format($create$
         create or replace function tidings.%1$I(key text, after text[], backwards boolean, max_rows bigint, max_bytes bigint)
         returns table (place text[], row_key text, data text)
         language sql stable security definer
         set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = 'postgres'
         set bytea_output = 'hex' set extra_float_digits = 1 set xmlbinary = 'base64' set quote_all_identifiers = off
-        set lc_monetary = 'C' set jit = off
+        set lc_monetary = 'C' set array_nulls = on set row_security = off set jit = off
         as 'select * from tidings.load_rows(%2$s, key, after, backwards, max_rows, max_bytes)'$create$, 'load_' || new.id, new.id);
     execute format('revoke all on function tidings.%I(text, text[], boolean, bigint, bigint) from public', 'load_' || new.id);
     execute format('grant execute on function tidings.%I(text, text[], boolean, bigint, bigint) to %I', 'load_' || new.id,
