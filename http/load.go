@@ -41,6 +41,9 @@ func (s *Server) serveChannel(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &bad):
 		fail(bad)
 		return
+	case errors.Is(err, realtime.ErrPlace):
+		fail(realtime.Errorf(codeBadRequest, "the parameter after is not from a page of channel %q", channel))
+		return
 	case err != nil:
 		s.Logger.Warn("a channel cannot be loaded", "channel", channel.String(), "error", err)
 		w.Header().Set("Retry-After", "1")

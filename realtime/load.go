@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -22,7 +23,10 @@ type Loaded struct {
 	Next []string // the last one's place; nil where the table has no primary key
 }
 
-// Loader reads the rows that channels would have told of.
+// ErrPlace says that a page's After is no place in its channel.
+var ErrPlace = errors.New("the page does not begin at a place of the channel's")
+
+// Loader reads the rows that channels would have told of. An *Error is final: trying again will not help.
 type Loader interface {
 	Load(ctx context.Context, p Page) (Loaded, error)
 }
@@ -115,13 +119,17 @@ func (h *Hub) read(ctx context.Context, l *load, s *Subscriber, m *member) bool 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var final *Error
+	if err == nil {
+		final = Errorf(CodeSnapshotTooLarge,
+			"channel %q has more rows than are sent at once: load them page by page, and subscribe with the cursor of the first page", m.channel)
+	}
 	switch {
 	case s.closed || len(s.loading) == 0 || s.loading[0] != m:
 		return true
-	case err == nil:
+	case final != nil || errors.As(err, &final):
 		s.remove(m)
-		s.refuse(m.channel, Errorf(CodeSnapshotTooLarge,
-			"channel %q has more rows than are sent at once: load them page by page, and subscribe with the cursor of the first page", m.channel))
+		s.refuse(m.channel, final)
 		s.admit()
 		return true
 	}
