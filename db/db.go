@@ -71,9 +71,19 @@ func prepareConfig(config *pgx.ConnConfig) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "tidings"
 	}
+	// Reading above READ COMMITTED could make writers fail, and the log's upkeep refuses it.
+	config.AfterConnect = afterConnect(`set default_transaction_isolation = 'read committed'`)
 	// The default search path begins with the schema of the user's name, and ours is not where tables belong.
 	if config.User == "tidings" && config.RuntimeParams["search_path"] == "" {
 		config.RuntimeParams["search_path"] = "public"
+	}
+}
+
+// afterConnect has a new session begin with the statements.
+func afterConnect(statements string) pgconn.AfterConnectFunc {
+	return func(ctx context.Context, c *pgconn.PgConn) error {
+		_, err := c.Exec(ctx, statements).ReadAll()
+		return err
 	}
 }
 
@@ -85,11 +95,9 @@ func (d *DB) Close() { d.Pool.Close() }
 func (d *DB) connect(ctx context.Context, name string) (*pgx.Conn, error) {
 	config := d.config.Copy()
 	config.RuntimeParams["application_name"] = "tidings " + name
-	config.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
-		_, err := c.Exec(ctx, `set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
-			set plan_cache_mode = force_generic_plan; set statement_timeout = 0; set idle_session_timeout = 0`).ReadAll()
-		return err
-	}
+	config.AfterConnect = afterConnect(`set default_transaction_isolation = 'read committed';
+		set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
+		set plan_cache_mode = force_generic_plan; set statement_timeout = 0; set idle_session_timeout = 0`)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, explain(err)

@@ -283,6 +283,9 @@ func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.C
 	switch adopted, reason := lineage.Adopt(*position, origin); {
 	case position.IsZero():
 		*position = realtime.Cursor{Origin: origin, Seen: now}
+		if err := r.beginEarlier(ctx, conn, position); err != nil {
+			return err
+		}
 		r.Sink.Start(*position)
 	case reason != "":
 		*position = realtime.Cursor{Origin: origin, Seen: now}
@@ -292,6 +295,24 @@ func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.C
 		r.Sink.Continue(*position)
 	}
 	return r.loadTopics(ctx, conn)
+}
+
+// beginEarlier moves the start of the first read a little back, so that the clients of an instance that was restarted
+// find what they lack in memory.
+func (r *Reader) beginEarlier(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor) error {
+	var snapshot string
+	err := conn.QueryRow(ctx, `
+		select p.seen::text from tidings.positions p
+		 where p.at > clock_timestamp() - interval '1 minute'
+		   and pg_snapshot_xmin(p.seen) > coalesce(tidings.horizon(), '0') order by p.at limit 1`).Scan(&snapshot)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("begin at the log: %w", explain(err))
+	}
+	position.Seen, err = realtime.ParseSnapshot(snapshot)
+	return err
 }
 
 // loadLineage reads which cursors of earlier timelines are good.

@@ -55,23 +55,24 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 	}
-	if !h.mayRead(s) {
+	topics := s.topics()
+	served := s.replay == nil && s.fromPage(topics)
+	if served || !h.mayRead(s) {
 		s.mu.Unlock()
 		h.mu.Unlock()
-		return false, nil
+		return served, nil
 	}
-	from, upto, members, replay := s.from, Snapshot{}, s.members, s.replay
+	from, upto, replay := s.from, Snapshot{}, s.replay
 	if replay != nil {
-		from, upto, members = replay.from, replay.upto.end(), replay.members
-	}
-	topics := make([]string, 0, len(members))
-	for _, m := range members {
-		topics = append(topics, m.channel.Topic)
+		from, upto = replay.from, replay.upto.end()
 	}
 	s.mu.Unlock()
 	h.mu.Unlock()
 
 	events, to, end, err := h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
+	if err == nil && replay == nil {
+		h.keepPage(topics, Batch{From: from, To: to, Events: events})
+	}
 	h.doneReading()
 
 	s.mu.Lock()
@@ -197,19 +198,30 @@ func (h *Hub) mayRead(s *Subscriber) bool {
 		return false
 	}
 	h.reading++
+	h.counters.reads.Add(1)
 	return true
 }
 
-// doneReading lets the next subscriber read the log.
+// doneReading lets the next subscriber read the log: the one that lacks the most, since what is read for it is the most
+// likely to be what others lack as well.
 func (h *Hub) doneReading() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.reading--
-	if len(h.toRead) == 0 {
+	oldest := -1
+	var xmax uint64
+	for i, s := range h.toRead {
+		s.mu.Lock()
+		if oldest < 0 || s.from.Seen.Xmax < xmax {
+			oldest, xmax = i, s.from.Seen.Xmax
+		}
+		s.mu.Unlock()
+	}
+	if oldest < 0 {
 		return
 	}
-	next := h.toRead[0]
-	h.toRead = h.toRead[1:]
+	next := h.toRead[oldest]
+	h.toRead = slices.Delete(h.toRead, oldest, oldest+1)
 	next.mu.Lock()
 	defer next.mu.Unlock()
 	next.wakeup()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Options are the hub's limits. Zero values take the defaults.
@@ -16,6 +17,8 @@ type Options struct {
 	QueueBytes int
 	// RecentBytes is how much of the newest events is kept in memory for all; 64 MiB.
 	RecentBytes int
+	// RecentAge is how long they are kept there; 5 min.
+	RecentAge time.Duration
 	// Readers is how many subscribers are fed from the database at once; the others wait their turn. 4.
 	Readers int
 }
@@ -29,6 +32,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RecentBytes == 0 {
 		o.RecentBytes = 64 << 20
+	}
+	if o.RecentAge == 0 {
+		o.RecentAge = 5 * time.Minute
 	}
 	if o.Readers == 0 {
 		o.Readers = 4
@@ -70,8 +76,9 @@ type Hub struct {
 	recent   recent
 	waiting  map[*Subscriber]struct{} // to be woken by the next change
 	loads    map[Channel]*load
-	count    int    // subscribers
-	round    uint64 // of Publish
+	pages    []*page // that were read a moment ago
+	count    int     // subscribers
+	round    uint64  // of Publish
 
 	nodeScratch []*node
 	subScratch  []*Subscriber
@@ -81,7 +88,7 @@ type Hub struct {
 
 // counters count events times subscribers.
 type counters struct {
-	routed, delivered, fromMemory, fromLog, loaded atomic.Uint64
+	routed, delivered, fromMemory, fromLog, loaded, reads atomic.Uint64
 }
 
 // node is the subscribers of a channel; a topic's node has its keys' nodes.
@@ -102,7 +109,7 @@ func NewHub(source Source, options Options) *Hub {
 		source:  source,
 		topics:  make(map[string]Topic),
 		nodes:   make(map[string]*node),
-		recent:  recent{maxBytes: options.RecentBytes},
+		recent:  recent{maxBytes: options.RecentBytes, maxAge: options.RecentAge},
 		waiting: make(map[*Subscriber]struct{}),
 		loads:   make(map[Channel]*load),
 	}
@@ -154,6 +161,7 @@ func (h *Hub) Continue(at Cursor) {
 	defer h.mu.Unlock()
 	h.position = at
 	h.recent.restart(at) // its events' cursors have the old name
+	h.pages = nil
 	h.wakeWaiting()
 }
 
@@ -163,6 +171,7 @@ func (h *Hub) Restart(at Cursor, reason Reset) {
 	defer h.mu.Unlock()
 	h.position = at
 	h.recent.restart(at)
+	h.pages = nil
 	for s := range h.subscribers() {
 		s.mu.Lock()
 		s.replay = nil
@@ -380,6 +389,7 @@ type Stats struct {
 	ResumedFromLog    uint64 // the same, by reading the log
 	Loaded            uint64 // rows, queued for who asked for them
 	Delivered         uint64 // of all these, written to their clients
+	Reads             uint64 // queries that this took, of the log and of tables
 }
 
 // Stats returns the hub's figures.
@@ -388,7 +398,7 @@ func (h *Hub) Stats() Stats {
 	defer h.mu.Unlock()
 	s := Stats{
 		Subscribers: h.count, Subscriptions: make(map[string]int, len(h.nodes)), Recent: h.recent.bytes,
-		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(),
+		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
 		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
 	}
 	for name, topic := range h.nodes {

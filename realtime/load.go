@@ -36,6 +36,7 @@ func (h *Hub) Load(ctx context.Context, p Page) (Loaded, error) {
 	if err := h.Authorize(ctx, p.Channel); err != nil {
 		return Loaded{}, err
 	}
+	h.counters.reads.Add(1)
 	return h.source.Load(ctx, p)
 }
 

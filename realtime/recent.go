@@ -1,5 +1,7 @@
 package realtime
 
+import "time"
+
 // recent holds the newest events in memory, so that who was away for a moment, or fell behind, is not a query. It is a
 // window of whole batches: everything between its start and the hub's position.
 type recent struct {
@@ -7,6 +9,7 @@ type recent struct {
 	batches  []*batch
 	bytes    int
 	maxBytes int
+	maxAge   time.Duration // zero: without end
 }
 
 // restart forgets all and begins at the position.
@@ -17,22 +20,22 @@ func (r *recent) restart(at Cursor) {
 // add adds what was published, and returns it.
 func (r *recent) add(published Batch) *batch {
 	b := &batch{Batch: published}
-	if len(b.Events) == 0 {
-		if len(r.batches) == 0 {
-			r.start = b.To
-		}
-		return b
+	if len(b.Events) > 0 {
+		b.at = time.Now()
+		r.batches = append(r.batches, b)
+		r.bytes += batchBytes(published)
 	}
-	r.batches = append(r.batches, b)
-	r.bytes += batchBytes(published)
 	drop := 0
-	for r.bytes > r.maxBytes && drop < len(r.batches) {
+	for drop < len(r.batches) && (r.bytes > r.maxBytes || r.maxAge > 0 && time.Since(r.batches[drop].at) > r.maxAge) {
 		r.start = r.batches[drop].To
 		r.bytes -= batchBytes(r.batches[drop].Batch)
 		r.batches[drop] = nil
 		drop++
 	}
 	r.batches = r.batches[drop:]
+	if len(r.batches) == 0 {
+		r.start = b.To
+	}
 	return b
 }
 
@@ -48,6 +51,7 @@ func batchBytes(b Batch) int {
 // with all who were live when it was published.
 type batch struct {
 	Batch
+	at   time.Time       // when it was published
 	runs map[string]*Run // by the set's signature
 }
 
@@ -113,8 +117,11 @@ func (r *recent) page(from Cursor, maxBytes int, s *Subscriber) (runs []*Run, to
 }
 
 // rest returns what a subscriber lacks of a batch in whose read its cursor lies, and the position behind it. Where the
-// cursor lies in the middle of another read it returns false: the log brings it to that one's end first.
+// cursor lies in the middle of another read that the batch does not bring to its end, it returns false: the log does.
 func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
+	if from.Midway() && !b.To.sameRead(from) && !b.From.sameRead(from) {
+		return b.restOfOther(from, s)
+	}
 	to := b.To
 	if !to.Includes(from) {
 		if from.Midway() {
@@ -133,9 +140,7 @@ func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
 			if from.Midway() {
 				return nil, from, false
 			}
-			moved := *e
-			moved.Cursor = Cursor{Origin: from.Origin, Seen: from.Seen, Upto: b.To.end(), Last: e.ID}
-			e = &moved
+			e = e.at(Cursor{Origin: from.Origin, Seen: from.Seen, Upto: b.To.end(), Last: e.ID})
 		}
 		events = append(events, e)
 	}
@@ -143,6 +148,35 @@ func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
 		return nil, to, true
 	}
 	return newRun(events), to, true
+}
+
+// restOfOther does so for a cursor in the middle of another read: first what that one would have brought, and then the
+// batch's own.
+func (b *batch) restOfOther(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
+	if b.To.Midway() || !b.To.Seen.Includes(from.Upto) {
+		return nil, from, false
+	}
+	var first, then []*Event
+	for _, e := range b.Events {
+		switch {
+		case from.Covers(e) || !s.wants(e):
+		case from.Upto.Sees(e.Xid):
+			first = append(first, e.at(Cursor{Origin: from.Origin, Seen: from.Seen, Upto: from.Upto, Last: e.ID}))
+		default:
+			then = append(then, e.at(Cursor{Origin: from.Origin, Seen: from.Upto, Upto: b.To.Seen, Last: e.ID}))
+		}
+	}
+	if len(first)+len(then) == 0 {
+		return nil, b.To, true
+	}
+	return newRun(append(first, then...)), b.To, true
+}
+
+// at is the event at another position.
+func (e *Event) at(c Cursor) *Event {
+	moved := *e
+	moved.Cursor = c
+	return &moved
 }
 
 func (b *batch) runOf(wants func(*Event) bool) *Run {

@@ -78,6 +78,7 @@ type serveCmd struct {
 	MaxFrame        int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
 	QueueBytes      int           `help:"Bytes that may wait for one slow client, before it is fed from the log." default:"1048576" env:"TIDINGS_QUEUE_BYTES" placeholder:"BYTES" group:"Limits"`
 	RecentBytes     int           `help:"Bytes of the newest events that are kept in memory." default:"67108864" env:"TIDINGS_RECENT_BYTES" placeholder:"BYTES" group:"Limits"`
+	RecentAge       time.Duration `help:"How long they are kept in memory." default:"5m" env:"TIDINGS_RECENT_AGE" group:"Limits"`
 	LogReaders      int           `help:"Clients that are fed from the log at the same time; others wait their turn." default:"4" env:"TIDINGS_LOG_READERS" placeholder:"N" group:"Limits"`
 	PageRows        int           `help:"Rows of one page of a channel." default:"1000" env:"TIDINGS_PAGE_ROWS" placeholder:"N" group:"Limits"`
 	PageBytes       int           `help:"Bytes of one page of a channel." default:"4194304" env:"TIDINGS_PAGE_BYTES" placeholder:"BYTES" group:"Limits"`
@@ -119,6 +120,7 @@ func (c *serveCmd) Validate() error {
 		name       string
 		value, min time.Duration
 	}{
+		{"recent-age", c.RecentAge, time.Second},
 		{"ping-interval", c.PingInterval, time.Second}, {"pong-timeout", c.PongTimeout, time.Second},
 		{"stall-timeout", c.StallTimeout, time.Second}, {"shutdown-timeout", c.ShutdownTimeout, 100 * time.Millisecond},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},

@@ -68,7 +68,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		reader.BeatInterval = -1
 	}
 	hub := realtime.NewHub(reader, realtime.Options{
-		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, Readers: c.LogReaders,
+		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
 	})
 	reader.Sink = hub
 	channel := &db.Channel{DB: database}

@@ -1,6 +1,7 @@
 drop function tidings.beat(interval);
 drop function tidings.settle();
 drop table tidings.ancestors;
+drop table tidings.positions;
 drop table tidings.home;
 drop function tidings.since(text);
 drop function tidings.cursor();

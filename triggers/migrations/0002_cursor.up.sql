@@ -138,6 +138,12 @@ comment on column tidings.home.beat_at is 'when a server last wrote it';
 insert into tidings.home (origin, place, timeline, seen)
 values (tidings.origin(), tidings.place(), tidings.timeline(), pg_current_snapshot());
 
+create table tidings.positions (
+    at   timestamptz primary key,
+    seen pg_snapshot not null
+);
+comment on table tidings.positions is 'positions of the last minutes: a server that starts reads from one, for clients that come back';
+
 create table tidings.ancestors (
     origin text        primary key,
     seen   pg_snapshot not null,
@@ -173,6 +179,7 @@ begin
     truncate tidings.log;
     truncate tidings.eras;
     truncate tidings.ancestors;
+    truncate tidings.positions;
     perform setval('tidings.log_id', ((last_value >> 40) + 1) << 40) from tidings.log_id;
     insert into tidings.eras (era) select last_value >> 40 from tidings.log_id;
     update tidings.home set origin = tidings.origin(), place = tidings.place(), timeline = tidings.timeline(),
@@ -195,6 +202,8 @@ begin
     if not found then
         return null;
     end if;
+    insert into tidings.positions (at, seen) select beat_at, seen from tidings.home on conflict do nothing;
+    delete from tidings.positions where at not between clock_timestamp() - interval '5 minutes' and clock_timestamp();
     insert into tidings.log (topic, type) values ('tidings', 'beat') returning id into entry;
     perform pg_notify('tidings', '{"topic":"tidings","xid":"' || pg_current_xact_id() || '"}');
     return entry;
