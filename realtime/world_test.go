@@ -26,6 +26,7 @@ type world struct {
 	topics []realtime.Topic
 	reads  int               // of the log, by subscribers
 	loads  int               // of channels' rows
+	page   int               // how many events a read by a subscriber brings at most; zero: by chance
 	large  bool              // there are more rows than are given
 	fails  func() error      // of a read by a subscriber; may be nil
 	expire realtime.Snapshot // positions that this does not include are no longer served
@@ -173,7 +174,11 @@ func (f *feed) Read(_ context.Context, from realtime.Cursor, upto realtime.Snaps
 			return nil, from, false, err
 		}
 	}
-	return f.world.read(from, upto, topics, 1+f.world.random.IntN(6))
+	limit := f.world.page
+	if limit == 0 {
+		limit = 1 + f.world.random.IntN(6)
+	}
+	return f.world.read(from, upto, topics, limit)
 }
 
 // Load gives one row, which says of what moment it is.
