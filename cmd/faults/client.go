@@ -20,7 +20,6 @@ type client struct {
 	number   int
 	crowd    *crowd
 	channels []string
-	random   *rand.Rand
 	pace     *pace
 
 	cursor    string // of its own goroutine alone
@@ -77,7 +76,8 @@ func (c *client) visit(ctx context.Context) (heard bool) {
 		return false
 	}
 	defer ws.Close()
-	defer context.AfterFunc(ctx, func() { _ = ws.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = ws.Close() })
+	defer stop()
 	life := time.AfterFunc(c.crowd.lifetime(), func() {
 		if c.crowd.restless.Load() {
 			c.depart(ws, conn)
@@ -166,6 +166,8 @@ func (c *client) take(text []byte) {
 	switch f.Type {
 	case "subscribed":
 		c.begin(f.Cursor)
+		c.cursor = f.Cursor
+	case "cursor": // a position where nothing has happened
 		c.cursor = f.Cursor
 	case "reset":
 		c.crowd.reset(f.Reason)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"tidings/realtime"
@@ -34,6 +35,8 @@ type tally struct {
 	disordered int // told after something that came later
 	untrue     int // told though it was not committed, is no longer there, or is of no channel of the client
 	resets     int
+	missing    []int         // what was lost
+	example    string        // of what was out of order
 	silence    time.Duration // the longest time in which it was told nothing, though something was committed for it
 }
 
@@ -44,6 +47,10 @@ func (t *tally) add(o tally) {
 	t.disordered += o.disordered
 	t.untrue += o.untrue
 	t.resets += o.resets
+	t.missing = append(t.missing, o.missing...)
+	if t.example == "" {
+		t.example = o.example
+	}
 	t.silence = max(t.silence, o.silence)
 }
 
@@ -65,6 +72,7 @@ func (t *truth) count(r *record) tally {
 				sum.expected++
 				if !told[f] {
 					sum.lost++
+					sum.missing = append(sum.missing, f)
 				}
 			}
 		}
@@ -107,7 +115,10 @@ func (t *truth) countSegment(s *segment, wants *wanted, last bool, sum *tally) (
 		order, known := orders[f.writer]
 		version, changed := versions[row]
 		if known && f.order < order || changed && f.version < version || f.ended < began {
-			sum.disordered++
+			if sum.disordered++; sum.example == "" {
+				sum.example = fmt.Sprintf("change %d of writer %d came after its change %d, version %d of row %d after %d, "+
+					"what was committed at %s after what began at %s", f.order, f.writer, order, f.version, f.row, version, f.ended, began)
+			}
 		}
 		orders[f.writer] = max(order, f.order)
 		versions[row] = max(version, f.version)
@@ -136,4 +147,9 @@ func (t *truth) silence(r *record) (longest time.Duration) {
 		longest = max(longest, all[i].at-max(before, committed))
 	}
 	return longest
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d expected, %d lost, %d doubled, %d out of order, %d untrue, %d resets",
+		t.expected, t.lost, t.doubled, t.disordered, t.untrue, t.resets)
 }

@@ -42,7 +42,19 @@ var faults []*fault
 
 func init() {
 	faults = []*fault{
-		&noFault, &killServer, &killPostgres, &restartPostgres, &killListener,
+		&noFault,
+		&killServer,
+		&killPostgres, &killAmidRollbacks, &restartPostgres,
+		&killListener,
+		&cutDatabase, &silenceDatabase, &spoilDatabase,
+		&cutClients, &silenceClients, &spoilClients,
+		&twoInstances, &rollingRestart,
+		&slowClients,
+		&fullDisk,
+		&jumpingClock,
+		&openTransaction,
+		&restoredDump,
+		&failover, &laggingFailover,
 	}
 }
 
@@ -63,5 +75,9 @@ func faultNames() []string {
 	return names
 }
 
-// impossible is why a fault was not tried.
-func impossible(format string, args ...any) error { return fmt.Errorf("not tried: "+format, args...) }
+// impossible is why a fault cannot be had on this machine.
+type impossibleError struct{ error }
+
+func impossible(format string, args ...any) error {
+	return impossibleError{fmt.Errorf(format, args...)}
+}

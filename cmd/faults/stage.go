@@ -37,6 +37,7 @@ type stage struct {
 	crowd    *crowd
 	ending   []func() error
 	remarks  []string
+	callBack func() // clients that were sent away
 }
 
 // now is the time on the stage's clock, which no fault changes.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,16 @@ func (f *fact) in(channel string) bool {
 		return false
 	}
 	return !keyed || key == strconv.FormatInt(f.key, 10) || key == strconv.FormatInt(f.oldKey, 10)
+}
+
+// sayLost says of which transactions the lost events were.
+func (t *truth) sayLost(facts []int) string {
+	events, ids := make(map[int]bool), make(map[uint64]bool)
+	for _, f := range facts {
+		events[f] = true
+		ids[t.facts[f].xid] = true
+	}
+	return fmt.Sprintf("lost are %d events, of the transactions %v", len(events), slices.Sorted(maps.Keys(ids)))
 }
 
 // position is what a cursor covers. Clients must not look into it; we do, to know what is due after a reset.

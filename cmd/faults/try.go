@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,12 +15,11 @@ type row struct {
 	fault   *fault
 	skipped string // why it was not tried
 	tally
-	written      int // events
-	transactions int
-	connections  int
-	refused      int
-	remarks      []string
-	wrong        []string // what should not have been, besides the figures
+	written     int // events
+	connections int
+	refused     int
+	remarks     []string
+	wrong       []string // what should not have been, besides the figures
 }
 
 // good reports whether all is as it should be.
@@ -32,7 +32,7 @@ func (w *workshop) try(ctx context.Context, f *fault, l load) (r row, err error)
 	r.fault = f
 	if f.possible != nil {
 		if err := f.possible(); err != nil {
-			r.skipped = err.Error()
+			r.skipped = "not tried: " + err.Error()
 			return r, nil
 		}
 	}
@@ -47,6 +47,11 @@ func (w *workshop) try(ctx context.Context, f *fault, l load) (r row, err error)
 			err = closing
 		}
 	}()
+	var cannot impossibleError
+	if errors.As(err, &cannot) {
+		r.skipped = "not tried: " + cannot.Error()
+		return r, nil
+	}
 	if err != nil {
 		return r, err
 	}
@@ -119,6 +124,12 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 	}
 	if s.fault.check != nil {
 		s.fault.check(s, r)
+	}
+	if r.example != "" {
+		r.remarks = append(r.remarks, "out of order, for example: "+r.example)
+	}
+	if len(r.missing) > 0 {
+		r.remarks = append(r.remarks, t.sayLost(r.missing))
 	}
 	s.workshop.say("connections %d, goodbyes %v, resets %v", r.connections, s.crowd.goodbyes, s.crowd.reasons)
 	if s.workshop.verbose {
