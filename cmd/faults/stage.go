@@ -47,7 +47,7 @@ func (s *stage) primary() *cluster { return s.main.Load() }
 
 // entrance is where a client connects: whichever instance, at every time anew.
 func (s *stage) entrance(*client) string {
-	return s.services[rand.IntN(len(s.services))].way.address()
+	return s.services[rand.IntN(len(s.services))].way.address
 }
 
 // atEnd has something done when all is over.
@@ -88,7 +88,7 @@ func (s *stage) build(ctx context.Context) error {
 		return err
 	}
 	for range max(1, s.fault.instances) {
-		one, err := s.workshop.newService(s.dir, c.urlAt(s.wire.address()), s.fault.flags)
+		one, err := s.workshop.newService(s.dir, c.urlAt(s.wire.address), s.fault.flags)
 		if err != nil {
 			return err
 		}

@@ -13,18 +13,18 @@ import (
 
 // wire is the network between two sides, over which all their connections go.
 type wire struct {
-	proxy *toxiproxy.Proxy
-	added []string
+	proxy   *toxiproxy.Proxy
+	address string // where one connects to it; it stays the same
+	added   []string
 }
 
 func newWire(upstream string) (*wire, error) {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	w := &wire{proxy: toxiproxy.NewProxy(server, "wire", "127.0.0.1:0", upstream)}
-	return w, w.proxy.Start()
+	err := w.proxy.Start()
+	w.address = w.proxy.Listen
+	return w, err
 }
-
-// address is where one connects to the wire. It stays the same.
-func (w *wire) address() string { return w.proxy.Listen }
 
 // cut ends all connections, and refuses new ones.
 func (w *wire) cut() { w.proxy.Stop() }
