@@ -18,7 +18,7 @@ const defaultPageRows = 100
 func (s *Server) serveChannel(w http.ResponseWriter, r *http.Request) {
 	s.allowOrigin(w, r)
 	w.Header().Set("Cache-Control", "no-store")
-	fail := func(err *realtime.Error) { writeError(w, statusOf(err.Code), string(err.Code), err.Message) }
+	fail := func(err *realtime.Error) { refusalOf(err).answer(w) }
 	if !s.origins.allows(r) {
 		writeError(w, http.StatusForbidden, "origin_not_allowed",
 			fmt.Sprintf("pages of %q may not load: allow them with --allow-origin", r.Header.Get("Origin")))
@@ -46,7 +46,6 @@ func (s *Server) serveChannel(w http.ResponseWriter, r *http.Request) {
 		return
 	case err != nil:
 		s.Logger.Warn("a channel cannot be loaded", "channel", channel.String(), "error", err)
-		w.Header().Set("Retry-After", "1")
 		fail(realtime.Errorf(realtime.CodeUnavailable, "channel %q cannot be loaded now: the database does not answer; try again", channel))
 		return
 	case page.More && page.Next == nil:

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,27 +214,55 @@ func (s *Server) remove(c *conn) {
 	s.group.Done()
 }
 
-// admit decides whether a client may connect for events, and counts it in; otherwise it answers.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
+// refusal is an answer that something cannot be had.
+type refusal struct {
+	status        int
+	code, message string
+	retryAfter    int // seconds; 0: not unchanged
+}
+
+func (f *refusal) answer(w http.ResponseWriter) {
+	if f.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
+	}
+	writeError(w, f.status, f.code, f.message)
+}
+
+// refusalOf is the HTTP answer of an error.
+func refusalOf(err *realtime.Error) *refusal {
+	f := &refusal{status: http.StatusBadRequest, code: string(err.Code), message: err.Message}
+	switch err.Code {
+	case realtime.CodeUnknownChannel:
+		f.status = http.StatusNotFound
+	case realtime.CodeForbidden:
+		f.status = http.StatusForbidden
+	case realtime.CodeUnavailable:
+		f.status, f.retryAfter = http.StatusServiceUnavailable, 1
+	case realtime.CodeSnapshotTooLarge:
+		f.status = http.StatusUnprocessableEntity
+	}
+	return f
+}
+
+// admit decides whether a client may connect for events, and counts it in; otherwise it says why not.
+func (s *Server) admit(r *http.Request) *refusal {
 	switch {
 	case !s.origins.allows(r):
-		writeError(w, http.StatusForbidden, "origin_not_allowed",
-			fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin")))
-		return false
+		return &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
+			message: fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin"))}
 	case s.stopping.Load(), s.Hub.Position().IsZero():
-		w.Header().Set("Retry-After", "1")
-		writeError(w, http.StatusServiceUnavailable, "not_ready", "the service is starting or stopping: come back in a second")
-		return false
+		return notReady
 	}
 	if s.connections.Add(1) > int64(s.options.MaxConnections) {
 		s.connections.Add(-1)
-		w.Header().Set("Retry-After", "5")
-		writeError(w, http.StatusServiceUnavailable, "too_many_connections",
-			fmt.Sprintf("the server has its %d connections: come back later", s.options.MaxConnections))
-		return false
+		return &refusal{status: http.StatusServiceUnavailable, retryAfter: 5, code: "too_many_connections",
+			message: fmt.Sprintf("the server has its %d connections: come back later", s.options.MaxConnections)}
 	}
-	return true
+	return nil
 }
+
+var notReady = &refusal{status: http.StatusServiceUnavailable, retryAfter: 1, code: "not_ready",
+	message: "the service is starting or stopping: come back in a second"}
 
 func (s *Server) channelStore() ChannelStore {
 	if s.Channel == nil {

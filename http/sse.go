@@ -2,12 +2,11 @@ package http
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"tidings/realtime"
@@ -32,8 +31,12 @@ var sseDialect = &dialect{
 	},
 	goodbye: func(b []byte, g goodbye) []byte {
 		return appendMessage(b, realtime.Cursor{}, func(b []byte) []byte {
-			text, _ := json.Marshal(map[string]any{"type": "goodbye", "code": g.code, "reason": g.reason}) // can always be
-			return append(b, text...)
+			code, message, _ := strings.Cut(g.reason, ": ")
+			b = append(b, `{"type":"goodbye","code":`...)
+			b = appendString(b, code)
+			b = append(b, `,"message":`...)
+			b = appendString(b, message)
+			return append(b, '}')
 		})
 	},
 }
@@ -69,7 +72,8 @@ type sseConn struct {
 // serveEvents streams events until the client goes or is told goodbye.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	s.allowOrigin(w, r)
-	if !s.admit(w, r) {
+	if refused := s.admit(r); refused != nil {
+		refused.answerEvents(w, r)
 		return
 	}
 	defer s.connections.Add(-1)
@@ -77,7 +81,8 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		want.options.Since = last // it is newer than what the URL says, which stays the same for ever
 	}
-	if !s.answerable(w, r, &want) {
+	if refused := s.unanswerable(r, &want); refused != nil {
+		refused.answerEvents(w, r)
 		return
 	}
 
@@ -88,18 +93,13 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	c.sub = s.Hub.NewSubscriber(c.kick)
 	defer c.close()
 	if !s.add(&c.conn) {
-		writeError(w, http.StatusServiceUnavailable, "not_ready", "the service is stopping: come back in a second")
+		notReady.answerEvents(w, r)
 		return
 	}
 	defer s.remove(&c.conn)
 
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-cache, no-transform")
-	header.Set("X-Accel-Buffering", "no") // nginx would wait for more
-	w.WriteHeader(http.StatusOK)
-	// Who comes back at the same time should not do so again.
-	c.say(fmt.Appendf(nil, "retry: %d\n\n", 500+rand.N(2000)))
+	beginEvents(w)
+	c.say(retryIn(500))
 	for _, err := range want.errs {
 		c.sub.Tell(err, realtime.Channel{})
 	}
@@ -118,8 +118,22 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answerable reports whether there is something to stream; otherwise it answers, and a browser does not come back.
-func (s *Server) answerable(w http.ResponseWriter, r *http.Request, want *wanted) bool {
+func beginEvents(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-cache, no-transform")
+	header.Set("X-Accel-Buffering", "no") // nginx would wait for more
+	w.WriteHeader(http.StatusOK)
+}
+
+// retryIn says after how many milliseconds, and up to four times as many more, to come back: who does so at the same time
+// should not do so again.
+func retryIn(ms int) []byte {
+	return fmt.Appendf(nil, "retry: %d\n\n", ms+rand.N(4*ms))
+}
+
+// unanswerable says why there is nothing to stream, if that is so.
+func (s *Server) unanswerable(r *http.Request, want *wanted) *refusal {
 	var first *realtime.Error
 	for _, err := range want.errs {
 		if first == nil || err.Code != codeBadRequest {
@@ -137,25 +151,21 @@ func (s *Server) answerable(w http.ResponseWriter, r *http.Request, want *wanted
 		return err == nil
 	})
 	if open {
-		return true
+		return nil
 	}
-	writeError(w, statusOf(first.Code), string(first.Code), first.Message)
-	return false
+	return refusalOf(first)
 }
 
-// statusOf is the HTTP status of an error.
-func statusOf(code realtime.Code) int {
-	switch code {
-	case realtime.CodeUnknownChannel:
-		return http.StatusNotFound
-	case realtime.CodeForbidden:
-		return http.StatusForbidden
-	case realtime.CodeUnavailable:
-		return http.StatusServiceUnavailable
-	case realtime.CodeSnapshotTooLarge:
-		return http.StatusUnprocessableEntity
+// answerEvents answers instead of a stream. A browser's EventSource never comes back from any status but 200, so where it
+// should, it is told in a stream that ends.
+func (f *refusal) answerEvents(w http.ResponseWriter, r *http.Request) {
+	if f.retryAfter == 0 || !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		f.answer(w)
+		return
 	}
-	return http.StatusBadRequest
+	beginEvents(w)
+	n := &realtime.Notice{Kind: realtime.NoticeError, Err: &realtime.Error{Code: realtime.Code(f.code), Message: f.message}}
+	_, _ = w.Write(sseDialect.notice(retryIn(1000*f.retryAfter), n)) // the client may be gone
 }
 
 // write writes whole messages, part by part: the time that the client has begins anew with each.
@@ -166,14 +176,17 @@ func (c *sseConn) write(messages []byte) error {
 		if err := c.control.SetWriteDeadline(time.Now().Add(c.server.options.StallTimeout)); err != nil {
 			return err
 		}
+		if err := c.ctx.Err(); err != nil {
+			return err // abort's deadline may be the one that has just been put off
+		}
 		if _, err := c.w.Write(part); err != nil {
 			return err
 		}
-		if err := c.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := c.control.Flush(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.control.SetWriteDeadline(time.Time{}) // HTTP/2 ends a stream whose deadline passes, though nothing be written
 }
 
 // close is the handler's end.
@@ -190,6 +203,6 @@ func (c *sseConn) said() { c.cancel() }
 
 // abort ends the stream, with what is written of it.
 func (c *sseConn) abort() {
-	_ = c.control.SetWriteDeadline(time.Now()) // of a write that hangs
 	c.cancel()
+	_ = c.control.SetWriteDeadline(time.Now()) // of a write that hangs
 }

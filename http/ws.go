@@ -34,7 +34,8 @@ func (s *Server) serveWS(d *dialect) http.HandlerFunc {
 				fmt.Sprintf("this is a WebSocket endpoint: new WebSocket('ws://%s%s?channel=messages')", r.Host, r.URL.Path))
 			return
 		}
-		if !s.admit(w, r) {
+		if refused := s.admit(r); refused != nil {
+			refused.answer(w)
 			return
 		}
 		ws, err := upgrader.Upgrade(w, r, nil)
