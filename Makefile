@@ -37,7 +37,8 @@ bench: setup ## measure, and write docs/benchmarks.md (BENCHFLAGS="-help" for wh
 	go run ./cmd/benchmarks -out docs/benchmarks.md $(BENCHFLAGS)
 
 .PHONY: faults
-faults: setup setup-test ## break things while clients listen, and write docs/reliability.md (FAULTFLAGS="--help" for what can be chosen)
+faults: setup ## break things while clients listen, and write docs/reliability.md (FAULTFLAGS="--help" for what can be chosen)
+	@deploy/install-test-tools.sh faults
 	go run ./cmd/faults --output docs/reliability.md $(FAULTFLAGS)
 
 .PHONY: vet

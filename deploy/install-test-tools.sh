@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what only the tests need, with the system's package manager: a C compiler for the race detector, and Chromium
 # for the tests in a browser. Does nothing if both are there. Without a compiler it fails; without Chromium it warns.
+# With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
 set -eu
 
 say() {
@@ -20,6 +21,18 @@ has_chromium() {
 		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" \
 		/Applications/Chromium.app/Contents/MacOS/Chromium; do
 		if command -v "$browser" >/dev/null; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+# macOS lets no library be put before the system's programs: it is of no use there.
+has_faketime() {
+	[ "$(uname -s)" = Darwin ] && return 0
+	for library in /usr/lib/*/faketime/libfaketime.so.1 /usr/lib64/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1 \
+		/usr/lib/libfaketime.so* /usr/local/lib/faketime/libfaketime.so.1; do
+		if [ -e "$library" ]; then
 			return 0
 		fi
 	done
@@ -85,6 +98,17 @@ install_chromium() {
 	esac
 }
 
+install_faketime() {
+	case $manager in
+	apt-get) apt_install libfaketime ;;
+	dnf) as_root dnf -y install libfaketime ;; # on RHEL from EPEL
+	apk) as_root apk add libfaketime ;;
+	pacman) as_root pacman -S --needed --noconfirm libfaketime || as_root pacman -Sy --needed --noconfirm libfaketime ;;
+	zypper) as_root zypper --non-interactive install libfaketime ;;
+	*) return 1 ;;
+	esac
+}
+
 # how_to says what to type, for what this user cannot install.
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
@@ -95,7 +119,11 @@ how_to() {
 	esac
 }
 
-if has_compiler && has_chromium; then
+if [ "${1-}" = faults ]; then
+	if has_faketime; then
+		exit 0
+	fi
+elif has_compiler && has_chromium; then
 	exit 0
 fi
 
@@ -104,6 +132,15 @@ for manager in apt-get dnf apk pacman zypper brew none; do
 		break
 	fi
 done
+
+if [ "${1-}" = faults ]; then
+	if can_install; then
+		say "libfaketime is missing; installing it with $manager"
+		install_faketime && exit 0
+	fi
+	say "warning: libfaketime is missing: clocks will not jump"
+	exit 0
+fi
 
 if ! has_compiler; then
 	if ! can_install; then

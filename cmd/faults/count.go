@@ -97,8 +97,8 @@ func (t *truth) countSegment(s *segment, wants *wanted, last bool, sum *tally) (
 	for _, a := range s.arrivals {
 		i, is := t.index[a.id]
 		switch {
-		case !is && t.vanished[a.id] && !last:
-			continue // it was true then, and a reset followed
+		case t.vanished[a.id] && !last:
+			continue // it was true then, and a reset followed; a row that is back may have been deleted once more since
 		case !is, !wants.is[i]:
 			sum.untrue++
 			continue

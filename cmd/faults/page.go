@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"time"
@@ -17,9 +18,13 @@ const (
 
 // conditions says under what the table was made.
 func conditions(ctx context.Context, w *workshop, args []string, begun time.Time) string {
-	return fmt.Sprintf("Made on %s in %s, on %d cores, %s/%s, PostgreSQL %s, with\n\n    %s\n",
+	version := "tidings"
+	if out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output(); err == nil {
+		version += " " + strings.TrimSpace(string(out))
+	}
+	return fmt.Sprintf("Made on %s in %s, on %d cores, %s/%s, %s, PostgreSQL %s, with\n\n    %s\n",
 		begun.Format("2 January 2006"), time.Since(begun).Round(time.Second), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH,
-		w.version, strings.Join(append([]string{"go run ./cmd/faults"}, args...), " "))
+		version, w.version, strings.Join(append([]string{"go run ./cmd/faults"}, args...), " "))
 }
 
 // writePage puts the table into the page.
