@@ -17,6 +17,12 @@ const runBytes = 64 << 10
 // a page of the log. It returns false if there is nothing to do until the subscriber is woken. No locks are held.
 func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	h := s.hub
+	reads := false
+	defer func() {
+		if !reads {
+			h.passTurn()
+		}
+	}()
 	h.mu.Lock()
 	s.mu.Lock()
 	if s.closed || s.live {
@@ -38,7 +44,9 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	if len(s.loading) > 0 || s.replay == nil {
 		switch {
 		case len(s.loading) > 0:
+			before := h.reading
 			begin := s.load()
+			reads = h.reading > before
 			s.mu.Unlock()
 			h.mu.Unlock()
 			return begin != nil && begin(ctx), ctx.Err()
@@ -62,6 +70,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		h.mu.Unlock()
 		return served, nil
 	}
+	reads = true
 	from, upto, replay := s.from, Snapshot{}, s.replay
 	if replay != nil {
 		from, upto = replay.from, replay.upto.end()
@@ -202,29 +211,41 @@ func (h *Hub) mayRead(s *Subscriber) bool {
 	return true
 }
 
-// doneReading lets the next subscriber read the log: the one that lacks the most, since what is read for it is the most
-// likely to be what others lack as well.
+// doneReading counts out a reader of the database.
 func (h *Hub) doneReading() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.reading--
-	oldest := -1
-	var xmax uint64
-	for i, s := range h.toRead {
-		s.mu.Lock()
-		if oldest < 0 || s.from.Seen.Xmax < xmax {
-			oldest, xmax = i, s.from.Seen.Xmax
+	h.nextReader()
+}
+
+// passTurn gives a turn to read to the next, if one is free: whose it was may have found that it needed none.
+func (h *Hub) passTurn() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nextReader()
+}
+
+// nextReader lets the next subscriber read the log, if one may: the one that lacks the most, since what is read for it is
+// the most likely to be what others lack as well. h.mu is held.
+func (h *Hub) nextReader() {
+	for busy := true; busy && h.reading < h.options.Readers && len(h.toRead) > 0; {
+		oldest := 0
+		var xmax uint64
+		for i, s := range h.toRead {
+			s.mu.Lock()
+			if i == 0 || s.from.Seen.Xmax < xmax {
+				oldest, xmax = i, s.from.Seen.Xmax
+			}
+			s.mu.Unlock()
 		}
-		s.mu.Unlock()
+		next := h.toRead[oldest]
+		h.toRead = slices.Delete(h.toRead, oldest, oldest+1)
+		next.mu.Lock()
+		busy = next.writing // it comes when it has written, which may take a while: the turn is another's
+		next.wakeup()
+		next.mu.Unlock()
 	}
-	if oldest < 0 {
-		return
-	}
-	next := h.toRead[oldest]
-	h.toRead = slices.Delete(h.toRead, oldest, oldest+1)
-	next.mu.Lock()
-	defer next.mu.Unlock()
-	next.wakeup()
 }
 
 // pushPage queues what of the events belongs to the subscriber; only s.mu is needed.

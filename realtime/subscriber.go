@@ -131,6 +131,7 @@ func (s *Subscriber) Close() {
 	delete(h.waiting, s)
 	h.toRead = slices.DeleteFunc(h.toRead, func(x *Subscriber) bool { return x == s })
 	s.members, s.pending, s.replay, s.loading, s.queue = nil, nil, nil, nil, nil
+	h.nextReader() // it may have been this one's turn
 }
 
 // Subscribe adds channels. Subscribed is said of each when it is live. Of a channel that cannot be had an error is said,
@@ -255,6 +256,7 @@ func (s *Subscriber) Refresh() {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.nextReader() // whose turn it was may have something to write first, and nobody who reads it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live && !s.told && len(s.members) > 0 && !sameCursor(s.refreshed, h.position) {
