@@ -98,12 +98,16 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 			return err
 		}
 	}
+	untold := 0
 	for _, c := range s.crowd.clients {
 		told := t.count(c.told())
 		r.add(told)
-		if told.resets == 0 && s.fault.resets == resetsAlways {
-			r.wrong = append(r.wrong, fmt.Sprintf("client %d was not told to load afresh", c.number))
+		if told.resets == 0 {
+			untold++
 		}
+	}
+	if untold > 0 && s.fault.resets == resetsAlways {
+		r.wrong = append(r.wrong, fmt.Sprintf("%d of %d clients were not told to load afresh, and each had to be", untold, len(s.crowd.clients)))
 	}
 	r.written, r.connections, r.refused = len(t.facts), s.crowd.connections(), s.writers.refused()
 	r.remarks = append(r.remarks, s.remarks...)
