@@ -347,7 +347,9 @@ func TestLoadFunctionsFollowWatches(t *testing.T) {
 	if got := functions(); len(got) != 2 {
 		t.Errorf("with two watches there are %q", got)
 	}
-	run(t, s, `drop table others; select tidings.forget_dropped()`)
+	run(t, s, `drop table others`)
+	refused(t, s, "42P01", "no table is watched as others", `select * from tidings.load('others')`)
+	run(t, s, `select tidings.forget_dropped()`)
 	if got := functions(); len(got) != 1 {
 		t.Errorf("with one watch there are %q", got)
 	}

@@ -127,7 +127,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     watch_id integer;
 begin
-    select x.id into watch_id from tidings.watches x where x.topic = load.topic;
+    select x.id into watch_id from tidings.watches x join pg_class c on c.oid = x.relation where x.topic = load.topic;
     if not found then
         raise exception 'no table is watched as %', load.topic using errcode = 'undefined_table';
     end if;
