@@ -31,8 +31,8 @@ var failover = fault{
 		return s.wire.lead(standby.address())
 	},
 	check: func(_ *stage, r *row) {
-		if len(r.remarks) > 0 {
-			r.wrong = append(r.wrong, "a synchronous standby loses nothing")
+		if r.vanished > 0 {
+			r.wrong = append(r.wrong, "the standby was not in step")
 		}
 	},
 }

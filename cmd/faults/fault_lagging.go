@@ -50,6 +50,11 @@ var laggingFailover = fault{
 		s.callBack()
 		return nil
 	},
+	check: func(_ *stage, r *row) {
+		if r.vanished == 0 {
+			r.wrong = append(r.wrong, "the standby did not lag")
+		}
+	},
 }
 
 // fall waits until all is told, sends clients away, and has the standby take the primary's place. It returns the last

@@ -18,6 +18,7 @@ type row struct {
 	written     int // events
 	connections int
 	refused     int
+	vanished    int // transactions that the database acknowledged and lost
 	remarks     []string
 	wrong       []string // what should not have been, besides the figures
 }
@@ -111,8 +112,8 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 	}
 	r.written, r.connections, r.refused = len(t.facts), s.crowd.connections(), s.writers.refused()
 	r.remarks = append(r.remarks, s.remarks...)
-	if t.lostTx > 0 {
-		r.remarks = append(r.remarks, fmt.Sprintf("%d acknowledged transactions were lost by the database itself", t.lostTx))
+	if r.vanished = t.lostTx; r.vanished > 0 {
+		r.remarks = append(r.remarks, fmt.Sprintf("%d acknowledged transactions were lost by the database itself", r.vanished))
 	}
 	if r.refused > 0 {
 		r.remarks = append(r.remarks, fmt.Sprintf("the database refused %d transactions", r.refused))

@@ -19,6 +19,7 @@ type wire struct {
 }
 
 func newWire(upstream string) (*wire, error) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics write to the standard error by a logger of their own
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	w := &wire{proxy: toxiproxy.NewProxy(server, "wire", "127.0.0.1:0", upstream)}
 	err := w.proxy.Start()
