@@ -20,7 +20,7 @@ var silenceDatabase = fault{
 }
 
 var spoilDatabase = fault{
-	name: "lossy-database", title: "slow and lossy, service – database", about: "latency, little bandwidth, packets in slices, connections that are reset, one after another",
+	name: "lossy-database", title: "slow and lossy, service – database", about: "latency, little bandwidth, packets in slices, connections that are reset, one after another; the change ends all connections",
 	cause: func(ctx context.Context, s *stage) error { return spoil(ctx, s, []*wire{s.wire}) },
 }
 
@@ -36,7 +36,7 @@ var silenceClients = fault{
 }
 
 var spoilClients = fault{
-	name: "lossy-clients", title: "slow and lossy, clients – service", about: "latency, little bandwidth, packets in slices, connections that are reset, one after another",
+	name: "lossy-clients", title: "slow and lossy, clients – service", about: "latency, little bandwidth, packets in slices, connections that are reset, one after another; the change ends all connections",
 	short: true,
 	cause: func(ctx context.Context, s *stage) error { return spoil(ctx, s, s.ways()) },
 }
@@ -73,14 +73,14 @@ func silence(ctx context.Context, s *stage, wires []*wire) error {
 	err := every(ctx, 2*time.Second, func() error {
 		times++
 		for _, w := range wires {
-			if err := w.toxic("timeout", map[string]int{"timeout": 0}); err != nil {
+			if err := w.silence(); err != nil {
 				return err
 			}
 		}
 		// To its end, so that the silence can be noticed, and not only what ends it.
 		pause(context.WithoutCancel(ctx), 7*time.Second)
 		for _, w := range wires {
-			if err := w.clear(); err != nil {
+			if err := w.mend(); err != nil {
 				return err
 			}
 		}
@@ -91,10 +91,7 @@ func silence(ctx context.Context, s *stage, wires []*wire) error {
 }
 
 // evils are what spoils a connection, in turn.
-var evils = []struct {
-	kind       string
-	attributes map[string]int
-}{
+var evils = []toxic{
 	{"latency", map[string]int{"latency": 100, "jitter": 80}},
 	{"reset_peer", map[string]int{"timeout": 300}},
 	{"slicer", map[string]int{"average_size": 60, "size_variation": 40, "delay": 300}},
@@ -107,15 +104,15 @@ func spoil(ctx context.Context, s *stage, wires []*wire) error {
 		evil := evils[n%len(evils)]
 		s.workshop.say("%s", evil.kind)
 		for _, w := range wires {
-			if err := w.toxic(evil.kind, evil.attributes); err != nil {
+			if err := w.spoil(evil); err != nil {
 				return err
 			}
 		}
 		pause(ctx, min(1500*time.Millisecond, s.load.duration/5))
-		for _, w := range wires {
-			if err := w.clear(); err != nil {
-				return err
-			}
+	}
+	for _, w := range wires {
+		if err := w.mend(); err != nil {
+			return err
 		}
 	}
 	return nil

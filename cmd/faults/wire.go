@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
@@ -15,63 +13,63 @@ import (
 type wire struct {
 	proxy   *toxiproxy.Proxy
 	address string // where one connects to it; it stays the same
-	added   []string
 }
 
 func newWire(upstream string) (*wire, error) {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics write to the standard error by a logger of their own
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	w := &wire{proxy: toxiproxy.NewProxy(server, "wire", "127.0.0.1:0", upstream)}
-	err := w.proxy.Start()
+	w := &wire{address: "127.0.0.1:0"}
+	err := w.lay(upstream)
 	w.address = w.proxy.Listen
 	return w, err
+}
+
+// lay begins anew, with a proxy that has the toxics from its beginning. Taking one from a proxy that carries something can
+// block for ever.
+func (w *wire) lay(upstream string, toxics ...toxic) error {
+	if w.proxy != nil {
+		w.proxy.Stop()
+	}
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	w.proxy = toxiproxy.NewProxy(server, "wire", w.address, upstream)
+	for _, t := range toxics {
+		if err := w.add(t); err != nil {
+			return err
+		}
+	}
+	return w.proxy.Start()
 }
 
 // cut ends all connections, and refuses new ones.
 func (w *wire) cut() { w.proxy.Stop() }
 
-// mend has connections accepted again.
-func (w *wire) mend() error { return w.proxy.Start() }
+// mend has connections accepted again, by a wire as good as new. Those that there are end.
+func (w *wire) mend() error { return w.lay(w.proxy.Upstream) }
 
 // lead has the wire end elsewhere. Connections are ended, and a wire that was cut is mended.
-func (w *wire) lead(upstream string) error {
-	w.proxy.Stop()
-	w.proxy.Upstream = upstream
-	return w.proxy.Start()
+func (w *wire) lead(upstream string) error { return w.lay(upstream) }
+
+// spoil makes the wire worse. Connections that there are end.
+func (w *wire) spoil(t toxic) error { return w.lay(w.proxy.Upstream, t) }
+
+// silence has the wire swallow what it is given, on the connections that there are and on new ones.
+func (w *wire) silence() error { return w.add(toxic{"timeout", map[string]int{"timeout": 0}}) }
+
+// toxic is a way in which a network is bad, in both directions.
+type toxic struct {
+	kind       string
+	attributes map[string]int
 }
 
-// toxic makes the wire worse in both directions.
-func (w *wire) toxic(kind string, attributes map[string]int) error {
+func (w *wire) add(t toxic) error {
 	for _, stream := range []string{"upstream", "downstream"} {
-		if err := w.toxicOneWay(kind, stream, attributes); err != nil {
+		text, err := json.Marshal(map[string]any{"type": t.kind, "stream": stream, "attributes": t.attributes})
+		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (w *wire) toxicOneWay(kind, stream string, attributes map[string]int) error {
-	text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
-	if err != nil {
-		return err
-	}
-	if _, err := w.proxy.Toxics.AddToxicJson(strings.NewReader(string(text))); err != nil {
-		return fmt.Errorf("toxic %s: %w", kind, err)
-	}
-	w.added = append(w.added, kind+"_"+stream)
-	return nil
-}
-
-// clear takes all toxics away.
-func (w *wire) clear() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for _, name := range w.added {
-		if err := w.proxy.Toxics.RemoveToxic(ctx, name); err != nil {
-			return fmt.Errorf("remove toxic %s: %w", name, err)
+		if _, err := w.proxy.Toxics.AddToxicJson(strings.NewReader(string(text))); err != nil {
+			return fmt.Errorf("toxic %s: %w", t.kind, err)
 		}
 	}
-	w.added = nil
 	return nil
 }
 
