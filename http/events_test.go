@@ -231,7 +231,7 @@ func TestEvents(t *testing.T) {
 				t.Errorf("got %s, want %s", f.text, channel)
 			}
 		}
-		if e.retry < 500 || e.retry > 2500 {
+		if e.retry < 750 || e.retry > 2250 {
 			t.Errorf("retry is %d ms", e.retry)
 		}
 		// The other protocol's test writes here, too.

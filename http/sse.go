@@ -99,7 +99,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer s.remove(&c.conn)
 
 	beginEvents(w)
-	c.say(retryIn(500))
+	c.say(retryIn(750))
 	for _, err := range want.errs {
 		c.sub.Tell(err, realtime.Channel{})
 	}
@@ -126,10 +126,10 @@ func beginEvents(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// retryIn says after how many milliseconds, and up to four times as many more, to come back: who does so at the same time
-// should not do so again.
+// retryIn says after how many milliseconds, and up to twice as many more, to come back: who does so at the same time should
+// not do so again.
 func retryIn(ms int) []byte {
-	return fmt.Appendf(nil, "retry: %d\n\n", ms+rand.N(4*ms))
+	return fmt.Appendf(nil, "retry: %d\n\n", ms+rand.N(2*ms))
 }
 
 // unanswerable says why there is nothing to stream, if that is so.
