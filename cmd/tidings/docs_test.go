@@ -64,6 +64,7 @@ func TestImports(t *testing.T) {
 		"tidings/http":           {"tidings/realtime"},
 		"tidings/db/dbtest":      {"tidings/db", "tidings/triggers"},
 		"tidings/cmd/tidings":    {"tidings/db", "tidings/http", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/faults":     {"tidings/db", "tidings/realtime", "tidings/triggers"},
 		"tidings/cmd/benchmarks": {"tidings/db", "tidings/triggers"},
 	}
 	drivers := []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgxlisten", "github.com/golang-migrate/migrate/v4"}
