@@ -15,7 +15,7 @@ import (
 	tidingshttp "tidings/http"
 )
 
-const goodbyeStalled = "stalled: you read nothing for too long"
+const goodbyeStalled = "stalled: you read nothing for too long; come back with your last cursor"
 
 // stallRows is how many rows of sixty thousand bytes are far more than the sockets' buffers hold.
 const stallRows = 300
@@ -61,7 +61,7 @@ func TestStalledWebSocket(t *testing.T) {
 					continue
 				}
 				if op == opClose {
-					if string(payload) != "\x0f\xa1"+"stalled: you read nothing for too long; come back with your last cursor" { // 4001
+					if string(payload) != "\x0f\xa1"+goodbyeStalled { // 4001
 						t.Errorf("got the close frame %q", payload)
 					}
 					break

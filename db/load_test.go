@@ -1,0 +1,90 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"tidings/db"
+	"tidings/db/dbtest"
+	"tidings/realtime"
+)
+
+// A page says whether there are more rows and where they begin, whichever of its bounds it has met.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	database := install(t, dbtest.Database(t))
+	run := func(sql string) {
+		t.Helper()
+		if _, err := database.Pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`create table pairs (a int, b text, v text, primary key (a, b))`)
+	run(`insert into pairs select i / 3, 'b' || i % 3, case when i = 4 then repeat('x', 5000) else 'x' end from generate_series(0, 9) as i`)
+	run(`create table lines (v text)`)
+	run(`insert into lines values ('a'), ('b')`)
+	run(`update tidings.settings set max_row_bytes = 4000`)
+	run(`select tidings.watch('pairs', key => 'a', read => 'public'), tidings.watch('lines', read => 'public')`)
+	reader := &db.Reader{DB: database}
+	pairs, lines := realtime.Channel{Topic: "pairs"}, realtime.Channel{Topic: "lines"}
+	for _, c := range []struct {
+		page realtime.Page
+		rows int
+		next []string // nil: no more, or no place
+		more bool
+	}{
+		{realtime.Page{Channel: pairs, MaxRows: 10, MaxBytes: 1 << 20}, 10, nil, false},
+		{realtime.Page{Channel: pairs, MaxRows: 9, MaxBytes: 1 << 20}, 9, []string{"2", "b2"}, true},
+		{realtime.Page{Channel: pairs, MaxRows: 1, MaxBytes: 1 << 20}, 1, []string{"0", "b0"}, true},
+		{realtime.Page{Channel: pairs, MaxRows: 100, MaxBytes: 1}, 1, []string{"0", "b0"}, true},
+		{realtime.Page{Channel: pairs, MaxRows: 100, MaxBytes: 1000}, 4, []string{"1", "b0"}, true}, // a row has 256 bytes and its own
+		{realtime.Page{Channel: pairs, MaxRows: 4, MaxBytes: 1 << 20, After: []string{"1", "b2"}}, 4, nil, false},
+		{realtime.Page{Channel: pairs, MaxRows: 3, MaxBytes: 1 << 20, After: []string{"1", "b2"}}, 3, []string{"2", "b2"}, true},
+		{realtime.Page{Channel: pairs, MaxRows: 3, MaxBytes: 1 << 20, After: []string{"3", "b0"}}, 0, nil, false},
+		{realtime.Page{Channel: pairs, MaxRows: 2, MaxBytes: 1 << 20, Backward: true, After: []string{"1", "b0"}}, 2, []string{"0", "b1"}, true},
+		{realtime.Page{Channel: realtime.Channel{Topic: "pairs", Key: "1"}, MaxRows: 3, MaxBytes: 1 << 20}, 3, nil, false},
+		{realtime.Page{Channel: realtime.Channel{Topic: "pairs", Key: "x"}, MaxRows: 3, MaxBytes: 1 << 20}, 0, nil, false},
+		{realtime.Page{Channel: lines, MaxRows: 2, MaxBytes: 1 << 20}, 2, nil, false},
+		{realtime.Page{Channel: lines, MaxRows: 1, MaxBytes: 1 << 20}, 1, nil, true},
+	} {
+		got, err := reader.Load(t.Context(), c.page)
+		if err != nil {
+			t.Errorf("%+v: %v", c.page, err)
+			continue
+		}
+		if len(got.Rows) != c.rows || got.More != c.more || fmt.Sprint(got.Next) != fmt.Sprint(c.next) || got.At.IsZero() || got.At.Midway() {
+			t.Errorf("%+v: got %d rows, %t, %q, %s; want %d, %t, %q", c.page, len(got.Rows), got.More, got.Next, got.At, c.rows, c.more, c.next)
+		}
+		for _, e := range got.Rows {
+			if e.Type != realtime.TypeRow || e.Topic != c.page.Channel.Topic || e.Keyed != (e.Topic == "pairs") || e.Omitted != (e.Data == nil) ||
+				!e.Cursor.IsZero() || c.page.Channel.Key != "" && e.Key != c.page.Channel.Key {
+				t.Errorf("%+v: got the row %+v", c.page, e)
+			}
+		}
+	}
+	all, err := reader.Load(t.Context(), realtime.Page{Channel: pairs, MaxRows: 10, MaxBytes: 1 << 20})
+	if err != nil || string(all.Rows[3].Data) != `{"a":1,"b":"b0","v":"x"}` || all.Rows[3].Key != "1" || !all.Rows[4].Omitted || all.Rows[5].Omitted {
+		t.Errorf("got %+v, %v", all.Rows, err)
+	}
+
+	// What is no place, what is gone, and what is only for now.
+	var final *realtime.Error
+	if _, err := reader.Load(t.Context(), realtime.Page{Channel: pairs, MaxRows: 1, After: []string{"x", "y"}}); !errors.Is(err, realtime.ErrPlace) {
+		t.Errorf("a place that is none: %v", err)
+	}
+	if _, err := reader.Load(t.Context(), realtime.Page{Channel: realtime.Channel{Topic: "nothing"}, MaxRows: 1}); !errors.As(err, &final) || final.Code != realtime.CodeUnknownChannel {
+		t.Errorf("what is not watched: %v", err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := reader.Load(ended, realtime.Page{Channel: pairs, MaxRows: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("under a context that has ended: %v", err)
+	}
+	run(`drop table lines`)
+	final = nil
+	if _, err := reader.Load(t.Context(), realtime.Page{Channel: lines, MaxRows: 1}); !errors.As(err, &final) || final.Code != realtime.CodeUnknownChannel {
+		t.Errorf("a table that is no more: %v", err)
+	}
+}
