@@ -69,12 +69,15 @@ func (c Cursor) Includes(d Cursor) bool {
 	case c.Seen.Includes(d.Upto):
 		return true
 	}
-	return c.sameRead(d) && d.Last.compare(c.Last) <= 0
+	return c.Midway() && c.Seen.Includes(d.Seen) && c.Upto.Includes(d.Upto) && d.Last.compare(c.Last) <= 0
 }
 
-// sameRead reports whether both lie in the middle of one and the same read.
-func (c Cursor) sameRead(d Cursor) bool {
-	return c.Midway() && d.Midway() && c.Seen.Equal(d.Seen) && c.Upto.Equal(d.Upto)
+// past is c, where it is known that nothing lies between c and d.
+func (c Cursor) past(d Cursor) Cursor {
+	if c.Midway() && !d.Midway() && d.Seen.Includes(c.Seen) && c.Upto.Includes(d.Seen) {
+		c.Seen = d.Seen
+	}
+	return c
 }
 
 // end is the snapshot at which the read ends in whose middle c lies, or c itself.

@@ -106,7 +106,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		s.retry()
 		return false, nil
 	}
-	s.pushPage(events, replay)
+	s.pushPage(Batch{From: from, To: to, Events: events}, replay)
 	switch {
 	case replay == nil:
 		s.from, s.trusted = to, true
@@ -248,8 +248,8 @@ func (h *Hub) nextReader() {
 	}
 }
 
-// pushPage queues what of the events belongs to the subscriber; only s.mu is needed.
-func (s *Subscriber) pushPage(events []*Event, replay *replay) {
+// pushPage queues what of the page belongs to the subscriber; only s.mu is needed.
+func (s *Subscriber) pushPage(b Batch, replay *replay) {
 	var run []*Event
 	bytes := 0
 	flush := func() {
@@ -259,7 +259,7 @@ func (s *Subscriber) pushPage(events []*Event, replay *replay) {
 			run, bytes = nil, 0
 		}
 	}
-	for _, e := range events {
+	for _, e := range b.Events {
 		if replay == nil && !s.wants(e) || replay != nil && !s.replays(e, replay) {
 			continue
 		}

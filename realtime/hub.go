@@ -282,7 +282,7 @@ func (h *Hub) runFor(s *Subscriber, b *batch) *Run {
 	}
 	n := s.touched[0]
 	if n.run == nil {
-		n.run = newRun(n.events)
+		n.run = ending(n.events, b.To)
 		b.keep(s.signature, n.run)
 	}
 	return n.run

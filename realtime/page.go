@@ -11,8 +11,9 @@ const sharePage = 5 * time.Second
 
 // page is a part of the log that was read for one subscriber: what there is of some topics behind a position.
 type page struct {
-	recent
+	batch
 	topics []string
+	bytes  int
 }
 
 // topics are those of the channels that the next read is for, sorted.
@@ -34,8 +35,7 @@ func (h *Hub) keepPage(topics []string, b Batch) {
 	if len(b.Events) == 0 {
 		return
 	}
-	p := &page{topics: topics, recent: recent{start: b.From, maxBytes: batchBytes(b)}}
-	p.add(b)
+	p := &page{topics: topics, batch: batch{Batch: b}, bytes: batchBytes(b)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	bytes := p.bytes
@@ -65,7 +65,7 @@ func (h *Hub) keepPage(topics []string, b Batch) {
 
 // serves reports whether there is something in the page for a subscriber at the position.
 func (p *page) serves(from Cursor, topics []string) bool {
-	return slices.Equal(p.topics, topics) && from.Includes(p.start) && !from.Includes(p.batches[0].To)
+	return slices.Equal(p.topics, topics) && from.Includes(p.From) && !from.Includes(p.To)
 }
 
 // fromPage feeds the subscriber from a page that was read for another one. The hub's lock and the subscriber's are held.
@@ -74,11 +74,17 @@ func (s *Subscriber) fromPage(topics []string) bool {
 		if !p.serves(s.from, topics) {
 			continue
 		}
-		runs, to, _, ok := p.page(s.from, s.hub.options.QueueBytes, s)
+		var run *Run
+		to, ok := p.To, true
+		if sameCursor(s.from, p.From) && s.settled(p.From) {
+			run = p.run(s.signature, s.wants)
+		} else {
+			run, to, ok = p.rest(s.from, s)
+		}
 		if !ok || sameCursor(to, s.from) {
 			continue
 		}
-		for _, run := range runs {
+		if run != nil {
 			s.hub.counters.fromMemory.Add(uint64(len(run.Events)))
 			s.push(Item{Run: run})
 		}

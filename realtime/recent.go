@@ -65,9 +65,7 @@ func (b *batch) run(signature string, wants func(*Event) bool) *Run {
 				events = append(events, e)
 			}
 		}
-		if len(events) > 0 {
-			run = newRun(events)
-		}
+		run = ending(events, b.To)
 		b.keep(signature, run)
 	}
 	return run
@@ -95,12 +93,17 @@ func (r *recent) page(from Cursor, maxBytes int, s *Subscriber) (runs []*Run, to
 		if bytes >= maxBytes {
 			return runs, from, false, true
 		}
+		if from = from.past(b.From); from.Includes(b.To) { // reads that brought nothing are not in the list
+			continue
+		}
 		var run *Run
 		switch {
 		case !b.From.Includes(from):
-			if run, from, ok = b.rest(from, s); !ok {
+			var to Cursor
+			if run, to, ok = b.rest(from, s); !ok || sameCursor(to, from) {
 				return runs, from, false, len(runs) > 0
 			}
+			from = to
 		case s.settled(b.From):
 			run = b.run(s.signature, s.wants)
 			from = b.To
@@ -112,22 +115,26 @@ func (r *recent) page(from Cursor, maxBytes int, s *Subscriber) (runs []*Run, to
 			runs = append(runs, run)
 			bytes += run.bytes
 		}
+		if !from.Includes(b.To) {
+			return runs, from, false, true // it lacks some of the batch still
+		}
 	}
 	return runs, from, true, true
 }
 
-// rest returns what a subscriber lacks of a batch in whose read its cursor lies, and the position behind it. Where the
-// cursor lies in the middle of another read that the batch does not bring to its end, it returns false: the log does.
+// rest returns what a subscriber at the position lacks of the batch, and the position behind that. It returns false if
+// that cannot be told from the batch.
+//
+// What was one read here may be cut in two by a cursor that was taken from another instance, or by a read of the log.
+// Behind such a cursor the events are at other places than they say themselves.
 func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
-	if from.Midway() && !b.To.sameRead(from) && !b.From.sameRead(from) {
+	end := b.To.end()
+	if from.Midway() && !from.Upto.Equal(end) {
 		return b.restOfOther(from, s)
 	}
 	to := b.To
 	if !to.Includes(from) {
-		if from.Midway() {
-			return nil, from, false
-		}
-		to = Cursor{Origin: from.Origin, Seen: from.Seen, Upto: b.To.end(), Last: b.Events[len(b.Events)-1].ID}
+		to = Cursor{Origin: from.Origin, Seen: from.Seen, Upto: end, Last: b.Events[len(b.Events)-1].ID}
 	}
 	var events []*Event
 	for _, e := range b.Events {
@@ -135,25 +142,17 @@ func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
 			continue
 		}
 		if !e.Cursor.Includes(from) {
-			// What was one read here is cut in two by the cursor: it was taken from another instance, or by a read of the
-			// log. Behind it, this event is at another place than the event itself says.
-			if from.Midway() {
-				return nil, from, false
-			}
-			e = e.at(Cursor{Origin: from.Origin, Seen: from.Seen, Upto: b.To.end(), Last: e.ID})
+			e = e.at(Cursor{Origin: from.Origin, Seen: from.Seen, Upto: end, Last: e.ID})
 		}
 		events = append(events, e)
 	}
-	if len(events) == 0 {
-		return nil, to, true
-	}
-	return newRun(events), to, true
+	return ending(events, to), to, true
 }
 
-// restOfOther does so for a cursor in the middle of another read: first what that one would have brought, and then the
-// batch's own.
+// restOfOther does so for a cursor in the middle of another read, if that one's end is in the batch: what is left of it
+// comes first.
 func (b *batch) restOfOther(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
-	if b.To.Midway() || !b.To.Seen.Includes(from.Upto) {
+	if b.To.Midway() || !b.To.Seen.Includes(from.Upto) || !from.Includes(b.From) {
 		return nil, from, false
 	}
 	var first, then []*Event
@@ -166,10 +165,19 @@ func (b *batch) restOfOther(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
 			then = append(then, e.at(Cursor{Origin: from.Origin, Seen: from.Upto, Upto: b.To.Seen, Last: e.ID}))
 		}
 	}
-	if len(first)+len(then) == 0 {
-		return nil, b.To, true
+	return ending(append(first, then...), b.To), b.To, true
+}
+
+// ending is the run of events behind which there is nothing else for who takes it up to the position: so the last one's is
+// that, which is shorter to say than one in the middle of a read, and easier to go on from.
+func ending(events []*Event, to Cursor) *Run {
+	if len(events) == 0 {
+		return nil
 	}
-	return newRun(append(first, then...)), b.To, true
+	if last := len(events) - 1; !to.Midway() && events[last].Cursor.Midway() {
+		events[last] = events[last].at(to)
+	}
+	return newRun(events)
 }
 
 // at is the event at another position.

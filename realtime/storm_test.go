@@ -19,7 +19,7 @@ func TestManyComeBack(t *testing.T) {
 		{"in many pages", 200, 60},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for seed := range uint64(simulations(t) / 10) {
+			for seed := range uint64(simulations(t) / 20) {
 				t.Run(fmt.Sprint(seed), func(t *testing.T) {
 					t.Parallel()
 					w := newWorld(seed)
@@ -43,7 +43,7 @@ func TestManyComeBack(t *testing.T) {
 						}
 					}
 					for _, c := range clients {
-						c.sub.Close()
+						c.cut()
 						if len(c.start) == 0 {
 							c.cursor = ""
 						}
