@@ -35,6 +35,8 @@ var sections = []struct {
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanout},
 	{"idle", (*bench).idle},
+	{"stall", (*bench).stall},
+	{"storm", (*bench).storm},
 }
 
 func sectionNames() []string {

@@ -18,6 +18,7 @@ type path struct {
 	name    string
 	publish func(ctx context.Context, id int64) error // returns when the row is committed, or on its way
 	crowd   *crowd
+	every   time.Duration // zero: latencyEvery
 	current atomic.Pointer[arrivals]
 	next    int64 // the next row's id
 }
@@ -167,12 +168,16 @@ func (b *bench) drive(ctx context.Context, p *path, rows int) (lags, error) {
 	p.current.Store(a)
 	p.next += int64(rows)
 
+	every := p.every
+	if every == 0 {
+		every = latencyEvery
+	}
 	intended, committed := make([]time.Duration, rows), make([]time.Duration, rows)
-	start := time.Since(a.begun) + latencyEvery
+	start := time.Since(a.begun) + every
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i := range rows {
-		intended[i] = start + time.Duration(i)*latencyEvery
+		intended[i] = start + time.Duration(i)*every
 		timer.Reset(intended[i] - time.Since(a.begun))
 		select {
 		case <-timer.C:

@@ -19,13 +19,17 @@ const (
 	notifying table = "bench_notifying" // a row trigger that sends each row by pg_notify
 )
 
-// topic is what clients subscribe to.
-const topic = "bench"
+// topic is what clients subscribe to; rooms is another, with many keys.
+const (
+	topic = "bench"
+	rooms = "rooms"
+)
 
 const createTables = `
 create table public.bench_bare      (like public.messages including all);
 create table public.bench_watched   (like public.messages including all);
 create table public.bench_notifying (like public.messages including all);
+create table public.bench_rooms     (id bigserial primary key, room integer not null, content text not null);
 
 create function public.bench_notify() returns trigger language plpgsql as $$
 begin
@@ -97,8 +101,15 @@ func (p *postgres) prepare(ctx context.Context) error {
 	if _, err := p.db.Pool.Exec(ctx, createTables); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
-	_, err = p.db.SetWatch(ctx, db.Watch{Table: string(watched), Topic: topic, Event: topic, Key: "id", Read: "public"})
-	return err
+	for _, w := range []db.Watch{
+		{Table: string(watched), Topic: topic, Event: topic, Key: "id", Read: "public"},
+		{Table: "bench_rooms", Topic: rooms, Event: rooms, Key: "room", Read: "public"},
+	} {
+		if _, err := p.db.SetWatch(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *postgres) stop() {
@@ -116,7 +127,7 @@ func (p *postgres) version(ctx context.Context) (version string, err error) {
 // clear empties the tables, and begins the time to the next checkpoint: none should fall into one measurement and not
 // into another.
 func (p *postgres) clear(ctx context.Context) error {
-	const truncate = `truncate public.bench_bare, public.bench_watched, public.bench_notifying restart identity`
+	const truncate = `truncate public.bench_bare, public.bench_watched, public.bench_notifying, public.bench_rooms restart identity`
 	if _, err := p.db.Pool.Exec(ctx, truncate); err != nil {
 		return fmt.Errorf("empty the tables: %w", err)
 	}
