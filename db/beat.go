@@ -25,7 +25,7 @@ func (b *beats) recent(every, timeout time.Duration) bool {
 // beat writes a heartbeat from time to time, unless another instance has done so.
 func (r *Reader) beat(ctx context.Context) error {
 	complained := false
-	for pause(ctx, r.BeatInterval*4/5+rand.N(r.BeatInterval*2/5)) {
+	for wait := rand.N(r.BeatInterval / 10); pause(ctx, wait); wait = r.BeatInterval*4/5 + rand.N(r.BeatInterval*2/5) {
 		err := r.beatOnce(ctx)
 		if err != nil && ctx.Err() == nil && !complained {
 			r.Logger.Warn("no heartbeat can be written", "error", err)

@@ -149,7 +149,11 @@ func explain(err error) error {
 		where := fmt.Sprintf("%s, port %d", failed.Config.Host, failed.Config.Port)
 		cause := failed.Unwrap()
 		var op *net.OpError
-		if errors.As(err, &op) {
+		var unknown *net.DNSError
+		switch {
+		case errors.As(err, &unknown):
+			cause = unknown
+		case errors.As(err, &op):
 			cause = op.Err
 		}
 		return fmt.Errorf("the database at %s cannot be reached: %w", where, cause)

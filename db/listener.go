@@ -55,6 +55,7 @@ func (r *Reader) listenConn(ctx context.Context) error {
 		Connect: func(ctx context.Context) (*pgx.Conn, error) { return r.DB.connect(ctx, "listener") },
 		LogError: func(_ context.Context, err error) {
 			r.setListening(false)
+			r.Nudge() // from here on it polls
 			if ctx.Err() == nil && !unheard.Swap(true) {
 				r.Logger.Warn("the doorbell is not heard; polling until it is", "error", err)
 			}
