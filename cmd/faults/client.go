@@ -59,8 +59,8 @@ func (c *client) visit(ctx context.Context) (heard bool) {
 	var conn *fickleConn
 	dialer := websocket.Dialer{
 		ReadBufferSize: 4 << 10, WriteBufferSize: 512, HandshakeTimeout: silenceLimit,
-		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			tcp, err := (&net.Dialer{Timeout: silenceLimit}).DialContext(ctx, network, address)
+		NetDialContext: func(dialing context.Context, network, address string) (net.Conn, error) {
+			tcp, err := (&net.Dialer{Timeout: silenceLimit}).DialContext(dialing, network, address)
 			if err != nil {
 				return nil, err
 			}

@@ -34,7 +34,7 @@ func newFickleConn(ctx context.Context, conn net.Conn, p *pace) *fickleConn {
 	f := &fickleConn{Conn: conn, ctx: ctx, pace: p}
 	if p != nil {
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetReadBuffer(4 << 10) // the system takes what it likes
+			_ = tcp.SetReadBuffer(128 << 10) // less than a packet of the loopback interface would be a fault of its own
 		}
 		f.next = time.Now().Add(rand.N(p.stallEvery + 1))
 	}
