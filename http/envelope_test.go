@@ -66,7 +66,7 @@ func TestEnvelope(t *testing.T) {
 		for _, typ := range types {
 			f := plain.expect(typ)
 			got, want := next(), f.text
-			if f.Type == "subscribed" || f.Type == "loaded" { // where the log is differs from moment to moment
+			if f.Cursor != "" { // where the log is, and where a read of it began, differs from moment to moment
 				var g frame
 				if err := json.Unmarshal([]byte(got), &g); err != nil || g.Cursor == "" {
 					t.Fatalf("got %s, %v", got, err)
@@ -137,7 +137,7 @@ func TestEnvelopeResumes(t *testing.T) {
 	plain.expectRow("message_added", "three")
 	envelope := s.dialEnvelope(url.Values{"channel": {"messages"}, "since": {first.Cursor}}.Encode())
 	f := envelope.next()
-	if f.text != strings.Replace(second.text, `{"type":`, `{"event":`, 1) {
+	if strings.Replace(f.text, f.Cursor, second.Cursor, 1) != strings.Replace(second.text, `{"type":`, `{"event":`, 1) {
 		t.Errorf("got %s, want %s", f.text, second.text)
 	}
 	again := s.dialQuery(url.Values{"channel": {"messages"}, "since": {f.Cursor}}.Encode())

@@ -189,3 +189,35 @@ func TestSlowIsNotStalled(t *testing.T) {
 		t.Errorf("there are %d subscribers", n)
 	}
 }
+
+// At shutdown, streams that nobody reads end when the time is over, and hold up no others.
+func TestShutdownWithStuckStreams(t *testing.T) {
+	t.Parallel()
+	const timeout = 2 * time.Second
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t)
+			s := start(t, d.url, options{server: tidingshttp.Options{ShutdownTimeout: timeout, StallTimeout: patience}})
+			stuck := s.events(protocol, "channel=messages", "")
+			stuck.expect("subscribed")
+			well := s.events(protocol, "channel=comments", "")
+			well.expect("subscribed")
+			d.exec(`insert into messages (author_id, title, content) values (1, 'large', repeat('x', $1))`, 12<<20)
+			if _, err := stuck.reader.Peek(30_000); err != nil { // it is being written
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			s.tell()
+			well.expect("goodbye")
+			well.expectEnd()
+			if took := time.Since(begun); took > timeout/2 {
+				t.Errorf("a client was told after %s, because another does not read", took)
+			}
+			s.awaitServed()
+			if took := time.Since(begun); took < timeout || took > timeout+3*time.Second {
+				t.Errorf("Serve returned after %s, want %s", took, timeout)
+			}
+		})
+	}
+}
