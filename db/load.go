@@ -11,59 +11,79 @@ import (
 	"tidings/realtime"
 )
 
-const loadQuery = `
-select null::text[], tidings.origin(), pg_current_snapshot()::text
-union all
-select place, row_key, data from tidings.load($1, $2, $3, $4, $5, $6)`
+// loadQuery reads pages in one statement, and so at one position. The first row says which.
+func loadQuery(pages []realtime.Page) (sql string, args []any) {
+	var b strings.Builder
+	b.WriteString(`select -1, null::text[], tidings.origin(), pg_current_snapshot()::text`)
+	for i, p := range pages {
+		n := len(args)
+		fmt.Fprintf(&b, "\nunion all select %d, place, row_key, data from tidings.load($%d, $%d, $%d, $%d, $%d, $%d)", i, n+1, n+2, n+3, n+4, n+5, n+6)
+		args = append(args, p.Channel.Topic, orNull(p.Channel.Key), p.After, p.Backward, int64(p.MaxRows)+1, int64(p.MaxBytes))
+	}
+	return b.String(), args
+}
 
 // Load implements realtime.Loader, by one statement.
-func (r *Reader) Load(ctx context.Context, page realtime.Page) (loaded realtime.Loaded, err error) {
+func (r *Reader) Load(ctx context.Context, pages ...realtime.Page) ([]realtime.Loaded, error) {
 	r.init()
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
-	rows, err := r.DB.Pool.Query(ctx, loadQuery, page.Channel.Topic, orNull(page.Channel.Key), page.After, page.Backward,
-		int64(page.MaxRows)+1, int64(page.MaxBytes))
+	sql, args := loadQuery(pages)
+	rows, err := r.DB.Pool.Query(ctx, sql, args...)
 	if err != nil {
-		return realtime.Loaded{}, r.notLoaded(ctx, page, err)
+		return nil, r.notLoaded(ctx, pages[0], err)
 	}
 	defer rows.Close()
-	bytes := 0
-	for first := true; rows.Next(); first = false {
+	loaded := make([]realtime.Loaded, len(pages))
+	bytes := make([]int, len(pages))
+	total := 0
+	for rows.Next() {
 		progress()
+		var i int
 		var place []string
 		var key, data *string
-		if err := rows.Scan(&place, &key, &data); err != nil {
-			return realtime.Loaded{}, fmt.Errorf("load %s: %w", page.Channel, err)
+		if err := rows.Scan(&i, &place, &key, &data); err != nil {
+			return nil, fmt.Errorf("load %s: %w", pages[0].Channel, err)
 		}
-		if first {
-			loaded.At.Origin = *key
-			if loaded.At.Seen, err = realtime.ParseSnapshot(*data); err != nil {
-				return realtime.Loaded{}, fmt.Errorf("load %s: %w", page.Channel, err)
+		if i < 0 {
+			at := realtime.Cursor{Origin: *key}
+			if at.Seen, err = realtime.ParseSnapshot(*data); err != nil {
+				return nil, fmt.Errorf("load %s: %w", pages[0].Channel, err)
+			}
+			for i := range loaded {
+				loaded[i].At = at
 			}
 			continue
 		}
-		if len(loaded.Rows) == page.MaxRows || bytes > page.MaxBytes {
-			loaded.More = true
-			break
+		page, l := pages[i], &loaded[i]
+		if len(l.Rows) == page.MaxRows || bytes[i] > page.MaxBytes || len(pages) > 1 && total > page.MaxBytes {
+			l.More = true
+			if len(pages) > 1 {
+				break // together they are too much
+			}
+			continue
 		}
 		e := &realtime.Event{Topic: page.Channel.Topic, Type: realtime.TypeRow, Omitted: data == nil}
 		if key != nil {
-			e.Key, e.Keyed = strings.Clone(*key), true
+			e.Key, e.Keyed = *key, true
 		}
 		if data != nil {
 			e.Data = []byte(*data)
 		}
-		bytes += len(e.Data) + rowOverhead
-		loaded.Rows = append(loaded.Rows, e)
-		loaded.Next = place
+		bytes[i] += len(e.Data) + rowOverhead
+		total += len(e.Data) + rowOverhead
+		l.Rows = append(l.Rows, e)
+		l.Next = place
 	}
 	rows.Close()
 	if err := rows.Err(); err != nil {
-		return realtime.Loaded{}, r.notLoaded(ctx, page, err)
+		return nil, r.notLoaded(ctx, pages[0], err)
 	}
-	loaded.More = loaded.More || bytes > page.MaxBytes // no more were asked for
-	if !loaded.More {
-		loaded.Next = nil
+	for i := range loaded {
+		l := &loaded[i]
+		if l.More = l.More || bytes[i] > pages[i].MaxBytes; !l.More { // no more were asked for
+			l.Next = nil
+		}
 	}
 	return loaded, nil
 }

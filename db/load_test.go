@@ -49,7 +49,7 @@ func TestLoad(t *testing.T) {
 		{realtime.Page{Channel: lines, MaxRows: 2, MaxBytes: 1 << 20}, 2, nil, false},
 		{realtime.Page{Channel: lines, MaxRows: 1, MaxBytes: 1 << 20}, 1, nil, true},
 	} {
-		got, err := reader.Load(t.Context(), c.page)
+		got, err := load(t.Context(), reader, c.page)
 		if err != nil {
 			t.Errorf("%+v: %v", c.page, err)
 			continue
@@ -64,27 +64,64 @@ func TestLoad(t *testing.T) {
 			}
 		}
 	}
-	all, err := reader.Load(t.Context(), realtime.Page{Channel: pairs, MaxRows: 10, MaxBytes: 1 << 20})
+	all, err := load(t.Context(), reader, realtime.Page{Channel: pairs, MaxRows: 10, MaxBytes: 1 << 20})
 	if err != nil || string(all.Rows[3].Data) != `{"a":1,"b":"b0","v":"x"}` || all.Rows[3].Key != "1" || !all.Rows[4].Omitted || all.Rows[5].Omitted {
 		t.Errorf("got %+v, %v", all.Rows, err)
 	}
 
 	// What is no place, what is gone, and what is only for now.
 	var final *realtime.Error
-	if _, err := reader.Load(t.Context(), realtime.Page{Channel: pairs, MaxRows: 1, After: []string{"x", "y"}}); !errors.Is(err, realtime.ErrPlace) {
+	if _, err := load(t.Context(), reader, realtime.Page{Channel: pairs, MaxRows: 1, After: []string{"x", "y"}}); !errors.Is(err, realtime.ErrPlace) {
 		t.Errorf("a place that is none: %v", err)
 	}
-	if _, err := reader.Load(t.Context(), realtime.Page{Channel: realtime.Channel{Topic: "nothing"}, MaxRows: 1}); !errors.As(err, &final) || final.Code != realtime.CodeUnknownChannel {
+	if _, err := load(t.Context(), reader, realtime.Page{Channel: realtime.Channel{Topic: "nothing"}, MaxRows: 1}); !errors.As(err, &final) || final.Code != realtime.CodeUnknownChannel {
 		t.Errorf("what is not watched: %v", err)
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if _, err := reader.Load(ended, realtime.Page{Channel: pairs, MaxRows: 1}); !errors.Is(err, context.Canceled) {
+	if _, err := load(ended, reader, realtime.Page{Channel: pairs, MaxRows: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("under a context that has ended: %v", err)
 	}
 	run(`drop table lines`)
 	final = nil
-	if _, err := reader.Load(t.Context(), realtime.Page{Channel: lines, MaxRows: 1}); !errors.As(err, &final) || final.Code != realtime.CodeUnknownChannel {
+	if _, err := load(t.Context(), reader, realtime.Page{Channel: lines, MaxRows: 1}); !errors.As(err, &final) || final.Code != realtime.CodeUnknownChannel {
 		t.Errorf("a table that is no more: %v", err)
+	}
+}
+
+// load reads one page.
+func load(ctx context.Context, reader *db.Reader, page realtime.Page) (realtime.Loaded, error) {
+	loaded, err := reader.Load(ctx, page)
+	if err != nil {
+		return realtime.Loaded{}, err
+	}
+	return loaded[0], nil
+}
+
+// Several channels are read at one position, and not at all where they are too much together.
+func TestLoadTogether(t *testing.T) {
+	t.Parallel()
+	database := install(t, dbtest.Database(t))
+	if _, err := database.Pool.Exec(t.Context(), `create table a (id int primary key); create table b (id int primary key);
+		insert into a select generate_series(1, 10); insert into b select generate_series(1, 20);
+		select tidings.watch('a', read => 'public'), tidings.watch('b', read => 'public')`); err != nil {
+		t.Fatal(err)
+	}
+	reader := &db.Reader{DB: database}
+	page := func(topic, key string, bytes int) realtime.Page {
+		return realtime.Page{Channel: realtime.Channel{Topic: topic, Key: key}, MaxRows: 100, MaxBytes: bytes}
+	}
+	loaded, err := reader.Load(t.Context(), page("b", "7", 1<<20), page("a", "", 1<<20), page("b", "", 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 10, 20} {
+		if l := loaded[i]; len(l.Rows) != want || l.More || l.At.String() != loaded[0].At.String() || l.At.IsZero() {
+			t.Errorf("page %d: got %d rows, %t, at %s; want %d", i, len(l.Rows), l.More, l.At, want)
+		}
+	}
+	loaded, err = reader.Load(t.Context(), page("a", "", 6000), page("b", "", 6000)) // each of them would do
+	if err != nil || loaded[0].More || !loaded[1].More {
+		t.Errorf("got %+v, %v", loaded, err)
 	}
 }

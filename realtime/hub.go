@@ -75,7 +75,7 @@ type Hub struct {
 	live     bool
 	recent   recent
 	waiting  map[*Subscriber]struct{} // to be woken by the next change
-	loads    map[Channel]*load
+	loads    map[string]*load
 	pages    []*page // that were read a moment ago
 	count    int     // subscribers
 	round    uint64  // of Publish
@@ -111,7 +111,7 @@ func NewHub(source Source, options Options) *Hub {
 		nodes:   make(map[string]*node),
 		recent:  recent{maxBytes: options.RecentBytes, maxAge: options.RecentAge},
 		waiting: make(map[*Subscriber]struct{}),
-		loads:   make(map[Channel]*load),
+		loads:   make(map[string]*load),
 	}
 }
 

@@ -3,6 +3,8 @@ package realtime
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,7 +30,9 @@ var ErrPlace = errors.New("the page does not begin at a place of the channel's")
 
 // Loader reads the rows that channels would have told of. An *Error is final: trying again will not help.
 type Loader interface {
-	Load(ctx context.Context, p Page) (Loaded, error)
+	// Load returns the pages as they are at one and the same position. Where one has more rows than it should, those behind
+	// it may not have been read.
+	Load(ctx context.Context, pages ...Page) ([]Loaded, error)
 }
 
 // Load reads rows of a channel that anybody may read; otherwise the error is an *Error.
@@ -37,7 +41,11 @@ func (h *Hub) Load(ctx context.Context, p Page) (Loaded, error) {
 		return Loaded{}, err
 	}
 	h.counters.reads.Add(1)
-	return h.source.Load(ctx, p)
+	loaded, err := h.source.Load(ctx, p)
+	if err != nil {
+		return Loaded{}, err
+	}
+	return loaded[0], nil
 }
 
 // rowBytes is the least that a row counts for.
@@ -47,67 +55,103 @@ const rowBytes = 256
 // as events in any case, so a thousand who come at once are one query.
 const shareLoad = time.Second
 
-// load is the rows of a channel, read for all who ask for them at the time.
+// load is the rows of some channels at one position, read for all who ask for them at the time.
 type load struct {
-	done    bool
-	waiting []*Subscriber
-	run     *Run // nil if there are no rows
-	rows    int
-	at      Cursor
+	done     bool
+	waiting  []*Subscriber
+	channels []loadedChannel
+	at       Cursor
 }
 
-// load takes the first of the channels whose rows come first a step further. It returns what is to be called next,
-// without locks, and says whether to go on at once; nil, if the subscriber is to wait until it is woken. The hub's lock
-// and the subscriber's are held.
+type loadedChannel struct {
+	run  *Run // nil if there are no rows
+	rows int
+}
+
+// group are the channels to be loaded next: all of them, so that one position stands for all; or, where they are too much
+// for that, or one of them cannot be had, one after another.
+func (s *Subscriber) group() []*member {
+	if s.apart {
+		return s.loading[:1]
+	}
+	return s.loading
+}
+
+func loadName(group []*member) string {
+	var name strings.Builder
+	for _, m := range group {
+		name.WriteString(m.channel.String())
+		name.WriteByte('\n') // no name has one
+	}
+	return name.String()
+}
+
+// load takes the channels whose rows come first a step further. It returns what is to be called next, without locks, and
+// says whether to go on at once; nil, if the subscriber is to wait until it is woken. The hub's lock and the subscriber's
+// are held.
 func (s *Subscriber) load() (begin func(context.Context) bool) {
-	h, m := s.hub, s.loading[0]
-	l := h.loads[m.channel]
+	h, group := s.hub, s.group()
+	name := loadName(group)
+	l := h.loads[name]
 	switch {
 	case l != nil && !l.done:
 		l.waiting = append(l.waiting, s)
 		return nil
 	case l != nil && l.at.Origin == h.position.Origin && (s.from.IsZero() || l.at.Includes(s.from)):
-		s.loaded(m, l)
+		s.loaded(group, l)
 		return func(context.Context) bool { return true }
 	case !h.mayRead(s):
 		return nil
 	}
 	l = &load{}
-	h.loads[m.channel] = l
-	return func(ctx context.Context) bool { return h.read(ctx, l, s, m) }
+	h.loads[name] = l
+	group = slices.Clone(group)
+	return func(ctx context.Context) bool { return h.read(ctx, l, name, s, group) }
 }
 
 // loaded queues the rows; what comes behind them begins at their position.
-func (s *Subscriber) loaded(m *member, l *load) {
-	s.loading = s.loading[1:]
-	if l.run != nil {
-		s.hub.counters.loaded.Add(uint64(l.rows))
-		s.push(Item{Run: l.run})
+func (s *Subscriber) loaded(group []*member, l *load) {
+	for i, m := range group {
+		if run := l.channels[i].run; run != nil {
+			s.hub.counters.loaded.Add(uint64(l.channels[i].rows))
+			s.push(Item{Run: run})
+		}
+		s.push(Item{Notice: &Notice{Kind: NoticeLoaded, Channel: m.channel, Cursor: l.at, Rows: l.channels[i].rows}})
+		m.join = l.at
 	}
-	s.push(Item{Notice: &Notice{Kind: NoticeLoaded, Channel: m.channel, Cursor: l.at, Rows: l.rows}})
-	m.join = l.at
+	s.loading = slices.Clone(s.loading[len(group):])
+	s.apart = s.apart && len(s.loading) > 0
 	if s.from.IsZero() {
 		s.from, s.trusted = l.at, true
 	}
 }
 
-// read reads a channel's rows for the subscriber and all who wait for the same. It returns false if it is to be tried
-// again later, and the subscriber will be woken.
-func (h *Hub) read(ctx context.Context, l *load, s *Subscriber, m *member) bool {
-	page := Page{Channel: m.channel, MaxRows: h.options.QueueBytes / rowBytes, MaxBytes: h.options.QueueBytes}
-	loaded, err := h.source.Load(ctx, page)
+// read reads the rows for the subscriber and all who wait for the same. It returns false if it is to be tried again later,
+// and the subscriber will be woken.
+func (h *Hub) read(ctx context.Context, l *load, name string, s *Subscriber, group []*member) bool {
+	pages := make([]Page, len(group))
+	for i, m := range group {
+		pages[i] = Page{Channel: m.channel, MaxRows: h.options.QueueBytes / rowBytes, MaxBytes: h.options.QueueBytes}
+	}
+	loaded, err := h.source.Load(ctx, pages...)
 	h.doneReading()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l.done = true
-	if err == nil && !loaded.More {
-		if l.rows = len(loaded.Rows); l.rows > 0 {
-			l.run = newRun(loaded.Rows)
+	more := slices.ContainsFunc(loaded, func(p Loaded) bool { return p.More })
+	good := err == nil && !more
+	if good {
+		for _, p := range loaded {
+			c := loadedChannel{rows: len(p.Rows)}
+			if c.rows > 0 {
+				c.run = newRun(p.Rows)
+			}
+			l.channels = append(l.channels, c)
+			l.at = p.At
 		}
-		l.at = loaded.At
-		time.AfterFunc(shareLoad, func() { h.forget(m.channel, l) })
+		time.AfterFunc(shareLoad, func() { h.forget(name, l) })
 	} else {
-		delete(h.loads, m.channel)
+		delete(h.loads, name)
 	}
 	for _, other := range l.waiting {
 		other.mu.Lock()
@@ -115,7 +159,7 @@ func (h *Hub) read(ctx context.Context, l *load, s *Subscriber, m *member) bool 
 		other.mu.Unlock()
 	}
 	l.waiting = nil
-	if !loaded.More && err == nil {
+	if good {
 		return true // feed comes again, and finds it
 	}
 	s.mu.Lock()
@@ -123,14 +167,17 @@ func (h *Hub) read(ctx context.Context, l *load, s *Subscriber, m *member) bool 
 	var final *Error
 	if err == nil {
 		final = Errorf(CodeSnapshotTooLarge,
-			"channel %q has more rows than are sent at once: load them page by page, and subscribe with the cursor of the first page", m.channel)
+			"channel %q has more rows than are sent at once: load them page by page, and subscribe with the cursor of the first page", group[0].channel)
 	}
 	switch {
-	case s.closed || len(s.loading) == 0 || s.loading[0] != m:
+	case s.closed || !slices.Equal(s.group(), group):
 		return true
-	case final != nil || errors.As(err, &final):
-		s.remove(m)
-		s.refuse(m.channel, final)
+	case (final != nil || errors.As(err, &final)) && len(group) > 1:
+		s.apart = true // then it is known which of them it is
+		return true
+	case final != nil:
+		s.remove(group[0])
+		s.refuse(group[0].channel, final)
 		s.admit()
 		return true
 	}
@@ -139,10 +186,10 @@ func (h *Hub) read(ctx context.Context, l *load, s *Subscriber, m *member) bool 
 }
 
 // forget takes a load out of what is shared.
-func (h *Hub) forget(c Channel, l *load) {
+func (h *Hub) forget(name string, l *load) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.loads[c] == l {
-		delete(h.loads, c)
+	if h.loads[name] == l {
+		delete(h.loads, name)
 	}
 }

@@ -60,6 +60,7 @@ type Subscriber struct {
 	trusted   bool      // while behind: from is a position that the log has given us
 	replay    *replay   // while behind: comes before what follows from
 	loading   []*member // while behind: whose rows come before anything else
+	apart     bool      // they are loaded one after another
 	told      bool      // a cursor was queued since the last Refresh
 	refreshed Cursor    // by the last Refresh that said one
 	queue     []Item

@@ -181,17 +181,20 @@ func (f *feed) Read(_ context.Context, from realtime.Cursor, upto realtime.Snaps
 	return f.world.read(from, upto, topics, limit)
 }
 
-// Load gives one row, which says of what moment it is.
-func (f *feed) Load(_ context.Context, p realtime.Page) (realtime.Loaded, error) {
+// Load gives one row of each, which says of what moment it is.
+func (f *feed) Load(_ context.Context, pages ...realtime.Page) (loaded []realtime.Loaded, err error) {
 	f.world.loads++
 	if f.world.fails != nil {
 		if err := f.world.fails(); err != nil {
-			return realtime.Loaded{}, err
+			return nil, err
 		}
 	}
 	at := realtime.Cursor{Origin: origin, Seen: f.world.snapshot()}
-	row := &realtime.Event{Topic: p.Channel.Topic, Type: realtime.TypeRow, Data: []byte(at.String())}
-	return realtime.Loaded{Rows: []*realtime.Event{row}, At: at, More: f.world.large}, nil
+	for _, p := range pages {
+		row := &realtime.Event{Topic: p.Channel.Topic, Type: realtime.TypeRow, Data: []byte(at.String())}
+		loaded = append(loaded, realtime.Loaded{Rows: []*realtime.Event{row}, At: at, More: f.world.large})
+	}
+	return loaded, nil
 }
 
 // publish reads, in parts of some events each.
