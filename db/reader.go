@@ -321,14 +321,19 @@ func loadLineage(ctx context.Context, conn *pgx.Conn) (realtime.Lineage, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read ancestors: %w", explain(err))
 	}
-	lineage := make(realtime.Lineage)
-	var origin, seen string
-	_, err = pgx.ForEachRow(rows, []any{&origin, &seen}, func() (err error) {
-		lineage[origin], err = realtime.ParseSnapshot(seen)
-		return err
+	type ancestor struct{ origin, seen string }
+	ancestors, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a ancestor, err error) {
+		err = row.Scan(&a.origin, &a.seen)
+		return a, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read ancestors: %w", explain(err))
+	}
+	lineage := make(realtime.Lineage)
+	for _, a := range ancestors {
+		if lineage[a.origin], err = realtime.ParseSnapshot(a.seen); err != nil {
+			return nil, fmt.Errorf("read ancestors: %w", err)
+		}
 	}
 	return lineage, nil
 }

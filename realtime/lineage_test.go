@@ -1,7 +1,6 @@
 package realtime_test
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -113,7 +112,7 @@ func TestFailover(t *testing.T) {
 	if resumed == 0 || reset == 0 {
 		t.Errorf("%d clients resumed and %d were reset, want some of each", resumed, reset)
 	}
-	t.Log(fmt.Sprintf("%d clients resumed, %d were reset", resumed, reset))
+	t.Logf("%d clients resumed, %d were reset", resumed, reset)
 }
 
 // A hub that lives on under a new origin goes on without anybody noticing.

@@ -32,7 +32,6 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 	type result struct {
 		lags   lags
 		peak   int64
-		behind int // rows that the slow one lacked when it began to read
 		took   time.Duration
 		came   int
 		double int

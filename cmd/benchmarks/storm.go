@@ -29,14 +29,12 @@ type guest struct {
 	cursor string
 	got    map[int64]int
 	ws     *websocket.Conn
-	ready  bool // subscribed was said since it came back
 	resets int
 }
 
 // storm has all clients cut off at the same moment, who come back at once.
 type storm struct {
 	guests []*guest
-	url    atomic.Pointer[string]
 	ready  atomic.Int64 // guests that are subscribed
 	group  sync.WaitGroup
 	ctx    context.Context
@@ -111,7 +109,7 @@ func (b *bench) oneStorm(ctx context.Context, killed bool) ([]any, error) {
 	}
 	w.ready.Store(0)
 	begun := time.Now()
-	before := queries(address)
+	before := queries(ctx, address)
 	if killed {
 		_ = service.cmd.Process.Kill() // it has ended if it cannot be
 		<-service.ended
@@ -126,7 +124,7 @@ func (b *bench) oneStorm(ctx context.Context, killed bool) ([]any, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	again := time.Since(begun)
-	used := queries(address) - before
+	used := queries(ctx, address) - before
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return nil, err
 	}
@@ -307,8 +305,12 @@ func (b *bench) roomRows(ctx context.Context) ([][]int64, error) {
 }
 
 // queries asks the service how many it has made for its clients.
-func queries(address string) int {
-	response, err := http.Get("http://" + address + "/readyz")
+func queries(ctx context.Context, address string) int {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", http.NoBody)
+	if err != nil {
+		return 0
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0
 	}
