@@ -14,7 +14,7 @@ import (
 // loadQuery reads pages in one statement, and so at one position. The first row says which.
 func loadQuery(pages []realtime.Page) (sql string, args []any) {
 	var b strings.Builder
-	b.WriteString(`select -1, null::text[], tidings.origin(), pg_current_snapshot()::text`)
+	b.WriteString(`select -1, null::text[], tidings.origin(), tidings.position()::text`)
 	for i, p := range pages {
 		n := len(args)
 		fmt.Fprintf(&b, "\nunion all select %d, place, row_key, data from tidings.load($%d, $%d, $%d, $%d, $%d, $%d)", i, n+1, n+2, n+3, n+4, n+5, n+6)

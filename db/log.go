@@ -14,14 +14,15 @@ import (
 )
 
 // readQuery returns what is new since a snapshot: first a row with the snapshot that the statement itself sees, with
-// what has been forgotten (the highest transaction id, and which had ended then), and then the entries in order. What is new is what has an
+// the highest transaction id of what is new, what has been forgotten (the highest transaction id, and which had ended then), and then the entries in order. What is new is what has an
 // id from the snapshot's xmax on, and what was still running then; both are found by the index, however long some
 // transaction has been open.
 //
 // $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
 // wanted, or null; $5 how many entries at most, or null.
 const readQuery = `
-select 0::bigint as id, null::xid8, null::timestamptz, pg_current_snapshot()::text,
+select 0::bigint as id, (select max(xid) from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot)), null::timestamptz,
+       pg_current_snapshot()::text,
        (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
        array[tidings.origin()], null::text[], null::text[]
 union all
@@ -100,7 +101,9 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 			if err := servable(from, now, entry.typ); err != nil {
 				return from, false, err
 			}
-			at.Upto = now
+			// The position is one of the log's transactions alone: an id that has ended without a trace is handed out again
+			// after a crash of PostgreSQL's, and what is written under it then has not been seen.
+			at.Upto = now.Below(max(from.Seen.Xmax, entry.xid+1))
 			if bound.Xmax != 0 {
 				at.Upto = bound
 			}

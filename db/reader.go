@@ -258,9 +258,9 @@ func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.C
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	var settled, origin, snapshot string
-	err := conn.QueryRow(ctx, `select tidings.settle(), tidings.origin(), pg_current_snapshot()::text`).Scan(&settled, &origin, &snapshot)
+	err := conn.QueryRow(ctx, `select tidings.settle(), tidings.origin(), tidings.position()::text`).Scan(&settled, &origin, &snapshot)
 	if err == nil && settled != "home" { // origin was called in the same statement
-		err = conn.QueryRow(ctx, `select tidings.origin(), pg_current_snapshot()::text`).Scan(&origin, &snapshot)
+		err = conn.QueryRow(ctx, `select tidings.origin(), tidings.position()::text`).Scan(&origin, &snapshot)
 	}
 	if err != nil {
 		return fmt.Errorf("begin at the log: %w", explain(err))
@@ -403,7 +403,7 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 // restart goes on from now, where what came since the position cannot be read any more.
 func (r *Reader) restart(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, reason realtime.Reset) error {
 	var snapshot string
-	if err := conn.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+	if err := conn.QueryRow(ctx, `select tidings.position()::text`).Scan(&snapshot); err != nil {
 		return fmt.Errorf("restart at the log: %w", explain(err))
 	}
 	now, err := realtime.ParseSnapshot(snapshot)

@@ -101,6 +101,19 @@ func (s Snapshot) Includes(t Snapshot) bool {
 	return true
 }
 
+// Below returns the snapshot that sees of s only what lies below the transaction.
+func (s Snapshot) Below(xmax uint64) Snapshot {
+	if s.Xmax <= xmax {
+		return s
+	}
+	n, _ := slices.BinarySearch(s.Xip, xmax)
+	below := Snapshot{Xmin: xmax, Xmax: xmax, Xip: s.Xip[:n:n]}
+	if n > 0 {
+		below.Xmin = s.Xip[0]
+	}
+	return below
+}
+
 // Equal reports whether both see the same.
 func (s Snapshot) Equal(t Snapshot) bool {
 	return s.Xmin == t.Xmin && s.Xmax == t.Xmax && slices.Equal(s.Xip, t.Xip)

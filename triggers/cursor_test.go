@@ -261,7 +261,7 @@ func TestSinceOfHalfACursor(t *testing.T) {
 		cursor *string
 	}{
 		{"null", nil},
-		{"the second position before the first", new(now + "-5-1")},
+		{"the second position before the first", new(now + "-2-1")},
 		{"the first position from the future", new(origin + "-900000000-5-1")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -269,6 +269,30 @@ func TestSinceOfHalfACursor(t *testing.T) {
 				t.Error("it was served")
 			}
 		})
+	}
+}
+
+// A position says nothing of transactions that left nothing in the log: after a crash, PostgreSQL may hand out their ids
+// again.
+func TestPositionIsOfTheLog(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	s := l.connect(t)
+	run(t, s, items+`insert into items values (1, 'a')`)
+	before := cursor(t, s)
+	for range 5 {
+		run(t, s, `begin; insert into items values (2, 'b'); rollback; begin; select pg_current_xact_id(); commit`)
+	}
+	if after := cursor(t, s); after != before {
+		t.Errorf("the position went from %s to %s", before, after)
+	}
+	run(t, s, `begin; select pg_current_xact_id()`) // an id below that of the next entry
+	run(t, l.Pool, `insert into items values (3, 'c')`)
+	within := cursor(t, s)
+	run(t, s, `insert into items values (4, 'd'); commit`)
+	expect(t, s, within, `item_added 4 {"id":4,"v":"d"}`)
+	if after := cursor(t, s); after == before || after == within {
+		t.Errorf("the position has stayed at %s", after)
 	}
 }
 

@@ -55,14 +55,25 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function tidings.position_snapshot(text) is 'the reverse of tidings.position_text';
 
+create function tidings.position() returns pg_snapshot
+language sql stable security definer set search_path = pg_catalog, pg_temp set jit = off as $$
+    -- What comes after the last entry's transaction has not been seen, even where it has ended: an id of which nothing was
+    -- written down is handed out again after a crash. Neither has this transaction: its own snapshot does not list it as
+    -- running, and what it writes from here on would count as seen.
+    with now as (select pg_current_snapshot() as s, coalesce(pg_current_xact_id_if_assigned(), '0') as own),
+         last as (select greatest((select max(xid) from tidings.log where xid <> coalesce(pg_current_xact_id_if_assigned(), '0')),
+                                  tidings.horizon(), '2')::text::bigint + 1 as xmax),
+         running as (select x::text::bigint as xid from now, last, lateral (select own union select pg_snapshot_xip(s)) as r(x)
+                      where x > '0' and x::text::bigint < last.xmax)
+    select (coalesce((select min(xid) from running), last.xmax) || ':' || last.xmax || ':'
+            || coalesce((select string_agg(xid::text, ',' order by xid) from running), ''))::pg_snapshot
+      from last
+$$;
+comment on function tidings.position() is 'the position of what is committed now, as a snapshot of the log''s transactions';
+
 create function tidings.cursor() returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    -- A transaction's own snapshot does not list it as running, and what it writes from here on would count as seen.
-    with now as (select pg_current_snapshot() as s, pg_current_xact_id_if_assigned() as own)
-    select tidings.origin() || '-' || tidings.position_text(case when own is null or not pg_visible_in_snapshot(own, s) then s else
-               (least(own, pg_snapshot_xmin(s)) || ':' || pg_snapshot_xmax(s) || ':'
-                || (select string_agg(x::text, ',' order by x) from (select own union all select pg_snapshot_xip(s)) as r(x)))::pg_snapshot end)
-      from now
+    select tidings.origin() || '-' || tidings.position_text(tidings.position())
 $$;
 comment on function tidings.cursor() is
     'the cursor of what is committed now: tidings.since() of it returns what is committed later, this transaction''s writes too';
