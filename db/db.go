@@ -97,7 +97,7 @@ func (d *DB) connect(ctx context.Context, name string) (*pgx.Conn, error) {
 	config.RuntimeParams["application_name"] = "tidings " + name
 	config.AfterConnect = afterConnect(`set default_transaction_isolation = 'read committed';
 		set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
-		set plan_cache_mode = force_generic_plan; set statement_timeout = 0; set idle_session_timeout = 0`)
+		set plan_cache_mode = force_generic_plan; set synchronous_commit = off; set statement_timeout = 0; set idle_session_timeout = 0`)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, explain(err)

@@ -53,11 +53,11 @@ var errStop = errors.New("stop")
 // yield was called with. end says whether there was nothing more to the read: from a cursor in the middle of a read, a
 // read goes to that one's end; otherwise to upto or, if that is zero, to what is committed now. limit is the number of
 // entries that are read at most; zero: all. progress, if not nil, is
-// called for each row that arrives.
+// called for each row that arrives, and saw with the snapshot that the statement has.
 //
 // yield may return errStop. A cursor that cannot be served is a *realtime.ResetError.
 func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime.Snapshot, topics []string,
-	limit int, progress func(), yield func(*realtime.Event) error) (to realtime.Cursor, end bool, err error) {
+	limit int, progress func(), saw func(realtime.Snapshot), yield func(*realtime.Event) error) (to realtime.Cursor, end bool, err error) {
 
 	bound := upto
 	if from.Midway() {
@@ -100,6 +100,9 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 			}
 			if err := servable(from, now, entry.typ); err != nil {
 				return from, false, err
+			}
+			if saw != nil {
+				saw(now)
 			}
 			// The position is one of the log's transactions alone: an id that has ended without a trace is handed out again
 			// after a crash of PostgreSQL's, and what is written under it then has not been seen.

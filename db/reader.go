@@ -60,6 +60,8 @@ type Reader struct {
 	live      bool
 	lastRead  time.Time
 	lag       time.Duration
+	awake     bool
+	turns     uint64
 	beats     beats
 	events    uint64 // read since the start
 	audited   Audit
@@ -109,6 +111,8 @@ func (r *Reader) Nudge() {
 type Status struct {
 	Live      bool          // the last read was complete, and recent
 	Listening bool          // the doorbell is heard, or switched off
+	Awake     bool          // it reads all the time, and writers need not ring the doorbell
+	Turns     uint64        // how often it has woken up or fallen asleep
 	Beating   bool          // what was written lately to be heard was, or nothing is
 	LastRead  time.Time     // when the last complete read ended; zero: never
 	Lag       time.Duration // from before the writing of the last beat to its publishing; zero: unknown
@@ -124,6 +128,8 @@ func (r *Reader) Status() Status {
 	return Status{
 		Live:      r.live && time.Since(r.lastRead) < 2*r.PollInterval+time.Second,
 		Listening: r.NoListen || r.listening && time.Since(r.heard) < silenceLimit,
+		Awake:     r.awake,
+		Turns:     r.turns,
 		Beating:   r.BeatInterval < 0 || r.beats.recent(r.BeatInterval, r.Timeout),
 		LastRead:  r.lastRead,
 		Lag:       r.lag,
@@ -147,6 +153,7 @@ func (r *Reader) Run(ctx context.Context) error {
 		group.Go(func() error { return r.listen(running) })
 	}
 	err := group.Wait()
+	r.leave(ctx)
 	if ctx.Err() != nil {
 		return nil // ctx ended
 	}
@@ -209,10 +216,15 @@ func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, time
 	if err := r.begin(ctx, conn, position); err != nil {
 		return err
 	}
+	var attention attention
+	if err := r.say(ctx, conn, &attention, true); err != nil {
+		return err
+	}
 	poll := time.NewTimer(r.PollInterval)
 	defer poll.Stop()
 	for {
-		if err := r.readOnce(ctx, conn, position, *timeout); err != nil {
+		transactions, err := r.readOnce(ctx, conn, position, *timeout, attention.saw)
+		if err != nil {
 			if errors.Is(err, errSilent) {
 				*timeout = min(2**timeout, time.Minute)
 				r.DB.Pool.Reset() // what has become of this connection may have become of others
@@ -222,8 +234,11 @@ func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, time
 		*timeout = r.Timeout
 		r.setLive(true)
 		ok()
+		if err := r.attend(ctx, conn, &attention, transactions); err != nil {
+			return err
+		}
 
-		poll.Reset(r.nextPoll())
+		poll.Reset(r.wait(&attention))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -234,16 +249,6 @@ func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, time
 			}
 		}
 	}
-}
-
-// nextPoll is when to read if the doorbell does not ring.
-func (r *Reader) nextPoll() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.NoListen || r.listening {
-		return r.PollInterval
-	}
-	return min(r.PollInterval, 50*time.Millisecond) // nobody would hear it
 }
 
 // closeConn closes without waiting for a peer that does not answer.
@@ -359,13 +364,16 @@ func silent(ctx context.Context, err error, timeout time.Duration) error {
 	return err
 }
 
-// readOnce publishes all that is new.
-func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, timeout time.Duration) error {
+// readOnce publishes all that is new, and returns about how many transactions that were.
+func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, timeout time.Duration,
+	saw func(realtime.Snapshot)) (transactions int, err error) {
+
 	ctx, progress, stop := watched(ctx, timeout)
 	defer stop()
 
 	var batch realtime.Batch
 	bytes := 0
+	last := uint64(0)
 	flush := func(to realtime.Cursor) {
 		batch.From, batch.To = *position, to
 		r.Sink.Publish(batch)
@@ -377,8 +385,12 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 		var to realtime.Cursor
 		var err error
 		to, end, err = scanLog(ctx, conn, *position, realtime.Snapshot{}, nil, 0,
-			progress, func(e *realtime.Event) error {
+			progress, saw, func(e *realtime.Event) error {
 				batch.Events = append(batch.Events, e)
+				if e.Xid != last {
+					last = e.Xid
+					transactions++
+				}
 				if bytes += len(e.Data); bytes >= batchBytes || len(batch.Events) >= batchEvents {
 					flush(e.Cursor)
 				}
@@ -387,9 +399,9 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 		var unserved *realtime.ResetError
 		switch {
 		case errors.As(err, &unserved):
-			return r.restart(ctx, conn, position, unserved.Reason)
+			return 0, r.restart(ctx, conn, position, unserved.Reason)
 		case err != nil:
-			return silent(ctx, err, timeout)
+			return 0, silent(ctx, err, timeout)
 		}
 		flush(to)
 	}
@@ -397,7 +409,7 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 	r.lastRead = time.Now()
 	r.counted.at, r.counted.events = *position, r.events
 	r.mu.Unlock()
-	return nil
+	return transactions, nil
 }
 
 // restart goes on from now, where what came since the position cannot be read any more.
@@ -459,7 +471,7 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
 	bytes := 0
-	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, max(pageEntries, maxBytes/pageEntries), progress, func(e *realtime.Event) error {
+	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, max(pageEntries, maxBytes/pageEntries), progress, nil, func(e *realtime.Event) error {
 		events = append(events, e)
 		if bytes += len(e.Data); bytes >= maxBytes {
 			return errStop

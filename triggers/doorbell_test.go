@@ -19,6 +19,7 @@ func listen(t *testing.T, l *live) *listener {
 	t.Helper()
 	c := l.connect(t)
 	run(t, c, "listen tidings")
+	run(t, c, "select tidings.attend('the test', true)")
 	return &listener{c, l.Pool}
 }
 

@@ -185,6 +185,7 @@ func TestPreparedTransactions(t *testing.T) {
 	s := l.connect(t)
 	run(t, s, items)
 	since := cursor(t, s)
+	run(t, l.Pool, `select tidings.attend('the test', true)`)
 	run(t, s, `begin; insert into items values (1, 'a')`)
 	refused(t, s, "0A000", "NOTIFY", `prepare transaction 'rung'`)
 

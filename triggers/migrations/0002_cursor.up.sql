@@ -216,7 +216,7 @@ begin
     insert into tidings.positions (at, seen) select beat_at, seen from tidings.home on conflict do nothing;
     delete from tidings.positions where at not between clock_timestamp() - interval '5 minutes' and clock_timestamp();
     insert into tidings.log (topic, type) values ('tidings', 'beat') returning id into entry;
-    perform pg_notify('tidings', '{"topic":"tidings","xid":"' || pg_current_xact_id() || '"}');
+    perform tidings.ring('tidings');
     return entry;
 end $$;
 comment on function tidings.beat(interval) is

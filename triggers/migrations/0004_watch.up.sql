@@ -159,7 +159,9 @@ begin
         insert into tidings.log (topic, type) values (%5$L, %4$L);
         js := '{}';
     end if;
-    if js is not null and lower(current_setting('tidings.doorbell', true)) in ('off', 'false', 'no', 'f', 'n', '0') is not true then
+    if js is not null
+        and (current_setting('transaction_isolation') <> 'read committed' or exists (select from tidings.instances where asleep))
+        and lower(current_setting('tidings.doorbell', true)) in ('off', 'false', 'no', 'f', 'n', '0') is not true then
         perform pg_notify('tidings', %6$L || pg_current_xact_id()::text || '"}');
     end if;
     return null;
