@@ -4,7 +4,7 @@ import "context"
 
 var killPostgres = fault{
 	name: "kill-postgres", title: "PostgreSQL killed (-9)", about: "all of PostgreSQL's processes are killed with -9, and it is started again",
-	// Not short: what killAmidRollbacks provokes can happen here by chance, and a test must not fail by chance.
+	short: true,
 	cause: func(ctx context.Context, s *stage) error {
 		return s.restartAgainAndAgain(ctx, "killed", func() error { return s.primary().kill() })
 	},
