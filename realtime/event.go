@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,6 +66,8 @@ type Run struct {
 	bytes   int
 	mu      sync.Mutex
 	encoded [maxFormats][]byte
+	size    int           // of what is encoded
+	meter   *atomic.Int64 // counts that, while the run is kept for others; nil: it is not
 }
 
 func newRun(events []*Event) *Run {
@@ -109,6 +112,28 @@ func (r *Run) Encode(f *Format) []byte {
 			b = f.append(b, e)
 		}
 		r.encoded[f.slot] = b
+		r.size += cap(b)
+		if r.meter != nil {
+			r.meter.Add(int64(cap(b)))
+		}
 	}
 	return r.encoded[f.slot]
+}
+
+// keep has what the run takes counted.
+func (r *Run) keep(meter *atomic.Int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.meter = meter
+	meter.Add(int64(r.size))
+}
+
+// forget is the reverse of keep.
+func (r *Run) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.meter != nil {
+		r.meter.Add(-int64(r.size))
+		r.meter = nil
+	}
 }

@@ -382,7 +382,7 @@ func (h *Hub) leave(m *member) {
 type Stats struct {
 	Subscribers   int
 	Subscriptions map[string]int // by topic, its keys' included
-	Recent        int            // bytes of events in memory
+	Recent        int            // bytes of events in memory, and of what of them is encoded
 
 	Routed            uint64 // queued as they were published
 	ResumedFromMemory uint64 // queued for who was behind
@@ -397,7 +397,7 @@ func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := Stats{
-		Subscribers: h.count, Subscriptions: make(map[string]int, len(h.nodes)), Recent: h.recent.bytes,
+		Subscribers: h.count, Subscriptions: make(map[string]int, len(h.nodes)), Recent: h.recent.size(),
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
 		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
 	}

@@ -2,6 +2,7 @@ package realtime_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -296,4 +297,55 @@ func TestRunsAreShared(t *testing.T) {
 		w.committed("messages", "1")
 	}
 	f.publishAll()
+}
+
+// What is kept in memory is bounded with all that is made of it: the events as they are sent to many sets of channels.
+func TestMemoryIsBounded(t *testing.T) {
+	w := quiet()
+	const limit = 200_000
+	w.page = 1000
+	f := w.instance(realtime.Options{RecentBytes: limit, QueueBytes: 1 << 20})
+	format := realtime.NewFormat(func(b []byte, e *realtime.Event) []byte { return append(b, e.Data...) })
+	var clients []*client
+	for n := range 40 {
+		clients = append(clients, w.client(t, f, channels("messages", fmt.Sprintf("comments:%d", n))...)) // each a set of its own
+	}
+	largest, encoded := 0, 0
+	for range 300 {
+		for range 5 {
+			w.committed("messages", "1")
+			w.log[len(w.log)-1].event.Data = make([]byte, 1000)
+		}
+		f.publishAll()
+		for _, c := range clients {
+			items, err := c.sub.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range items {
+				if i.Run != nil {
+					encoded += len(i.Run.Encode(format))
+				}
+			}
+		}
+		largest = max(largest, f.hub.Stats().Recent)
+	}
+	if most := limit + 40*5*1000*2; largest > most { // what was just encoded is counted with the next events
+		t.Errorf("%d bytes are kept, want %d at most", largest, most)
+	}
+	if encoded != 40*300*5*1000 {
+		t.Errorf("%d bytes were encoded", encoded)
+	}
+	late := w.client(t, f)
+	late.channels = channels("messages")
+	at := f.position.Seen.Xmax - 50 // transactions: what they wrote is a third of what is kept
+	late.connect(f, realtime.Cursor{Origin: origin, Seen: realtime.Snapshot{Xmin: at, Xmax: at}}.String())
+	late.drain()
+	if n, reads := len(late.got), f.hub.Stats().Reads; n != 50 || reads != 0 {
+		t.Errorf("%d events were resumed, with %d reads of the log, want 50 from memory", n, reads)
+	}
+	f.hub.Restart(f.position, realtime.ResetExpired)
+	if n := f.hub.Stats().Recent; n != 0 {
+		t.Errorf("after a restart %d bytes are kept", n)
+	}
 }

@@ -1,6 +1,10 @@
 package realtime
 
-import "time"
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
 
 // recent holds the newest events in memory, so that who was away for a moment, or fell behind, is not a query. It is a
 // window of whole batches: everything between its start and the hub's position.
@@ -10,34 +14,58 @@ type recent struct {
 	bytes    int
 	maxBytes int
 	maxAge   time.Duration // zero: without end
+
+	runs    []*batch     // that have runs, in the order in which they got them
+	encoded atomic.Int64 // bytes of these, as they are sent
 }
 
 // restart forgets all and begins at the position.
 func (r *recent) restart(at Cursor) {
-	r.start, r.batches, r.bytes = at, nil, 0
+	for _, b := range r.runs {
+		b.strip()
+	}
+	r.start, r.batches, r.bytes, r.runs = at, nil, 0, nil
 }
 
 // add adds what was published, and returns it.
 func (r *recent) add(published Batch) *batch {
-	b := &batch{Batch: published}
+	b := &batch{Batch: published, recent: r}
 	if len(b.Events) > 0 {
 		b.at = time.Now()
 		r.batches = append(r.batches, b)
 		r.bytes += batchBytes(published)
 	}
+	// What is encoded can be made again.
+	for len(r.runs) > 1 && r.size() > r.maxBytes {
+		r.runs[0].strip()
+		r.runs[0] = nil
+		r.runs = r.runs[1:]
+	}
 	drop := 0
-	for drop < len(r.batches) && (r.bytes > r.maxBytes || r.maxAge > 0 && time.Since(r.batches[drop].at) > r.maxAge) {
+	for drop < len(r.batches) && (r.size() > r.maxBytes || r.maxAge > 0 && time.Since(r.batches[drop].at) > r.maxAge) {
 		r.start = r.batches[drop].To
 		r.bytes -= batchBytes(r.batches[drop].Batch)
+		r.batches[drop].strip()
+		r.batches[drop].recent = nil
 		r.batches[drop] = nil
 		drop++
 	}
 	r.batches = r.batches[drop:]
+	for len(r.runs) > 0 && r.runs[0].recent == nil { // dropped
+		r.runs[0] = nil
+		r.runs = r.runs[1:]
+	}
+	if len(r.runs) > 2*len(r.batches)+16 { // so are others behind the first
+		r.runs = slices.DeleteFunc(r.runs, func(b *batch) bool { return b.recent == nil })
+	}
 	if len(r.batches) == 0 {
 		r.start = b.To
 	}
 	return b
 }
+
+// size is what the events take, and what of them is encoded.
+func (r *recent) size() int { return r.bytes + int(r.encoded.Load()) }
 
 func batchBytes(b Batch) int {
 	n := 0
@@ -51,8 +79,9 @@ func batchBytes(b Batch) int {
 // with all who were live when it was published.
 type batch struct {
 	Batch
-	at   time.Time       // when it was published
-	runs map[string]*Run // by the set's signature
+	at     time.Time       // when it was published
+	runs   map[string]*Run // by the set's signature
+	recent *recent         // whose it is; nil: nobody's
 }
 
 // run returns what a set of channels has of the batch; nil if nothing.
@@ -74,8 +103,24 @@ func (b *batch) run(signature string, wants func(*Event) bool) *Run {
 func (b *batch) keep(signature string, run *Run) {
 	if b.runs == nil {
 		b.runs = make(map[string]*Run)
+		if b.recent != nil {
+			b.recent.runs = append(b.recent.runs, b)
+		}
 	}
 	b.runs[signature] = run
+	if run != nil && b.recent != nil {
+		run.keep(&b.recent.encoded)
+	}
+}
+
+// strip forgets the runs; who has one in its queue keeps it.
+func (b *batch) strip() {
+	for _, run := range b.runs {
+		if run != nil {
+			run.forget()
+		}
+	}
+	b.runs = nil
 }
 
 // page returns runs of what comes behind the cursor, of about maxBytes, the position behind them, and whether that was
