@@ -36,7 +36,7 @@ func (r *recent) add(published Batch) *batch {
 		r.bytes += batchBytes(published)
 	}
 	// What is encoded can be made again.
-	for len(r.runs) > 1 && r.size() > r.maxBytes {
+	for len(r.runs) > 0 && r.size() > r.maxBytes {
 		r.runs[0].strip()
 		r.runs[0] = nil
 		r.runs = r.runs[1:]
