@@ -21,7 +21,7 @@ import (
 // $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
 // wanted, or null; $5 how many entries at most, or null.
 const readQuery = `
-select 0::bigint as id, (select max(xid) from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot)), null::timestamptz,
+select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot) order by xid desc limit 1), null::timestamptz,
        pg_current_snapshot()::text,
        (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
        array[tidings.origin()], null::text[], null::text[]

@@ -107,7 +107,7 @@ begin
         exception when lock_not_available then
             return false; -- an open transaction still uses it: the current era goes on a little longer
         end;
-        execute format('select max(xid) from tidings.log_%s', oldest_era & 7) into last;
+        execute format('select xid from tidings.log_%s order by xid desc limit 1', oldest_era & 7) into last; -- max(xid8) is PostgreSQL 15's
         execute format('truncate tidings.log_%s', oldest_era & 7);
         update tidings.eras set forgotten_at = clock_timestamp(), last_xid = greatest(last, tidings.horizon()),
                                 ended = pg_current_snapshot()

@@ -61,7 +61,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp set j
     -- written down is handed out again after a crash. Neither has this transaction: its own snapshot does not list it as
     -- running, and what it writes from here on would count as seen.
     with now as (select pg_current_snapshot() as s, coalesce(pg_current_xact_id_if_assigned(), '0') as own),
-         last as (select greatest((select max(xid) from tidings.log where xid <> coalesce(pg_current_xact_id_if_assigned(), '0')),
+         last as (select greatest((select xid from tidings.log where xid <> coalesce(pg_current_xact_id_if_assigned(), '0') order by xid desc limit 1),
                                   tidings.horizon(), '2')::text::bigint + 1 as xmax),
          running as (select x::text::bigint as xid from now, last, lateral (select own union select pg_snapshot_xip(s)) as r(x)
                       where x > '0' and x::text::bigint < last.xmax)
