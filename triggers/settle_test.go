@@ -58,8 +58,12 @@ func TestSettleAfterRestore(t *testing.T) {
 	if got, want := list[string](t, r, watched), list[string](t, s, watched); !slices.Equal(got, want) {
 		t.Errorf("watched:\n%s\nwant:\n%s", lines(got), lines(want))
 	}
+	early := get[string](t, r, `with xid as (insert into items values (1000, 'before it is settled') returning pg_current_xact_id()::text as xid) select xid from xid`)
 	if get[string](t, r, `select tidings.settle()`) != "copied" {
 		t.Error("settle took the copy for the original")
+	}
+	if !get[bool](t, r, `select pg_visible_in_snapshot('`+early+`'::xid8, tidings.position())`) {
+		t.Error("the position is before what is forgotten")
 	}
 	if get[string](t, r, `select tidings.settle()`) != "home" {
 		t.Error("settle settled twice")

@@ -193,6 +193,10 @@ begin
     truncate tidings.positions;
     perform setval('tidings.log_id', ((last_value >> 40) + 1) << 40) from tidings.log_id;
     insert into tidings.eras (era) select last_value >> 40 from tidings.log_id;
+    -- What was written here before is forgotten as well.
+    insert into tidings.eras (era, forgotten_at, last_xid, ended)
+    select (last_value >> 40) - 1, clock_timestamp(), (pg_snapshot_xmax(now)::text::bigint - 1)::text::xid8, now
+      from tidings.log_id, pg_current_snapshot() as now;
     update tidings.home set origin = tidings.origin(), place = tidings.place(), timeline = tidings.timeline(),
                             seen = pg_current_snapshot();
     return 'copied';
