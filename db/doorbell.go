@@ -69,7 +69,8 @@ func (r *Reader) attend(ctx context.Context, conn *pgx.Conn, a *attention, trans
 // say tells writers whether the doorbell is to be rung. Who falls asleep reads on until all who may have been told
 // otherwise have ended.
 func (r *Reader) say(ctx context.Context, conn *pgx.Conn, a *attention, asleep bool) error {
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	// Not to be given up in the middle: the server could finish it after leave.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
 	defer cancel()
 	if _, err := conn.Exec(ctx, `select tidings.attend($1, $2)`, r.name, asleep && !r.NoListen); err != nil {
 		return fmt.Errorf("attend to the doorbell: %w", explain(err))
@@ -124,7 +125,7 @@ func (r *Reader) hears() bool {
 // leave says that the reader is gone, if that can be said; not on its own connection, which may have been closed in the
 // middle of something.
 func (r *Reader) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
 	defer cancel()
 	_, _ = r.DB.Pool.Exec(ctx, `select tidings.leave($1)`, r.name) // otherwise the others find out
 }
