@@ -122,12 +122,15 @@ func TestLargeEventToSlowReader(t *testing.T) {
 	if err := c.conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
-	d.exec(`insert into messages (author_id, title, content) values (1, 'large', repeat('x', $1))`, size)
-
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	begun := time.Now()
-	c.reader.Reset(&slowReader{conn: c.conn, tick: tick.C, begun: begun})
+	c.reader.Reset(&slowReader{conn: c.conn, tick: tick.C})
+	inserted := make(chan error, 1) // it may take longer than a pong, for which the client has to read
+	go func() {
+		_, err := d.pool.Exec(t.Context(), `insert into messages (author_id, title, content) values (1, 'large', repeat('x', $1))`, size)
+		inserted <- err
+	}()
 	for _, want := range []string{"large", "small"} {
 		for text := ""; text == ""; {
 			op, payload, err := c.read()
@@ -148,26 +151,23 @@ func TestLargeEventToSlowReader(t *testing.T) {
 		}
 		t.Logf("the %s event came after %s", want, time.Since(begun))
 		if want == "large" {
+			if err := <-inserted; err != nil {
+				t.Fatal(err)
+			}
 			d.message("small")
 		}
 	}
 }
 
-// slowReader reads 4 MB a second.
+// slowReader reads 4 MB a second at most.
 type slowReader struct {
-	conn  net.Conn
-	tick  <-chan time.Time
-	begun time.Time
-	n     int
+	conn net.Conn
+	tick <-chan time.Time
 }
 
 func (r *slowReader) Read(p []byte) (int, error) {
-	for float64(r.n) > 4e6*time.Since(r.begun).Seconds() {
-		<-r.tick
-	}
-	n, err := r.conn.Read(p)
-	r.n += n
-	return n, err
+	<-r.tick
+	return r.conn.Read(p[:min(len(p), 20<<10)])
 }
 
 // Answers are bounded as well: of a client that goes on asking and never reads what it is told, no more is taken,
