@@ -29,7 +29,8 @@ func TestLargeStatements(t *testing.T) {
 				t.Fatalf("%s: row %d is %s, want %s", typ, i, got, want)
 			}
 		}
-		sizes := list[int](t, s, `select (select sum(octet_length(r)) from unnest(rows) as r)::int from tidings.log where id > $1 order by id`, first)
+		sizes := list[int](t, s, `select (select sum(octet_length(r)) from unnest(rows) as r)::int from tidings.log
+			where id > $1 and cardinality(rows) > 1 order by id`, first) // without the first few, which have entries of their own
 		for i, size := range sizes {
 			if size > chunk+row || size < chunk/3 && i < len(sizes)-1 {
 				t.Errorf("%s: entry %d of %d has %d bytes of rows, want about %d", typ, i, len(sizes), size, chunk)

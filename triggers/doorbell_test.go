@@ -155,3 +155,41 @@ func TestDoorbellOfWatches(t *testing.T) {
 		}
 	}
 }
+
+// The doorbell is rung for those asleep, and for nobody else, whatever the writer's snapshot is.
+func TestSleepers(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	s, old := l.connect(t), l.connect(t)
+	run(t, s, items)
+	bell := listen(t, l)
+	n := 0
+	for _, c := range []struct {
+		do    string
+		rings bool
+	}{
+		{`select tidings.attend('the test', true)`, true},
+		{`select tidings.attend('the test', false)`, false},
+		{`select tidings.attend('another', false)`, false},
+		{`select tidings.attend('another', true)`, true},
+		{`select tidings.attend('the test', true)`, true},
+		{`select tidings.leave('another')`, true},
+		{`select tidings.leave('nobody')`, true},
+		{`select tidings.leave('the test')`, false},
+		{`select tidings.attend('another', true)`, true},
+		{`update tidings.instances set seen_at = seen_at - interval '2 minutes'; select tidings.attend('the test', false)`, false},
+		{`begin; select tidings.attend('the test', true); commit`, true},
+	} {
+		for _, level := range []string{"read committed", "repeatable read", "serializable"} {
+			run(t, old, `begin isolation level `+level+`; select from items`) // its snapshot is from before
+			run(t, s, c.do)
+			bell.heard(t)
+			n++
+			run(t, old, `insert into items values ($1, 'a')`, n)
+			run(t, old, `commit`)
+			if got := len(bell.heard(t)); got > 1 || c.rings != (got == 1) {
+				t.Errorf("%s, then a row under %s: %d rings, want %t", c.do, level, got, c.rings)
+			}
+		}
+	}
+}

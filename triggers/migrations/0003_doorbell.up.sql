@@ -1,10 +1,9 @@
 -- The doorbell. A transaction that notifies commits under a lock of the whole cluster, so it is rung only for someone
 -- asleep: a server that has much to read stays awake, reads every few milliseconds, and says so here.
 --
--- A server falls asleep so: it says asleep and commits; then, in another transaction, takes a transaction id; reads on
--- until no transaction below that one runs any more; and waits. Whoever still read "awake" after writing has a lower id,
--- since a writer has its id before its trigger looks here, and was awaited. This needs a look with a snapshot that is
--- taken after the row was written: a writer above READ COMMITTED has none, and rings always.
+-- A server falls asleep so: it says asleep; then takes a transaction id; reads on until no transaction below that one runs
+-- any more; and waits. Whoever still looked and saw nobody asleep has a lower id, since a writer has its id before its
+-- trigger looks here, and was awaited.
 
 -- Nothing in it has to outlive a crash: all who are here connect again then, and say so again.
 create unlogged table tidings.instances (
@@ -17,6 +16,25 @@ comment on table  tidings.instances is 'the servers that read the log';
 comment on column tidings.instances.asleep is 'it waits for the doorbell; otherwise it reads all the time';
 comment on column tidings.instances.seen_at is 'when it last said anything; one that has not for a minute is forgotten';
 
+-- What writers look at is a sequence, which is no part of any transaction: all see the same of it, whatever their snapshot
+-- is, and it is cheaper to look at than a table.
+create sequence tidings.sleepers minvalue 0 start 0;
+comment on sequence tidings.sleepers is 'last_value: how many of tidings.instances are asleep';
+
+create function tidings.count_sleepers() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    asleep bigint;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('tidings.sleepers', 0)); -- whoever counts last sees what all others did
+    select count(*) into asleep from tidings.instances as i where i.asleep;
+    if asleep is distinct from pg_sequence_last_value('tidings.sleepers') then
+        perform setval('tidings.sleepers', asleep);
+    end if;
+end $$;
+comment on function tidings.count_sleepers() is 'sets tidings.sleepers';
+revoke all on function tidings.count_sleepers() from public;
+
 create function tidings.attend(instance text, asleep boolean) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -24,22 +42,25 @@ begin
         on conflict (name) do update set asleep = excluded.asleep, seen_at = clock_timestamp();
     delete from tidings.instances i
      where i.seen_at not between clock_timestamp() - interval '1 minute' and clock_timestamp() + interval '1 minute';
+    perform tidings.count_sleepers();
 end $$;
 comment on function tidings.attend(text, boolean) is
     'says that a server is there, and whether it wants the doorbell rung; forgets those that are gone. Servers call it.';
 revoke all on function tidings.attend(text, boolean) from public;
 
 create function tidings.leave(instance text) returns void
-language sql security definer set search_path = pg_catalog, pg_temp as $$
-    delete from tidings.instances i where i.name = instance
-$$;
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from tidings.instances i where i.name = leave.instance;
+    perform tidings.count_sleepers();
+end $$;
 comment on function tidings.leave(text) is 'says that a server is no longer there. Servers call it.';
 revoke all on function tidings.leave(text) from public;
 
 create function tidings.ring(topic text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if current_setting('transaction_isolation') <> 'read committed' or exists (select from tidings.instances where asleep) then
+    if pg_sequence_last_value('tidings.sleepers') > 0 then
         perform pg_notify('tidings', '{"topic":' || to_json(topic) || ',"xid":"' || pg_current_xact_id() || '"}');
     end if;
 end $$;

@@ -80,40 +80,50 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function tidings.capture_columns(tidings.watches, boolean) is 'a part of a watch''s trigger function';
 
--- One loop over a transition table. plpgsql's loop keeps the rows in the order in which the statement wrote them, holds
--- one chunk in memory, and is faster than aggregating in SQL. The row's alias is a name that no column will have: a
--- column of the alias' name would hide the row.
-create function tidings.capture_loop(w tidings.watches, source text, type text, moves boolean) returns text
+-- The key and the JSON of each row of a transition table. The row's alias is a name that no column will have: a column of
+-- the alias' name would hide the row.
+create function tidings.capture_rows(w tidings.watches, source text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format($loop$
-        for k, j in
-            select %1$s,
-                   case when pg_column_size(%3$s) <= %2$s then to_json(%3$s)::text end
-              from %4$s as "tidings row"%5$s
-        loop
-            if bytes > %6$s then
-                insert into tidings.log (topic, type, keys, old_keys, rows) values (%7$L, %8$L, %9$s, os, js);
-                ks := null; os := null; js := null; bytes := 0;
-            end if;
-            if octet_length(j) > %10$s then j := null; end if;
-            ks := array_append(ks, k);
-            js := array_append(js, j);
-            bytes := bytes + coalesce(octet_length(j), 0) + coalesce(octet_length(k), 0) + 16;%11$s
-        end loop;
-        if js is not null then
-            insert into tidings.log (topic, type, keys, old_keys, rows) values (%7$L, %8$L, %9$s, os, js);
-        end if;$loop$,
+    select format($rows$%1$s as k, case when pg_column_size(%3$s) <= %2$s then to_json(%3$s)::text end as j
+              from %4$s as "tidings row"%5$s$rows$,
         case when w.key is null then 'null::text' else 'key_of.key' end,
         4 * s.max_row_bytes::bigint,
         case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end,
         source,
-        tidings.capture_columns(w, true),
+        tidings.capture_columns(w, true))
+      from tidings.settings s
+$$;
+comment on function tidings.capture_rows(tidings.watches, text) is 'a part of a watch''s trigger function';
+
+-- One loop over a transition table. plpgsql's loop keeps the rows in the order in which the statement wrote them, holds
+-- one chunk in memory, and is faster than aggregating in SQL.
+create function tidings.capture_loop(w tidings.watches, source text, type text, skip integer, moves boolean) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format($loop$
+        for k, j in
+            select %1$s offset %2$s
+        loop
+            if bytes > %3$s then
+                insert into tidings.log (topic, type, keys, old_keys, rows) values (%4$L, %5$L, %6$s, os, js);
+                ks := null; os := null; js := null; bytes := 0;
+            end if;
+            if octet_length(j) > %7$s then j := null; end if;
+            ks := array_append(ks, k);
+            js := array_append(js, j);
+            bytes := bytes + coalesce(octet_length(j), 0) + coalesce(octet_length(k), 0) + 16;%8$s
+        end loop;
+        if js is not null then
+            insert into tidings.log (topic, type, keys, old_keys, rows) values (%4$L, %5$L, %6$s, os, js);
+            n := n + 1;
+        end if;$loop$,
+        tidings.capture_rows(w, source),
+        skip,
         s.chunk_bytes,
         w.topic,
         type,
         case when w.key is null then 'null' else 'ks' end,
         s.max_row_bytes,
-        case when moves and w.key is not null then $moves$
+        case when moves then $moves$
             if before is not null then
                 fetch before into was;
                 if was <> k or was is not null and k is null then
@@ -123,24 +133,49 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
             end if;$moves$ else '' end)
       from tidings.settings s
 $$;
-comment on function tidings.capture_loop(tidings.watches, text, text, boolean) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_loop(tidings.watches, text, text, integer, boolean) is 'a part of a watch''s trigger function';
 
--- The old rows stand beside the new ones, one for one: a cursor walks along them while the loop walks along the new.
-create function tidings.capture_update(w tidings.watches) returns text
+-- Most statements write a row or a few: one statement writes them to the log, an entry each, and the loop goes on from there.
+create function tidings.capture_few(w tidings.watches, source text, type text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select case when w.key is null then loop.source else format($walk$%1$s
-        open before no scroll for select key_of.key from old_rows as "tidings row"%2$s;%3$s
-        if before is not null then close before; end if;$walk$,
+    select format($few$
+        insert into tidings.log (topic, type, keys, rows)
+        select %1$L, %2$L, %3$s, array[case when octet_length(j) <= %4$s then j end]
+          from (select %5$s limit 8) as few;
+        get diagnostics n = row_count;
+        if n = 8 then%6$s
+        end if;$few$,
+        w.topic, type, case when w.key is null then 'null' else 'array[k]' end, s.max_row_bytes, tidings.capture_rows(w, source),
+        tidings.capture_loop(w, source, type, 8, false))
+      from tidings.settings s
+$$;
+comment on function tidings.capture_few(tidings.watches, text, text) is 'a part of a watch''s trigger function';
+
+-- Of one row it is plain which it was before. Of several, the old stand beside the new ones, one for one: a cursor walks
+-- along them while the loop walks along the new.
+create function tidings.capture_moves(w tidings.watches, type text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format($walk$
+        insert into tidings.log (topic, type, keys, old_keys, rows)
+        select %1$L, %2$L, array[k], case when was <> k or was is not null and k is null then array[was] end,
+               array[case when octet_length(j) <= %3$s then j end]
+          from (select %4$s limit 2) as one, (select key_of.key from old_rows as "tidings row"%5$s limit 2) as before(was)
+         where (select count(*) from (select from new_rows limit 2) as ones) = 1%6$s;
+        get diagnostics n = row_count;
+        if n = 0 then
+            %7$sopen before no scroll for select key_of.key from old_rows as "tidings row"%5$s;%8$s%9$s
+            if before is not null then close before; end if;
+        end if;$walk$,
+        w.topic, type, s.max_row_bytes, tidings.capture_rows(w, 'new_rows'), tidings.capture_columns(w, false),
         -- A trigger may lose a row on its way between partitions. Then who was where cannot be told.
-        case when c.relkind = 'p' then '
-        if (select count(*) from old_rows) = (select count(*) from new_rows) then' else '' end,
-        tidings.capture_columns(w, false) || case when c.relkind = 'p' then ';
-        end if' else '' end,
-        loop.source) end
-      from pg_class c, tidings.capture_loop(w, 'new_rows', w.event || '_updated', true) as loop(source)
+        case when c.relkind = 'p' then ' and (select count(*) from (select from old_rows limit 2) as ones) = 1' else '' end,
+        case when c.relkind = 'p' then 'if (select count(*) from old_rows) = (select count(*) from new_rows) then ' else '' end,
+        case when c.relkind = 'p' then ' end if;' else '' end,
+        tidings.capture_loop(w, 'new_rows', type, 0, true))
+      from pg_class c, tidings.settings s
      where c.oid = w.relation
 $$;
-comment on function tidings.capture_update(tidings.watches) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_moves(tidings.watches, text) is 'a part of a watch''s trigger function';
 
 create function tidings.capture_source(w tidings.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -148,7 +183,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 -- %7$s
 declare
-    k text; j text; ks text[]; os text[]; js text[]; before refcursor; was text; bytes bigint := 0;
+    n bigint := 0; k text; j text; ks text[]; os text[]; js text[]; before refcursor; was text; bytes bigint := 0;
 begin
     if tg_op = 'INSERT' then%1$s
     elsif tg_op = 'UPDATE' then%2$s
@@ -157,18 +192,18 @@ begin
     elsif %4$L is distinct from (select l.type from tidings.log as l
                                   where l.xid = pg_current_xact_id() and l.topic = %5$L order by l.id desc limit 1) then
         insert into tidings.log (topic, type) values (%5$L, %4$L);
-        js := '{}';
+        n := 1;
     end if;
-    if js is not null
-        and (current_setting('transaction_isolation') <> 'read committed' or exists (select from tidings.instances where asleep))
+    if n > 0 and pg_sequence_last_value('tidings.sleepers') > 0
         and lower(current_setting('tidings.doorbell', true)) in ('off', 'false', 'no', 'f', 'n', '0') is not true then
         perform pg_notify('tidings', %6$L || pg_current_xact_id()::text || '"}');
     end if;
     return null;
 end$source$,
-        tidings.capture_loop(w, 'new_rows', w.event || '_added', false),
-        tidings.capture_update(w),
-        tidings.capture_loop(w, 'old_rows', w.event || '_deleted', false),
+        tidings.capture_few(w, 'new_rows', w.event || '_added'),
+        case when w.key is null then tidings.capture_few(w, 'new_rows', w.event || '_updated')
+             else tidings.capture_moves(w, w.event || '_updated') end,
+        tidings.capture_few(w, 'old_rows', w.event || '_deleted'),
         w.topic || '_truncated',
         w.topic,
         '{"topic":' || to_json(w.topic)::text || ',"xid":"',
