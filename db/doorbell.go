@@ -14,8 +14,11 @@ import (
 // A transaction that notifies costs all others time, so writers ring the doorbell only for a reader that is asleep. One
 // that has much to read stays awake.
 const (
-	// awakePoll is how long a reader that is awake waits between two reads: what is written meanwhile comes together.
-	awakePoll = 2 * time.Millisecond
+	// A reader that is awake waits between two reads, and what is written meanwhile comes together: so long that it
+	// reads for a tenth of the time, but no longer than writers' clients may wait, and no shorter than is of use.
+	awakeShare    = 10
+	awakeLongest  = 10 * time.Millisecond
+	awakeShortest = 2 * time.Millisecond
 	// attendWindow is the time over which transactions are counted: at so many of them the reader wakes up, and if there
 	// were fewer than the other it falls asleep.
 	attendWindow = 200 * time.Millisecond
@@ -32,7 +35,8 @@ type attention struct {
 	slow   int    // reads since then
 	said   time.Time
 	window time.Time
-	heard  int // transactions in the window
+	heard  int           // transactions in the window
+	took   time.Duration // the last read, with all that it caused
 }
 
 // saw notes what a read could see.
@@ -106,10 +110,10 @@ func (r *Reader) wait(a *attention) time.Duration {
 	case r.NoListen:
 		return r.PollInterval
 	case !a.asleep:
-		return min(r.PollInterval, awakePoll)
+		return min(r.PollInterval, max(awakeShortest, min((awakeShare-1)*a.took, awakeLongest)))
 	case a.mark != 0:
 		// A transaction that has been open for long is waited for at leisure.
-		return min(r.PollInterval, awakePoll*time.Duration(1+a.slow/4), 50*time.Millisecond)
+		return min(r.PollInterval, awakeShortest*time.Duration(1+a.slow/4), 50*time.Millisecond)
 	case !r.hears():
 		return min(r.PollInterval, 50*time.Millisecond) // nobody would hear it
 	}

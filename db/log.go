@@ -19,12 +19,12 @@ import (
 // transaction has been open.
 //
 // $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
-// wanted, or null; $5 how many entries at most, or null.
+// wanted, or null; $5 how many entries at most, or null; $6 the backend whose origin is known.
 const readQuery = `
 select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot) order by xid desc limit 1), null::timestamptz,
        pg_current_snapshot()::text,
        (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
-       array[tidings.origin()], null::text[], null::text[]
+       array[case when $6 <> ` + thisBackend + ` then tidings.origin() end], null::text[], null::text[]
 union all
 select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
  where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
@@ -36,6 +36,10 @@ select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
    and id >= $3 and ($4::text[] is null or topic = any ($4))
  order by 1 limit $5`
+
+// thisBackend names the backend that serves a statement. Its origin stays the same while it lives, and is costly to ask
+// for; behind a pooler, the next statement may have another.
+const thisBackend = `(pg_backend_pid() || ' ' || pg_postmaster_start_time())`
 
 // querier is a connection or a pool.
 type querier interface {
@@ -49,17 +53,25 @@ var errMoved = errors.New("another database answers than before, or another time
 // errStop ends a read early, and is no error.
 var errStop = errors.New("stop")
 
-// scanLog calls yield with each event after the cursor, in order, and returns the position behind the last one that
+// logScan is what a read of the log is to bring.
+type logScan struct {
+	upto     realtime.Snapshot       // what is not in it is not wanted; zero: everything is
+	topics   []string                // nil: all
+	limit    int                     // entries at most; zero: all
+	backend  string                  // the one whose origin is that of the cursor, if known
+	progress func()                  // is called for each row that arrives, if not nil
+	saw      func(realtime.Snapshot) // is called with the snapshot that the statement has, if not nil
+}
+
+// run calls yield with each event after the cursor, in order, and returns the position behind the last one that
 // yield was called with. end says whether there was nothing more to the read: from a cursor in the middle of a read, a
-// read goes to that one's end; otherwise to upto or, if that is zero, to what is committed now. limit is the number of
-// entries that are read at most; zero: all. progress, if not nil, is
-// called for each row that arrives, and saw with the snapshot that the statement has.
+// read goes to that one's end; otherwise to upto or, if that is zero, to what is committed now.
 //
 // yield may return errStop. A cursor that cannot be served is a *realtime.ResetError.
-func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime.Snapshot, topics []string,
-	limit int, progress func(), saw func(realtime.Snapshot), yield func(*realtime.Event) error) (to realtime.Cursor, end bool, err error) {
+func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yield func(*realtime.Event) error) (
+	to realtime.Cursor, end bool, err error) {
 
-	bound := upto
+	bound := s.upto
 	if from.Midway() {
 		bound = from.Upto
 	}
@@ -69,11 +81,11 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 		boundText = &text
 	}
 	var limitRows *int
-	if limit > 0 {
-		n := limit + 1 // and the row with the snapshot
+	if s.limit > 0 {
+		n := s.limit + 1 // and the row with the snapshot
 		limitRows = &n
 	}
-	rows, err := q.Query(ctx, readQuery, from.Seen.String(), boundText, from.Last.Entry, topics, limitRows)
+	rows, err := q.Query(ctx, readQuery, from.Seen.String(), boundText, from.Last.Entry, s.topics, limitRows, s.backend)
 	if err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
 	}
@@ -84,8 +96,8 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 	entries := 0
 	var held *realtime.Event // the last event: only what follows tells whether the read ends behind it
 	for first := true; rows.Next(); first = false {
-		if progress != nil {
-			progress()
+		if s.progress != nil {
+			s.progress()
 		}
 		if err := entry.scan(rows); err != nil {
 			return from, false, fmt.Errorf("read log: %w", err)
@@ -95,14 +107,14 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 			if err != nil {
 				return from, false, fmt.Errorf("read log: %w", err)
 			}
-			if len(entry.keys) != 1 || entry.keys[0] == nil || *entry.keys[0] != from.Origin {
+			if len(entry.keys) != 1 || entry.keys[0] != nil && *entry.keys[0] != from.Origin {
 				return from, false, errMoved
 			}
 			if err := servable(from, now, entry.typ); err != nil {
 				return from, false, err
 			}
-			if saw != nil {
-				saw(now)
+			if s.saw != nil {
+				s.saw(now)
 			}
 			// The position is one of the log's transactions alone: an id that has ended without a trace is handed out again
 			// after a crash of PostgreSQL's, and what is written under it then has not been seen.
@@ -131,7 +143,7 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 	if err := rows.Err(); err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
 	}
-	if limit > 0 && entries == limit && held != nil {
+	if s.limit > 0 && entries == s.limit && held != nil {
 		return held.Cursor, false, ignoreStop(yield(held))
 	}
 	to = realtime.Cursor{Origin: from.Origin, Seen: at.Upto}
@@ -141,7 +153,7 @@ func scanLog(ctx context.Context, q querier, from realtime.Cursor, upto realtime
 			return to, false, err
 		}
 	}
-	end = upto.Xmax == 0 && !from.Midway() || upto.Xmax != 0 && to.Seen.Includes(upto)
+	end = s.upto.Xmax == 0 && !from.Midway() || s.upto.Xmax != 0 && to.Seen.Includes(s.upto)
 	return to, end, nil
 }
 

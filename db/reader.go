@@ -213,7 +213,8 @@ func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, time
 		return err
 	}
 	defer closeConn(conn)
-	if err := r.begin(ctx, conn, position); err != nil {
+	backend, err := r.begin(ctx, conn, position)
+	if err != nil {
 		return err
 	}
 	var attention attention
@@ -223,7 +224,8 @@ func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, time
 	poll := time.NewTimer(r.PollInterval)
 	defer poll.Stop()
 	for {
-		transactions, err := r.readOnce(ctx, conn, position, *timeout, attention.saw)
+		begun := time.Now()
+		transactions, err := r.readOnce(ctx, conn, backend, position, *timeout, attention.saw)
 		if err != nil {
 			if errors.Is(err, errSilent) {
 				*timeout = min(2**timeout, time.Minute)
@@ -232,17 +234,22 @@ func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, time
 			return err
 		}
 		*timeout = r.Timeout
+		attention.took = time.Since(begun)
 		r.setLive(true)
 		ok()
 		if err := r.attend(ctx, conn, &attention, transactions); err != nil {
 			return err
 		}
 
+		bell := r.bell
+		if !attention.asleep {
+			bell = nil // it is rung for others
+		}
 		poll.Reset(r.wait(&attention))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-r.bell:
+		case <-bell:
 		case <-poll.C:
 			if err := r.ping(ctx, conn); err != nil {
 				return err
@@ -258,25 +265,25 @@ func closeConn(conn *pgx.Conn) {
 	_ = conn.Close(ctx) // the connection is given up in any case
 }
 
-// begin makes sure that the position means something in this database, and sets it at the start.
-func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor) error {
+// begin makes sure that the position means something in this database, and sets it at the start. It returns the backend
+// that it asked.
+func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor) (backend string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	var settled, origin, snapshot string
-	err := conn.QueryRow(ctx, `select tidings.settle(), tidings.origin(), tidings.position()::text`).Scan(&settled, &origin, &snapshot)
-	if err == nil && settled != "home" { // origin was called in the same statement
-		err = conn.QueryRow(ctx, `select tidings.origin(), tidings.position()::text`).Scan(&origin, &snapshot)
+	if err = conn.QueryRow(ctx, `select tidings.settle()`).Scan(&settled); err == nil {
+		err = conn.QueryRow(ctx, `select `+thisBackend+`, tidings.origin(), tidings.position()::text`).Scan(&backend, &origin, &snapshot)
 	}
 	if err != nil {
-		return fmt.Errorf("begin at the log: %w", explain(err))
+		return "", fmt.Errorf("begin at the log: %w", explain(err))
 	}
 	now, err := realtime.ParseSnapshot(snapshot)
 	if err != nil {
-		return fmt.Errorf("begin at the log: %w", err)
+		return "", fmt.Errorf("begin at the log: %w", err)
 	}
 	lineage, err := loadLineage(ctx, conn)
 	if err != nil {
-		return err
+		return "", err
 	}
 	r.Sink.SetLineage(lineage)
 	switch settled {
@@ -289,7 +296,7 @@ func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.C
 	case position.IsZero():
 		*position = realtime.Cursor{Origin: origin, Seen: now}
 		if err := r.beginEarlier(ctx, conn, position); err != nil {
-			return err
+			return "", err
 		}
 		r.Sink.Start(*position)
 	case reason != "":
@@ -299,7 +306,7 @@ func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.C
 		*position = adopted
 		r.Sink.Continue(*position)
 	}
-	return r.loadTopics(ctx, conn)
+	return backend, r.loadTopics(ctx, conn)
 }
 
 // beginEarlier moves the start of the first read a little back, so that the clients of an instance that was restarted
@@ -365,7 +372,7 @@ func silent(ctx context.Context, err error, timeout time.Duration) error {
 }
 
 // readOnce publishes all that is new, and returns about how many transactions that were.
-func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, timeout time.Duration,
+func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, position *realtime.Cursor, timeout time.Duration,
 	saw func(realtime.Snapshot)) (transactions int, err error) {
 
 	ctx, progress, stop := watched(ctx, timeout)
@@ -381,21 +388,21 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, position *realtim
 		*position = to
 		batch, bytes = realtime.Batch{}, 0
 	}
+	scan := logScan{backend: backend, progress: progress, saw: saw}
 	for end := false; !end; {
 		var to realtime.Cursor
 		var err error
-		to, end, err = scanLog(ctx, conn, *position, realtime.Snapshot{}, nil, 0,
-			progress, saw, func(e *realtime.Event) error {
-				batch.Events = append(batch.Events, e)
-				if e.Xid != last {
-					last = e.Xid
-					transactions++
-				}
-				if bytes += len(e.Data); bytes >= batchBytes || len(batch.Events) >= batchEvents {
-					flush(e.Cursor)
-				}
-				return nil
-			})
+		to, end, err = scan.run(ctx, conn, *position, func(e *realtime.Event) error {
+			batch.Events = append(batch.Events, e)
+			if e.Xid != last {
+				last = e.Xid
+				transactions++
+			}
+			if bytes += len(e.Data); bytes >= batchBytes || len(batch.Events) >= batchEvents {
+				flush(e.Cursor)
+			}
+			return nil
+		})
 		var unserved *realtime.ResetError
 		switch {
 		case errors.As(err, &unserved):
@@ -471,7 +478,8 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
 	bytes := 0
-	to, end, err = scanLog(ctx, r.DB.Pool, from, upto, topics, max(pageEntries, maxBytes/pageEntries), progress, nil, func(e *realtime.Event) error {
+	scan := logScan{upto: upto, topics: topics, limit: max(pageEntries, maxBytes/pageEntries), progress: progress}
+	to, end, err = scan.run(ctx, r.DB.Pool, from, func(e *realtime.Event) error {
 		events = append(events, e)
 		if bytes += len(e.Data); bytes >= maxBytes {
 			return errStop
