@@ -37,6 +37,10 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", hidePassword(err))
 	}
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		return nil, errors.New("database URL: default_query_exec_mode=simple_protocol cannot be used, as the log is read in binary; " +
+			"exec does without prepared statements as well")
+	}
 	prepareConfig(config.ConnConfig)
 	config.MaxConnIdleTime = 5 * time.Minute
 	pool, err := pgxpool.NewWithConfig(ctx, config)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -85,7 +84,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 		n := s.limit + 1 // and the row with the snapshot
 		limitRows = &n
 	}
-	rows, err := q.Query(ctx, readQuery, from.Seen.String(), boundText, from.Last.Entry, s.topics, limitRows, s.backend)
+	rows, err := q.Query(ctx, readQuery, pgx.QueryResultFormats{pgx.BinaryFormatCode}, from.Seen.String(), boundText, from.Last.Entry, s.topics, limitRows, s.backend)
 	if err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
 	}
@@ -99,7 +98,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 		if s.progress != nil {
 			s.progress()
 		}
-		if err := entry.scan(rows); err != nil {
+		if err := entry.decode(rows.RawValues()); err != nil {
 			return from, false, fmt.Errorf("read log: %w", err)
 		}
 		if first {
@@ -107,7 +106,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 			if err != nil {
 				return from, false, fmt.Errorf("read log: %w", err)
 			}
-			if len(entry.keys) != 1 || entry.keys[0] != nil && *entry.keys[0] != from.Origin {
+			if len(entry.keys) != 1 || entry.keys[0] != nil && string(entry.keys[0]) != from.Origin {
 				return from, false, errMoved
 			}
 			if err := servable(from, now, entry.typ); err != nil {
@@ -195,67 +194,4 @@ func servable(from realtime.Cursor, now realtime.Snapshot, horizon string) error
 		}
 	}
 	return nil
-}
-
-// entry is a row of tidings.log.
-type entry struct {
-	id       int64
-	xid      uint64
-	at       time.Time
-	topic    string
-	typ      string
-	keys     []*string
-	oldKeys  []*string
-	rows     []*string
-	nullable struct {
-		xid *uint64
-		at  *time.Time
-		typ *string
-	}
-}
-
-func (e *entry) scan(rows pgx.Rows) error {
-	e.keys, e.oldKeys, e.rows = nil, nil, nil
-	n := &e.nullable
-	n.xid, n.at, n.typ = nil, nil, nil
-	if err := rows.Scan(&e.id, &n.xid, &n.at, &e.topic, &n.typ, &e.keys, &e.oldKeys, &e.rows); err != nil {
-		return err
-	}
-	e.xid, e.at, e.typ = 0, time.Time{}, ""
-	if n.xid != nil {
-		e.xid = *n.xid
-	}
-	if n.at != nil {
-		e.at = n.at.UTC()
-	}
-	if n.typ != nil {
-		e.typ = *n.typ
-	}
-	return nil
-}
-
-// len is the number of the entry's events; one for a truncation, which has no rows.
-func (e *entry) len() int { return max(len(e.rows), 1) }
-
-func (e *entry) event(i int) *realtime.Event {
-	ev := &realtime.Event{
-		ID: realtime.ID{Entry: e.id, Row: i}, Xid: e.xid, At: e.at, Topic: e.topic, Type: e.typ,
-	}
-	if i >= len(e.rows) {
-		ev.Everywhere = true
-		return ev
-	}
-	if e.rows[i] == nil {
-		ev.Omitted = true
-	} else {
-		ev.Data = []byte(strings.ToValidUTF8(*e.rows[i], "\uFFFD")) // a SQL_ASCII database keeps anything
-	}
-	if i < len(e.keys) && e.keys[i] != nil {
-		ev.Keyed, ev.Key = true, *e.keys[i]
-	}
-	// Only the rows that moved have an old key; of the array, the rest is null or not there.
-	if i < len(e.oldKeys) && e.oldKeys[i] != nil {
-		ev.Moved, ev.OldKey = true, *e.oldKeys[i]
-	}
-	return ev
 }
