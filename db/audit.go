@@ -26,7 +26,7 @@ type counted struct {
 const auditQuery = `
 select tidings.origin(), (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
        pg_current_snapshot()::text,
-       (select sum(coalesce(cardinality(keys), cardinality(rows), 1)) from tidings.log
+       (select sum(case when rows is null then 1 else data::text::bigint end) from tidings.log
          where (xid >= pg_snapshot_xmax($1::text::pg_snapshot) or xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot))))
            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot) and topic <> $3)`
 

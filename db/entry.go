@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -18,9 +19,13 @@ type entry struct {
 	xid        uint64
 	at         time.Time
 	topic, typ string
-	keys       [][]byte // null is nil
-	oldKeys    [][]byte
-	rows       [][]byte
+	first      row
+	chunk      []row // nil, or all its rows
+}
+
+// row is a row of an entry. Null is nil.
+type row struct {
+	key, oldKey, data []byte
 }
 
 // postgresEpoch is where PostgreSQL's timestamps begin, in microseconds.
@@ -28,7 +33,7 @@ var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 // decode takes the columns of readQuery. What stays of them is copied.
 func (e *entry) decode(columns [][]byte) error {
-	if len(columns) != 8 {
+	if len(columns) != 9 {
 		return fmt.Errorf("an entry has %d columns", len(columns))
 	}
 	number := func(column []byte) uint64 {
@@ -48,14 +53,49 @@ func (e *entry) decode(columns [][]byte) error {
 	if string(columns[4]) != e.typ {
 		e.typ = string(columns[4])
 	}
-	var err error
-	for i, list := range []*[][]byte{&e.keys, &e.oldKeys, &e.rows} {
-		if *list, err = decodeTexts(bytes.Clone(columns[5+i])); err != nil {
-			return err
+	e.first, e.chunk = row{}, nil
+	if columns[8] != nil {
+		return e.decodeChunk(columns[7], bytes.Clone(columns[8]))
+	}
+	buffer := make([]byte, 0, len(columns[5])+len(columns[6])+len(columns[7]))
+	keep := func(column []byte) []byte {
+		if column == nil {
+			return nil
 		}
+		start := len(buffer)
+		buffer = append(buffer, column...)
+		return buffer[start:len(buffer):len(buffer)]
+	}
+	e.first = row{key: keep(columns[5]), oldKey: keep(columns[6]), data: keep(columns[7])}
+	return nil
+}
+
+// decodeChunk takes the number of the rows and their array: their data, then their keys, then, if any moved, their keys before.
+func (e *entry) decodeChunk(number, array []byte) error {
+	texts, err := decodeTexts(array)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(string(number))
+	if err != nil || n < 1 || len(texts) != 2*n && len(texts) != 3*n {
+		return fmt.Errorf("an entry of %q rows has %d texts", number, len(texts))
+	}
+	e.chunk = make([]row, n)
+	for i := range e.chunk {
+		r := row{data: texts[i], key: texts[n+i]}
+		if r.data == nil {
+			r.data = null
+		}
+		if len(texts) == 3*n {
+			r.oldKey = texts[2*n+i]
+		}
+		e.chunk[i] = r
 	}
 	return nil
 }
+
+// null is the data of a row that is too large to be told.
+var null = []byte("null")
 
 var errBadArray = errors.New("an entry has a text[] that cannot be read")
 
@@ -103,26 +143,32 @@ func decodeTexts(b []byte) ([][]byte, error) {
 }
 
 // len is the number of the entry's events; one for a truncation, which has no rows.
-func (e *entry) len() int { return max(len(e.rows), 1) }
+func (e *entry) len() int { return max(len(e.chunk), 1) }
 
 func (e *entry) event(i int) *realtime.Event {
 	ev := &realtime.Event{
 		ID: realtime.ID{Entry: e.id, Row: i}, Xid: e.xid, At: e.at, Topic: e.topic, Type: e.typ,
 	}
-	if i >= len(e.rows) {
+	r := e.first
+	if e.chunk != nil {
+		r = e.chunk[i]
+	}
+	switch {
+	case r.data == nil:
 		ev.Everywhere = true
 		return ev
+	case bytes.Equal(r.data, null):
+		ev.Omitted = true
+	case utf8.Valid(r.data):
+		ev.Data = r.data
+	default:
+		ev.Data = bytes.ToValidUTF8(r.data, []byte("\uFFFD")) // a SQL_ASCII database keeps anything
 	}
-	ev.Data, ev.Omitted = e.rows[i], e.rows[i] == nil
-	if !utf8.Valid(ev.Data) {
-		ev.Data = bytes.ToValidUTF8(ev.Data, []byte("\uFFFD")) // a SQL_ASCII database keeps anything
+	if r.key != nil {
+		ev.Keyed, ev.Key = true, string(r.key)
 	}
-	if i < len(e.keys) && e.keys[i] != nil {
-		ev.Keyed, ev.Key = true, string(e.keys[i])
-	}
-	// Only the rows that moved have an old key; of the array, the rest is null or not there.
-	if i < len(e.oldKeys) && e.oldKeys[i] != nil {
-		ev.Moved, ev.OldKey = true, string(e.oldKeys[i])
+	if r.oldKey != nil {
+		ev.Moved, ev.OldKey = true, string(r.oldKey)
 	}
 	return ev
 }

@@ -25,7 +25,7 @@ func TestLoad(t *testing.T) {
 	run(`insert into pairs select i / 3, 'b' || i % 3, case when i = 4 then repeat('x', 5000) else 'x' end from generate_series(0, 9) as i`)
 	run(`create table lines (v text)`)
 	run(`insert into lines values ('a'), ('b')`)
-	run(`update tidings.settings set max_row_bytes = 4000`)
+	run(`update tidings.settings set max_value_bytes = 4000`)
 	run(`select tidings.watch('pairs', key => 'a', read => 'public'), tidings.watch('lines', read => 'public')`)
 	reader := &db.Reader{DB: database}
 	pairs, lines := realtime.Channel{Topic: "pairs"}, realtime.Channel{Topic: "lines"}

@@ -23,14 +23,14 @@ const readQuery = `
 select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot) order by xid desc limit 1), null::timestamptz,
        pg_current_snapshot()::text,
        (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
-       array[case when $6 <> ` + thisBackend + ` then tidings.origin() end], null::text[], null::text[]
+       case when $6 <> ` + thisBackend + ` then tidings.origin() end, null::text, null::json, null::text[]
 union all
-select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
+select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
  where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
    and id >= $3 and ($4::text[] is null or topic = any ($4))
 union all
-select id, xid, at, topic, type, keys, old_keys, rows from tidings.log
+select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
  where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
    and id >= $3 and ($4::text[] is null or topic = any ($4))
@@ -106,7 +106,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 			if err != nil {
 				return from, false, fmt.Errorf("read log: %w", err)
 			}
-			if len(entry.keys) != 1 || entry.keys[0] != nil && string(entry.keys[0]) != from.Origin {
+			if entry.first.key != nil && string(entry.first.key) != from.Origin {
 				return from, false, errMoved
 			}
 			if err := servable(from, now, entry.typ); err != nil {

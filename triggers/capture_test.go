@@ -470,10 +470,13 @@ func TestEntries(t *testing.T) {
 	xid := get[string](t, s, "select pg_current_xact_id()::text")
 	run(t, s, "commit")
 
-	got := list[string](t, s, `select concat_ws(' ', topic, type, cardinality(keys), cardinality(old_keys), cardinality(rows), xid)
+	got := list[string](t, s, `select concat_ws(' ', topic, type, xid, case when rows is null then 'row ' || key else data || ' rows, ' || cardinality(rows) || ' texts' end, old_key)
 		from tidings.log order by id`)
-	want := append(slices.Repeat([]string{"items item_added 1 1 " + xid}, 8),
-		"items item_added 92 92 "+xid, "items item_updated 10 10 "+xid, "items item_deleted 1 1 "+xid)
+	var want []string
+	for id := range 8 {
+		want = append(want, fmt.Sprintf("items item_added %s row %d", xid, id+1))
+	}
+	want = append(want, "items item_added "+xid+" 92 rows, 184 texts", "items item_updated "+xid+" 10 rows, 20 texts", "items item_deleted "+xid+" row 1")
 	if !slices.Equal(got, want) {
 		t.Errorf("entries:\n%s\nwant:\n%s", lines(got), lines(want))
 	}

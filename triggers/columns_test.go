@@ -50,7 +50,7 @@ func TestColumns(t *testing.T) {
 			}
 		})
 	}
-	if n := get[int](t, s, `select count(*) from tidings.log where rows::text like '%hidden%'`); n > 0 {
+	if n := get[int](t, s, `select count(*) from tidings.log where log::text like '%hidden%'`); n > 0 {
 		t.Errorf("%d entries have what was to stay hidden", n)
 	}
 }

@@ -227,7 +227,7 @@ func TestLoadBounds(t *testing.T) {
 			t.Errorf("%d bytes are %d rows, want %d", bytes, len(got), want)
 		}
 	}
-	run(t, s, `update tidings.settings set max_row_bytes = 500; update items set v = 'small' where id = 2`)
+	run(t, s, `update tidings.settings set max_value_bytes = 500; update items set v = 'small' where id = 2`)
 	got := loadAll(t, s, "items", nil)
 	if len(got) != 100 || got[0] != "null" || got[1] != `{"id":2,"v":"small"}` || got[99] != "null" {
 		t.Errorf("got %d rows, %q", len(got), got[:2])

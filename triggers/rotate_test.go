@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -290,8 +291,8 @@ func TestRotateUnderWriters(t *testing.T) {
 	if lost := len(committed) - len(read); lost > 0 {
 		t.Errorf("%d of %d rows were not read", lost, len(committed))
 	}
-	if n := get[int](t, s, `select count(*) from tidings.log where id >> 40 <= (select last_value >> 40 from tidings.log_id) - 7`); n > 0 {
-		t.Errorf("%d entries are older than all eras that are kept", n)
+	if n := get[int](t, s, `select count(*) from tidings.log where tableoid::regclass = format('tidings.log_%s', ((select max(era) from tidings.eras) + 1) & 7)::regclass`); n > 0 {
+		t.Errorf("%d entries are in the partition that comes next", n)
 	}
 	if horizon := get[*string](t, s, "select tidings.horizon()::text"); horizon == nil {
 		t.Error("there is no horizon")
@@ -340,5 +341,63 @@ func TestRotateBySize(t *testing.T) {
 	}
 	if bytes := get[int64](t, l.Pool, `select sum(bytes) from tidings.log_partitions`); bytes > 9<<20 {
 		t.Errorf("the log has %d bytes, want about %d", bytes, 7<<20)
+	}
+}
+
+// What a session has prepared and cached for one partition gives way to the next, in a transaction that is open as well; and whoever
+// watched a table, whoever rotates writes to the next.
+func TestRotateMovesWriters(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	s, open := l.connect(t), l.connect(t)
+	run(t, s, items+`create table others (id int primary key); select tidings.watch('others')`)
+	since := cursor(t, s)
+	where := func(id int) string {
+		t.Helper()
+		return get[string](t, s, `select tableoid::regclass::text from tidings.log where topic = 'items' and key = $1`, fmt.Sprint(id))
+	}
+	var want []string
+	insert := func(c conn, id int) {
+		t.Helper()
+		run(t, c, `insert into items values ($1, 'a')`, id)
+		want = append(want, fmt.Sprintf(`item_added %d {"id":%[1]d,"v":"a"}`, id))
+	}
+	insert(s, 1)
+	run(t, open, `begin`)
+	insert(open, 2)
+	run(t, s, `drop table others`) // without unwatch
+	if !rotate(t, s) {
+		t.Fatal("no rotation")
+	}
+	insert(s, 3)
+	insert(open, 4)
+	run(t, open, `commit`)
+	run(t, s, `begin; select tidings.rotate(true); rollback`)
+	insert(s, 5)
+	for id, partition := range map[int]string{1: "tidings.log_0", 2: "tidings.log_0", 3: "tidings.log_1", 4: "tidings.log_1", 5: "tidings.log_1"} {
+		if got := where(id); got != partition {
+			t.Errorf("row %d is in %s, want %s", id, got, partition)
+		}
+	}
+	if got := events(t, s, since); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+		t.Errorf("got\n%s\nwant\n%s", lines(got), lines(want))
+	}
+}
+
+// A table that is being watched waits for a rotation, and the rotation does not wait for it.
+func TestRotateBesideWatch(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	s, other := l.connect(t), l.connect(t)
+	run(t, s, items+`create table others (id int primary key)`)
+	run(t, other, `begin; select tidings.watch('others')`)
+	if rotate(t, s) {
+		t.Error("rotated while a table was being watched")
+	}
+	run(t, other, `commit`)
+	rotateTimes(t, s, 1)
+	run(t, s, `insert into others values (1)`)
+	if got := get[string](t, s, `select tableoid::regclass::text from tidings.log where topic = 'others'`); got != "tidings.log_1" {
+		t.Errorf("the row is in %s", got)
 	}
 }

@@ -167,20 +167,26 @@ func cursor(t *testing.T, c conn) string {
 	return get[string](t, c, "select tidings.cursor()")
 }
 
-const eventsQuery = `
-select l.type || ' ' || coalesce(l.keys[r.n], '-') || coalesce('<' || l.old_keys[r.n], '')
-       || case when l.rows is null then '' else ' ' || coalesce(l.rows[r.n], 'null') end
-  from tidings.log as l, generate_series(1, greatest(cardinality(l.rows), 1)) as r(n)
- where not pg_visible_in_snapshot(l.xid, tidings.position_snapshot(split_part($1, '-', 2)))
- order by l.id, r.n`
+// logRows are the events of the log, each with its row's text: "null" where that was too long, and null for a truncation.
+const logRows = `(
+select l.id, l.xid, l.topic, l.type, r.n,
+       case when l.rows is null then l.key else l.rows[c.n + r.n] end as key,
+       case when l.rows is null then l.old_key else l.rows[2 * c.n + r.n] end as old_key,
+       case when l.rows is null then l.data::text else coalesce(l.rows[r.n], 'null') end as row
+  from tidings.log as l,
+       lateral (select case when l.rows is null then 1 else l.data::text::int end) as c(n),
+       lateral generate_series(1, c.n) as r(n)) as l`
+
+// newRows are those since a cursor.
+const newRows = logRows + ` where not pg_visible_in_snapshot(l.xid, tidings.position_snapshot(split_part($1, '-', 2)))`
+
+const eventsQuery = `select l.type || ' ' || coalesce(l.key, '-') || coalesce('<' || l.old_key, '') || coalesce(' ' || l.row, '')
+  from ` + newRows + ` order by l.id, l.n`
 
 const sinceQuery = `select concat_ws(' ', id, type, key, data::text) from tidings.since($1)`
 
-const logQuery = `
-select concat_ws(' ', l.id || case when r.n > 1 then '-' || (r.n - 1) else '' end, l.type, l.keys[r.n], l.rows[r.n])
-  from tidings.log as l, generate_series(1, greatest(cardinality(l.rows), 1)) as r(n)
- where not pg_visible_in_snapshot(l.xid, tidings.position_snapshot(split_part($1, '-', 2)))
- order by l.id, r.n`
+const logQuery = `select concat_ws(' ', l.id || case when l.n > 1 then '-' || (l.n - 1) else '' end, l.type, l.key, nullif(l.row, 'null'))
+  from ` + newRows + ` order by l.id, l.n`
 
 // events returns what the log has since the cursor, an event a line: its type, its key or "-", "<" and the key before
 // if the row moved, and the row, or "null" where it was too long. tidings.since must say the same.

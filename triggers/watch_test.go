@@ -174,7 +174,7 @@ func TestWatchAgain(t *testing.T) {
 	if n := get[int](t, s, `select count(*) from pg_trigger where tgrelid = 'items'::regclass`); n != 4 {
 		t.Errorf("%d triggers, want 4", n)
 	}
-	if got := list[string](t, s, `select proname from pg_proc where pronamespace = 'tidings'::regnamespace and proname ~ '^capture_[0-9]+$'`); len(got) != 1 {
+	if got := list[string](t, s, `select proname from pg_proc where pronamespace = 'tidings'::regnamespace and proname ~ '^capture_[0-9]+_'`); len(got) != 4 {
 		t.Errorf("trigger functions: %q", got)
 	}
 }
@@ -187,7 +187,7 @@ func TestUnwatch(t *testing.T) {
 	before := list[string](t, s, `select tgname from pg_trigger union all select proname from pg_proc order by 1`)
 	run(t, s, `select tidings.unwatch('days')`)
 	clean := list[string](t, s, `select tgname from pg_trigger union all select proname from pg_proc order by 1`)
-	if len(before) != len(clean)+5*4+2 {
+	if len(before) != len(clean)+5*4+4+1 {
 		t.Errorf("unwatching five tables removed %d triggers and functions", len(before)-len(clean))
 	}
 	if get[bool](t, s, `select tidings.unwatch('items')`) {

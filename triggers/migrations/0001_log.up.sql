@@ -4,57 +4,64 @@ comment on schema tidings is 'tidings: turns this database into a live one';
 
 -- Settings of the live part. One row; change it with UPDATE, then call tidings.refresh().
 create table tidings.settings (
-    only_row      boolean  primary key default true check (only_row),
-    retention     interval not null default '1 day' check (retention >= '1 minute'),
-    max_bytes     bigint   not null default 17179869184 check (max_bytes >= 1048576),
-    chunk_bytes   integer  not null default 32768 check (chunk_bytes > 0),
-    max_row_bytes integer  not null default 16777216 check (max_row_bytes > 0),
-    installation  text     not null default md5(gen_random_uuid()::text)
+    only_row        boolean  primary key default true check (only_row),
+    retention       interval not null default '1 day' check (retention >= '1 minute'),
+    max_bytes       bigint   not null default 17179869184 check (max_bytes >= 1048576),
+    chunk_bytes     integer  not null default 32768 check (chunk_bytes > 0),
+    max_value_bytes integer  not null default 16777216 check (max_value_bytes > 0),
+    installation    text     not null default md5(gen_random_uuid()::text)
 );
 comment on table  tidings.settings is 'settings of the live part (one row); call tidings.refresh() after a change';
 comment on column tidings.settings.retention is 'how long events are kept, at least, unless max_bytes are fewer';
 comment on column tidings.settings.max_bytes is 'about how large the log may become; beyond it the oldest are forgotten early';
 comment on column tidings.settings.chunk_bytes is 'bytes of row text after which a statement''s rows go on in another log entry';
-comment on column tidings.settings.max_row_bytes is 'a row whose JSON is longer is announced without its data';
+comment on column tidings.settings.max_value_bytes is 'a row of which a value is longer is announced without its data';
 comment on column tidings.settings.installation is 'random; part of what tells this database''s cursors from another''s';
 insert into tidings.settings default values;
 
--- An id's upper bits are its era, and era mod 8 is its partition. A new era begins by moving the sequence forward,
--- so a writer learns where to write from the id alone: no clock, no table to read, no partition that could be missing.
 create sequence tidings.log_id;
-comment on sequence tidings.log_id is 'ids of log entries: era * 2^40 + number';
+comment on sequence tidings.log_id is 'ids of log entries';
 
--- An entry is one statement's rows, or a chunk of them, in the order in which the statement wrote them.
+-- An entry is a row, or a chunk of the rows of one statement in the order in which it wrote them.
 create table tidings.log (
-    id       bigint      not null default nextval('tidings.log_id'),
-    xid      xid8        not null default pg_current_xact_id(),
-    at       timestamptz not null default clock_timestamp(),
-    topic    text        not null,
-    type     text        not null,
-    keys     text[],
-    old_keys text[],
-    rows     text[]
-) partition by list (((id >> 40) & 7));
-
-comment on table  tidings.log is 'the event log; one entry is the rows of one statement, or a chunk of them';
+    id      bigint      not null default nextval('tidings.log_id'),
+    xid     xid8        not null default pg_current_xact_id(),
+    at      timestamptz not null default clock_timestamp(),
+    topic   text        not null,
+    type    text        not null,
+    key     text,
+    old_key text,
+    data    json,
+    rows    text[]
+);
+comment on table  tidings.log is 'the event log; an entry is a row that was written, or a chunk of the rows of one statement';
 comment on column tidings.log.xid is 'the writing transaction; with a pg_snapshot it tells what is new';
 comment on column tidings.log.at is 'when the entry was written (wall clock)';
 comment on column tidings.log.type is 'the events'' type, such as message_added';
-comment on column tidings.log.keys is 'the rows'' keys; null where the table has none, or was truncated';
-comment on column tidings.log.old_keys is 'for updates that moved rows to another key: the keys before; otherwise null';
-comment on column tidings.log.rows is 'the rows as JSON texts; an element is null where the row was over max_row_bytes';
+comment on column tidings.log.key is 'the row''s key; null where the table has none, or was truncated';
+comment on column tidings.log.old_key is 'for an update that moved the row to another key: the key before; otherwise null';
+comment on column tidings.log.data is 'the row; a JSON null where it is too large to be told; null for a truncation; for a chunk, how many rows it has';
+comment on column tidings.log.rows is
+    'null, or a chunk: its rows as JSON texts (null where too large), then their keys and, if one of them moved, their keys before';
 
-create table tidings.log_0 partition of tidings.log for values in (0);
-create table tidings.log_1 partition of tidings.log for values in (1);
-create table tidings.log_2 partition of tidings.log for values in (2);
-create table tidings.log_3 partition of tidings.log for values in (3);
-create table tidings.log_4 partition of tidings.log for values in (4);
-create table tidings.log_5 partition of tidings.log for values in (5);
-create table tidings.log_6 partition of tidings.log for values in (6);
-create table tidings.log_7 partition of tidings.log for values in (7);
-
--- The only index: every read asks for "xid >= …" or "xid = any (…)".
-create index log_xid on tidings.log (xid);
+-- Entries are written to one of eight partitions by its name: which one stands in the trigger functions, and tidings.rotate()
+-- writes them anew for the next. They are partitions by inheritance, since to route a row to a declared one, or to check that it
+-- belongs there, takes a fifth of what a trigger needs for a row. Nothing is ever dead in them but what was rolled
+-- back, and they are emptied as a whole: vacuuming them would be in vain.
+do $$
+begin
+    for slot in 0..7 loop
+        execute format('create table tidings.log_%s () inherits (tidings.log) with (autovacuum_enabled = off)', slot);
+        -- The only index: every read asks for "xid >= …" or "xid = any (…)".
+        execute format('create index log_%s_xid on tidings.log_%1$s (xid)', slot);
+        begin
+            execute format('alter table tidings.log_%s alter data set compression lz4, alter rows set compression lz4', slot);
+        exception when feature_not_supported then
+            null; -- this PostgreSQL was built without it
+        end;
+    end loop;
+end $$;
+create index log_xid on tidings.log (xid); -- of nothing, so that the partitions' can be merged with it
 
 create table tidings.eras (
     era          bigint      primary key,
@@ -63,10 +70,16 @@ create table tidings.eras (
     last_xid     xid8,
     ended        pg_snapshot
 );
-comment on table  tidings.eras is 'the log''s ages: each has one partition until it is forgotten';
+comment on table  tidings.eras is 'the log''s ages, of which the last one goes on; era mod 8 is its partition, until it is forgotten';
 comment on column tidings.eras.ended is 'which transactions had ended when the entries were forgotten: no other has lost any';
 comment on column tidings.eras.last_xid is 'the highest transaction id among the forgotten entries';
 insert into tidings.eras (era) values (0);
+
+create function tidings.current_partition() returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select 'log_' || (era & 7) from tidings.eras order by era desc limit 1
+$$;
+comment on function tidings.current_partition() is 'the partition to which entries are written';
 
 create function tidings.rotate(force boolean default false) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
@@ -81,17 +94,12 @@ begin
             using errcode = 'invalid_transaction_state';
     end if;
     if not pg_try_advisory_xact_lock(hashtextextended('tidings.rotate', 0)) then
-        return false; -- another instance is at it
+        return false; -- another instance is at it, or a table is just being watched
     end if;
-    select last_value >> 40 into current_era from tidings.log_id;
+    select max(era) into current_era from tidings.eras;
 
-    -- An advance of the sequence outlives a rollback of the rest: what it began is begun now.
-    insert into tidings.eras (era) values (current_era) on conflict do nothing;
-    if found then
-        return true;
-    end if;
-
-    -- Seven eras hold entries and the eighth partition stays empty, so that no writer ever meets the TRUNCATE.
+    -- Seven eras hold entries and the eighth partition stays empty: a transaction that goes on writing to the era in which it
+    -- began, and one that has just read the name of the partition, never meet the TRUNCATE.
     if not force and exists (
         select from tidings.eras e, tidings.settings s
          where e.era = current_era and e.started_at > clock_timestamp() - s.retention / 6
@@ -115,8 +123,8 @@ begin
         delete from tidings.eras where era < oldest_era - 100;
     end if;
 
-    insert into tidings.eras (era) values (current_era + 1) on conflict do nothing;
-    perform setval('tidings.log_id', (current_era + 1) << 40);
+    insert into tidings.eras (era) values (current_era + 1);
+    perform tidings.install_functions(w) from tidings.watches w join pg_class c on c.oid = w.relation;
     return true;
 end $$;
 comment on function tidings.rotate(boolean) is
@@ -136,7 +144,7 @@ create view tidings.log_partitions as
            e.started_at,
            pg_total_relation_size(c.oid)       as bytes,
            greatest(c.reltuples, 0)::bigint    as entries_estimated,
-           e.era = (select last_value >> 40 from tidings.log_id) as current
+           e.era = (select max(era) from tidings.eras)   as current
       from generate_series(0, 7) as slot
       join pg_class c on c.oid = ('tidings.log_' || slot)::regclass
       left join tidings.eras e on (e.era & 7) = slot and e.forgotten_at is null

@@ -4,6 +4,7 @@ drop table tidings.ancestors;
 drop table tidings.positions;
 drop table tidings.home;
 drop function tidings.since(text);
+drop function tidings.entry_rows(text, text, json, text[]);
 drop function tidings.cursor();
 drop function tidings.position();
 drop function tidings.position_snapshot(text);

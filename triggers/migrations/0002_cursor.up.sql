@@ -78,6 +78,16 @@ $$;
 comment on function tidings.cursor() is
     'the cursor of what is committed now: tidings.since() of it returns what is committed later, this transaction''s writes too';
 
+create function tidings.entry_rows(key text, old_key text, data json, rows text[])
+returns table (n integer, row_key text, row_old_key text, row_data json)
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select 1, key, old_key, data where rows is null
+    union all
+    select i, rows[length + i], rows[2 * length + i], coalesce(rows[i], 'null')::json
+      from (select case when rows is not null then data::text::integer end) as l(length), generate_series(1, length) as i
+$$;
+comment on function tidings.entry_rows(text, text, json, text[]) is 'the rows of an entry of the log, from the columns of those names';
+
 create function tidings.since(after_cursor text)
 returns table (id text, at timestamptz, topic text, type text, key text, data json)
 language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off as $$
@@ -115,11 +125,11 @@ begin
         raise exception 'cursor % is older than what is kept', after_cursor using errcode = 'invalid_parameter_value';
     end if;
     return query
-        select l.id || case when r.n > 1 then '-' || (r.n - 1) else '' end, l.at, l.topic, l.type, l.keys[r.n], l.rows[r.n]::json
+        select l.id || case when r.n > 1 then '-' || (r.n - 1) else '' end, l.at, l.topic, l.type, r.row_key, nullif(r.row_data::text, 'null')::json
           from (select * from tidings.log where log.xid >= pg_snapshot_xmax(seen)
                 union all
                 select * from tidings.log where log.xid = any (array(select pg_snapshot_xip(seen)))) as l,
-               generate_series(1, greatest(cardinality(l.rows), 1)) as r(n)
+               tidings.entry_rows(l.key, l.old_key, l.data, l.rows) as r
          where (not pg_visible_in_snapshot(l.xid, upto) or (l.id, r.n - 1) > (entry, nth)) and l.topic <> 'tidings'
          order by not pg_visible_in_snapshot(l.xid, upto), l.id, r.n;
     -- TRUNCATE takes entries away from older snapshots, too. Now that all partitions are locked, one that was emptied since this
@@ -166,6 +176,7 @@ create function tidings.settle() returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     was tidings.home;
+    era bigint;
 begin
     -- With an older snapshot it could take what another instance has settled for unsettled, and empty the log once more.
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -188,15 +199,14 @@ begin
         return 'promoted';
     end if;
     truncate tidings.log;
+    select max(e.era) + 7 into era from tidings.eras e; -- the trigger functions go on writing to the same partition
     truncate tidings.eras;
     truncate tidings.ancestors;
     truncate tidings.positions;
-    perform setval('tidings.log_id', ((last_value >> 40) + 1) << 40) from tidings.log_id;
-    insert into tidings.eras (era) select last_value >> 40 from tidings.log_id;
     -- What was written here before is forgotten as well.
     insert into tidings.eras (era, forgotten_at, last_xid, ended)
-    select (last_value >> 40) - 1, clock_timestamp(), (pg_snapshot_xmax(now)::text::bigint - 1)::text::xid8, now
-      from tidings.log_id, pg_current_snapshot() as now;
+    select era, clock_timestamp(), (pg_snapshot_xmax(now)::text::bigint - 1)::text::xid8, now from pg_current_snapshot() as now;
+    insert into tidings.eras (era) values (era + 1);
     update tidings.home set origin = tidings.origin(), place = tidings.place(), timeline = tidings.timeline(),
                             seen = pg_current_snapshot();
     return 'copied';
@@ -219,7 +229,7 @@ begin
     end if;
     insert into tidings.positions (at, seen) select beat_at, seen from tidings.home on conflict do nothing;
     delete from tidings.positions where at not between clock_timestamp() - interval '5 minutes' and clock_timestamp();
-    insert into tidings.log (topic, type) values ('tidings', 'beat') returning id into entry;
+    execute format('insert into tidings.%I (topic, type) values (''tidings'', ''beat'') returning id', tidings.current_partition()) into entry;
     perform tidings.ring('tidings');
     return entry;
 end $$;

@@ -19,6 +19,7 @@ comment on column tidings.instances.seen_at is 'when it last said anything; one 
 -- What writers look at is a sequence, which is no part of any transaction: all see the same of it, whatever their snapshot
 -- is, and it is cheaper to look at than a table.
 create sequence tidings.sleepers minvalue 0 start 0;
+select setval('tidings.sleepers', 0);
 comment on sequence tidings.sleepers is 'last_value: how many of tidings.instances are asleep';
 
 create function tidings.count_sleepers() returns void

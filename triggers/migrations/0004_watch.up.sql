@@ -1,5 +1,5 @@
--- Watching tables. For each watched table there is one generated trigger function: its SQL is static, so that its plans
--- are cached, and it runs as its owner, so that a role with nothing but INSERT on the table can write.
+-- Watching tables. For each watched table there are generated trigger functions: their SQL is static, so that its plans
+-- are cached, and they run as their owner, so that a role with nothing but INSERT on the table can write.
 
 create table tidings.watches (
     id         integer     primary key generated always as identity,
@@ -35,9 +35,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function tidings.singular(text) is 'an English plural''s singular, by rule of thumb: the default of watch''s event';
 
--- What changes the text of a value and can be set by a session is pinned in the trigger function; each pin costs a
--- writer time, so only what the table's types need.
-create function tidings.pinned_settings(w tidings.watches) returns text
+-- Whether the columns of a table are all of types that PostgreSQL brings along, of which only the time zone can change the text.
+create function tidings.plain(w tidings.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with columns as (
         select a.attname, coalesce(nullif(e.typbasetype, 0), e.oid)::regtype::text as type, coalesce(b.typtype, e.typtype) as kind
@@ -45,171 +44,212 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           join pg_type t on t.oid = a.atttypid
           join pg_type e on e.oid = case when t.typelem <> 0 and t.typlen = -1 then t.typelem else t.oid end
           left join pg_type b on b.oid = e.typbasetype
-         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped),
-    plain as (
-        select coalesce(bool_and(kind = 'e' or type in ('boolean', 'smallint', 'integer', 'bigint', 'numeric', 'text',
-                   'character varying', 'character', '"char"', 'name', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'macaddr',
-                   'oid', 'bit', 'bit varying', 'tsvector')
-               -- JSON has dates in ISO 8601 always, but a key is the plain text of its column
-               or attname is distinct from w.key and type in ('date', 'time without time zone', 'time with time zone',
-                   'timestamp without time zone', 'timestamp with time zone')), true) as every
-          from columns)
-    select 'set search_path = pg_catalog, pg_temp set timezone = ''UTC'''
-        || case when every then '' else
-           ' set datestyle = ''ISO, YMD'' set intervalstyle = ''postgres'' set bytea_output = ''hex'''
-           ' set extra_float_digits = 1 set xmlbinary = ''base64'' set quote_all_identifiers = off set lc_monetary = ''C''' end
-      from plain
+         where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
+    select coalesce(bool_and(kind = 'e' or type in ('boolean', 'smallint', 'integer', 'bigint', 'numeric', 'text',
+               'character varying', 'character', '"char"', 'name', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'macaddr',
+               'oid', 'bit', 'bit varying', 'tsvector')
+           -- JSON has dates in ISO 8601 always, but a key is the plain text of its column
+           or attname is distinct from w.key and type in ('date', 'time without time zone', 'time with time zone',
+               'timestamp without time zone', 'timestamp with time zone')), true)
+      from columns
 $$;
-comment on function tidings.pinned_settings(tidings.watches) is 'the SET clauses that a watch''s trigger function needs';
+comment on function tidings.plain(tidings.watches) is 'whether a watch''s trigger functions need but one setting of their own';
 
--- What a watch takes of a row: its key and, where columns are given, those. A column is looked for in the row first and in
--- "tidings absent" after it: one that was dropped or renamed since is null, and never an error in the writer's statement.
-create function tidings.capture_columns(w tidings.watches, picks boolean) returns text
+-- A setting that is pinned costs a writer time with every statement, so where the columns are plain only the time zone is. To
+-- pin the search path costs the most, and there it need not be: every name in the body has its schema (names of operators
+-- too, and nothing stands there that looks one up by itself, such as IN), and no function is called but PostgreSQL's own.
+create function tidings.pinned_settings(w tidings.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    with c as (
-        select distinct x.name, a.attnum, x.name = any (w.columns) as picked
-          from unnest(w.columns || w.key) as x(name)
+    select 'set timezone = ''UTC''' || case when tidings.plain(w) then '' else
+           ' set search_path = pg_catalog, pg_temp set datestyle = ''ISO, YMD'' set intervalstyle = ''postgres'''
+           ' set bytea_output = ''hex'' set extra_float_digits = 1 set xmlbinary = ''base64'' set quote_all_identifiers = off set lc_monetary = ''C''' end
+$$;
+comment on function tidings.pinned_settings(tidings.watches) is 'the SET clauses that a watch''s trigger functions need';
+
+-- What a watch takes of a row: its key, the length of its longest value and, where columns are given, those. A column is looked
+-- for in the row first and in "tidings absent" after it: one that was dropped or renamed since is null, and never an error in the
+-- writer's statement. The row's alias is a name that no column will have: a column of the alias' name would hide the row.
+create function tidings.capture_columns(w tidings.watches, with_data boolean) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    with columns as (
+        select a.attname::text as name, a.attnum, format('%I.%I', n.nspname, b.typname) as type,
+               -- of these the length without compression is cheap to tell
+               case when b.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'bytea'::regtype)
+                   then 'pg_catalog.octet_length(%I)' else 'pg_catalog.pg_column_size(%I)' end as length,
+               b.typlen = -1 and b.oid not in ('numeric'::regtype, 'inet'::regtype, 'cidr'::regtype)
+               and not (t.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod between 0 and (select max_value_bytes / 4 from tidings.settings)) as long
+          from pg_attribute a
+          join pg_type t on t.oid = a.atttypid
+          join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+          join pg_namespace n on n.oid = b.typnamespace
+         where with_data and a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (w.columns is null or a.attname = any (w.columns))),
+    c as (
+        select x.name, min(a.attnum) as attnum, bool_or(x.name = any (w.columns)) as picked, max(x.type) as type
+          from (select unnest(w.key || case when with_data then w.columns end), 'pg_catalog.text' union all select name, type from columns where long) as x(name, type)
           left join pg_attribute a on a.attrelid = w.relation and a.attname = x.name and a.attnum > 0 and not a.attisdropped
-         where x.name is not null)
-    select coalesce(', (select ' || (select string_agg(format('null::text as %I', name), ', ') from c) || ') as "tidings absent"', '')
-        || case when w.key is null then '' else format(
-           ', lateral (select %1$I::text as key from (select "tidings row".*) as "tidings columns") as key_of', w.key) end
-        || case when w.columns is null or not picks then '' else
+         where x.name is not null group by x.name)
+    select coalesce(', (select ' || (select string_agg(format('null::%s as %I', type, name), ', ') from c) || ') as "tidings absent"', '')
+        || ', lateral (select ' || case when w.key is null then 'null' else format('%I', w.key) end || '::pg_catalog.text as key'
+        || coalesce((select ', greatest(' || string_agg(format(length, name), ', ' order by attnum) || ') as longest' from columns where long), '')
+        || ' from (select "tidings row".*) as "tidings columns") as of_row'
+        || case when w.columns is null or not with_data then '' else
            ', lateral (select ' || (select string_agg(format('%I', name), ', ' order by attnum, name) from c where picked)
            || ' from (select "tidings row".*) as "tidings columns") as "tidings picked"' end
 $$;
-comment on function tidings.capture_columns(tidings.watches, boolean) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_columns(tidings.watches, boolean) is 'a part of a watch''s trigger functions';
 
--- The key and the JSON of each row of a transition table. The row's alias is a name that no column will have: a column of
--- the alias' name would hide the row.
-create function tidings.capture_rows(w tidings.watches, source text) returns text
+-- A row's JSON, if it is not too long.
+create function tidings.capture_data(w tidings.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format($rows$%1$s as k, case when pg_column_size(%3$s) <= %2$s then to_json(%3$s)::text end as j
-              from %4$s as "tidings row"%5$s$rows$,
-        case when w.key is null then 'null::text' else 'key_of.key' end,
-        4 * s.max_row_bytes::bigint,
-        case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end,
-        source,
-        tidings.capture_columns(w, true))
-      from tidings.settings s
+    select case when tidings.capture_columns(w, true) like '%) as longest from %'
+               then format('case when of_row.longest operator(pg_catalog.>) %s then ''null'' else %s end', s.max_value_bytes, j.json)
+               else j.json end
+      from (select format('pg_catalog.to_json(%s)', case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end)) as j(json), tidings.settings s
 $$;
-comment on function tidings.capture_rows(tidings.watches, text) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_data(tidings.watches) is 'a part of a watch''s trigger functions';
 
 -- One loop over a transition table. plpgsql's loop keeps the rows in the order in which the statement wrote them, holds
 -- one chunk in memory, and is faster than aggregating in SQL.
 create function tidings.capture_loop(w tidings.watches, source text, type text, skip integer, moves boolean) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format($loop$
+        count := 0; bytes := 0;
         for k, j in
-            select %1$s offset %2$s
+            select of_row.key, %1$s from %2$s as "tidings row"%3$s offset %4$s
         loop
-            if bytes > %3$s then
-                insert into tidings.log (topic, type, keys, old_keys, rows) values (%4$L, %5$L, %6$s, os, js);
-                ks := null; os := null; js := null; bytes := 0;
+            if bytes operator(pg_catalog.>) %5$s then
+                insert into tidings.%6$I (topic, type, data, rows)
+                values (%7$L, %8$L, pg_catalog.to_json(count), pg_catalog.array_cat(pg_catalog.array_cat(js, ks), os));
+                ks := null; os := null; js := null; count := 0; bytes := 0;
             end if;
-            if octet_length(j) > %7$s then j := null; end if;
-            ks := array_append(ks, k);
-            js := array_append(js, j);
-            bytes := bytes + coalesce(octet_length(j), 0) + coalesce(octet_length(k), 0) + 16;%8$s
+            ks := pg_catalog.array_append(ks, k);
+            js := pg_catalog.array_append(js, case when j operator(pg_catalog.<>) 'null' then j end);
+            count := count operator(pg_catalog.+) 1;
+            bytes := bytes operator(pg_catalog.+) pg_catalog.octet_length(j) operator(pg_catalog.+) coalesce(pg_catalog.octet_length(k), 0) operator(pg_catalog.+) 32;%9$s
         end loop;
-        if js is not null then
-            insert into tidings.log (topic, type, keys, old_keys, rows) values (%4$L, %5$L, %6$s, os, js);
-            n := n + 1;
+        if count operator(pg_catalog.>) 0 then
+            insert into tidings.%6$I (topic, type, data, rows)
+            values (%7$L, %8$L, pg_catalog.to_json(count), pg_catalog.array_cat(pg_catalog.array_cat(js, ks), os));
+            n := 1;
         end if;$loop$,
-        tidings.capture_rows(w, source),
+        tidings.capture_data(w),
+        source,
+        tidings.capture_columns(w, true),
         skip,
         s.chunk_bytes,
+        tidings.current_partition(),
         w.topic,
         type,
-        case when w.key is null then 'null' else 'ks' end,
-        s.max_row_bytes,
         case when moves then $moves$
             if before is not null then
                 fetch before into was;
-                if was <> k or was is not null and k is null then
-                    if os is null then os := array_fill(null::text, array[cardinality(ks)]); end if;
-                    os[cardinality(ks)] := was;
+                if was operator(pg_catalog.<>) k or was is not null and k is null then
+                    if os is null then os := pg_catalog.array_fill(null::pg_catalog.text, array[count]); end if;
+                    os[count] := was;
+                    bytes := bytes operator(pg_catalog.+) coalesce(pg_catalog.octet_length(was), 0);
+                elsif os is not null then
+                    os[count] := null;
                 end if;
             end if;$moves$ else '' end)
       from tidings.settings s
 $$;
-comment on function tidings.capture_loop(tidings.watches, text, text, integer, boolean) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_loop(tidings.watches, text, text, integer, boolean) is 'a part of a watch''s trigger functions';
 
 -- Most statements write a row or a few: one statement writes them to the log, an entry each, and the loop goes on from there.
 create function tidings.capture_few(w tidings.watches, source text, type text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format($few$
-        insert into tidings.log (topic, type, keys, rows)
-        select %1$L, %2$L, %3$s, array[case when octet_length(j) <= %4$s then j end]
-          from (select %5$s limit 8) as few;
-        get diagnostics n = row_count;
-        if n = 8 then%6$s
-        end if;$few$,
-        w.topic, type, case when w.key is null then 'null' else 'array[k]' end, s.max_row_bytes, tidings.capture_rows(w, source),
-        tidings.capture_loop(w, source, type, 8, false))
-      from tidings.settings s
+    insert into tidings.%1$I (topic, type, key, data)
+    select %2$L, %3$L, k, j from (select of_row.key, %4$s from %5$s as "tidings row"%6$s limit 8) as few(k, j);
+    get diagnostics n = row_count;$few$,
+        tidings.current_partition(), w.topic, type, tidings.capture_data(w), source, tidings.capture_columns(w, true))
 $$;
-comment on function tidings.capture_few(tidings.watches, text, text) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_few(tidings.watches, text, text) is 'a part of a watch''s trigger functions';
 
--- Of one row it is plain which it was before. Of several, the old stand beside the new ones, one for one: a cursor walks
--- along them while the loop walks along the new.
-create function tidings.capture_moves(w tidings.watches, type text) returns text
+-- Of one row it is plain which it was before.
+create function tidings.capture_move(w tidings.watches, type text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select format($walk$
-        insert into tidings.log (topic, type, keys, old_keys, rows)
-        select %1$L, %2$L, array[k], case when was <> k or was is not null and k is null then array[was] end,
-               array[case when octet_length(j) <= %3$s then j end]
-          from (select %4$s limit 2) as one, (select key_of.key from old_rows as "tidings row"%5$s limit 2) as before(was)
-         where (select count(*) from (select from new_rows limit 2) as ones) = 1%6$s;
-        get diagnostics n = row_count;
-        if n = 0 then
-            %7$sopen before no scroll for select key_of.key from old_rows as "tidings row"%5$s;%8$s%9$s
-            if before is not null then close before; end if;
-        end if;$walk$,
-        w.topic, type, s.max_row_bytes, tidings.capture_rows(w, 'new_rows'), tidings.capture_columns(w, false),
+    select format($move$
+    insert into tidings.%1$I (topic, type, key, old_key, data)
+    select %2$L, %3$L, of_row.key, case when before.was operator(pg_catalog.<>) of_row.key or before.was is not null and of_row.key is null then before.was end, %4$s
+      from (select of_row.key from old_rows as "tidings row"%5$s) as before(was), new_rows as "tidings row"%6$s
+     where (select pg_catalog.count(*) from (select from new_rows limit 2) as ones) operator(pg_catalog.=) 1%7$s;
+    get diagnostics n = row_count;$move$,
+        tidings.current_partition(), w.topic, type, tidings.capture_data(w),
+        tidings.capture_columns(w, false), tidings.capture_columns(w, true),
         -- A trigger may lose a row on its way between partitions. Then who was where cannot be told.
-        case when c.relkind = 'p' then ' and (select count(*) from (select from old_rows limit 2) as ones) = 1' else '' end,
-        case when c.relkind = 'p' then 'if (select count(*) from old_rows) = (select count(*) from new_rows) then ' else '' end,
-        case when c.relkind = 'p' then ' end if;' else '' end,
-        tidings.capture_loop(w, 'new_rows', type, 0, true))
-      from pg_class c, tidings.settings s
+        case when c.relkind = 'p' then ' and (select pg_catalog.count(*) from (select from old_rows limit 2) as ones) operator(pg_catalog.=) 1' else '' end)
+      from pg_class c
      where c.oid = w.relation
 $$;
-comment on function tidings.capture_moves(tidings.watches, text) is 'a part of a watch''s trigger function';
+comment on function tidings.capture_move(tidings.watches, text) is 'a part of a watch''s trigger functions';
 
-create function tidings.capture_source(w tidings.watches) returns text
+-- Of several, the old stand beside the new ones, one for one: a cursor walks along them while the loop walks along the new.
+create function tidings.capture_moves(w tidings.watches, type text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format($moves$
+        %1$sopen before no scroll for select of_row.key from old_rows as "tidings row"%2$s;%3$s%4$s
+        if before is not null then close before; end if;$moves$,
+        case when c.relkind = 'p' then 'if (select pg_catalog.count(*) from old_rows) operator(pg_catalog.=) (select pg_catalog.count(*) from new_rows) then ' else '' end,
+        tidings.capture_columns(w, false),
+        case when c.relkind = 'p' then ' end if;' else '' end,
+        tidings.capture_loop(w, 'new_rows', type, 0, true))
+      from pg_class c
+     where c.oid = w.relation
+$$;
+comment on function tidings.capture_moves(tidings.watches, text) is 'a part of a watch''s trigger functions';
+
+-- The body of the function for an op. What it has for all is few statements and conditions, since to set one up costs a writer as
+-- much as a part of the row does: what only some need stands behind the last condition.
+create function tidings.capture_source(w tidings.watches, op text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format($source$
 #variable_conflict use_column
--- %7$s
+-- %1$s
 declare
-    n bigint := 0; k text; j text; ks text[]; os text[]; js text[]; before refcursor; was text; bytes bigint := 0;
-begin
-    if tg_op = 'INSERT' then%1$s
-    elsif tg_op = 'UPDATE' then%2$s
-    elsif tg_op = 'DELETE' then%3$s
-    -- Of a partitioned table's TRUNCATE each partition tells: one entry is enough.
-    elsif %4$L is distinct from (select l.type from tidings.log as l
-                                  where l.xid = pg_current_xact_id() and l.topic = %5$L order by l.id desc limit 1) then
-        insert into tidings.log (topic, type) values (%5$L, %4$L);
-        n := 1;
-    end if;
-    if n > 0 and pg_sequence_last_value('tidings.sleepers') > 0
-        and lower(current_setting('tidings.doorbell', true)) in ('off', 'false', 'no', 'f', 'n', '0') is not true then
-        perform pg_notify('tidings', %6$L || pg_current_xact_id()::text || '"}');
+    n bigint; count integer; bytes bigint; before pg_catalog.refcursor; was pg_catalog.text; k pg_catalog.text; j pg_catalog.text;
+    ks pg_catalog.text[]; os pg_catalog.text[]; js pg_catalog.text[];
+begin%2$s
+    if n operator(pg_catalog.=) %3$s or pg_catalog.pg_sequence_last_value('tidings.sleepers') operator(pg_catalog.>) 0 then
+        if n operator(pg_catalog.=) %3$s then%4$s
+        end if;
+        if n operator(pg_catalog.>) 0 and pg_catalog.pg_sequence_last_value('tidings.sleepers') operator(pg_catalog.>) 0
+            and (pg_catalog.lower(pg_catalog.current_setting('tidings.doorbell', true))
+                 operator(pg_catalog.=) any ('{off,false,no,f,n,0}'::pg_catalog.text[])) is not true then
+            perform pg_catalog.pg_notify('tidings', pg_catalog.concat(%5$L::pg_catalog.text, pg_catalog.pg_current_xact_id()::pg_catalog.text, '"}'));
+        end if;
     end if;
     return null;
 end$source$,
-        tidings.capture_few(w, 'new_rows', w.event || '_added'),
-        case when w.key is null then tidings.capture_few(w, 'new_rows', w.event || '_updated')
-             else tidings.capture_moves(w, w.event || '_updated') end,
-        tidings.capture_few(w, 'old_rows', w.event || '_deleted'),
-        w.topic || '_truncated',
-        w.topic,
-        '{"topic":' || to_json(w.topic)::text || ',"xid":"',
-        tidings.pinned_settings(w)) -- stand here so that the source alone tells whether a function is as it should be
+        tidings.pinned_settings(w), -- stand here so that the source alone tells whether a function is as it should be
+        case when moves then tidings.capture_move(w, type)
+             when op <> 'truncate' then tidings.capture_few(w, source, type)
+             -- Of a partitioned table's TRUNCATE each partition tells: one entry is enough.
+             else format($truncate$
+    insert into tidings.%1$I (topic, type)
+    select %2$L, %3$L
+     where not exists (select from (select l.type from tidings.log as l
+                                     where l.xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() and l.topic operator(pg_catalog.=) %2$L
+                                     order by l.id desc limit 1) as last where last.type operator(pg_catalog.=) %3$L);
+    get diagnostics n = row_count;$truncate$, tidings.current_partition(), w.topic, type) end,
+        case when moves then '0' else '8' end,
+        case when moves then tidings.capture_moves(w, type)
+             when op <> 'truncate' then tidings.capture_loop(w, source, type, 8, false) else '' end,
+        '{"topic":' || to_json(w.topic)::text || ',"xid":"')
+      from (select case op when 'insert' then w.event || '_added' when 'update' then w.event || '_updated' when 'delete' then w.event || '_deleted'
+                           else w.topic || '_truncated' end,
+                   case op when 'delete' then 'old_rows' else 'new_rows' end,
+                   op = 'update' and w.key is not null) as o(type, source, moves)
 $$;
-comment on function tidings.capture_source(tidings.watches) is 'the body of a watch''s trigger function';
+comment on function tidings.capture_source(tidings.watches, text) is 'the body of a watch''s trigger function for insert, update, delete or truncate';
+
+create function tidings.capture_name(w tidings.watches, op text) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select 'capture_' || w.id || '_' || op $$;
+comment on function tidings.capture_name(tidings.watches, text) is 'the name of a watch''s trigger function for insert, update, delete or truncate';
+
+create function tidings.ops() returns setof text
+language sql immutable set search_path = pg_catalog, pg_temp as $$ values ('insert'), ('update'), ('delete'), ('truncate') $$;
+comment on function tidings.ops() is 'what trigger functions are for';
 
 -- A statement fires the statement triggers of the table that it names and of no other: partitions need their own. A watched
 -- table that has become a partition of another watched one is told of by that. Above a partition that is a foreign table,
@@ -220,7 +260,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       from (select w.relation::oid
             union
             select p.relid from pg_partition_tree(w.relation) as p join pg_class c on c.oid = p.relid and c.relkind in ('r', 'p')) as t(relation),
-           unnest(array['insert', 'update', 'delete', 'truncate']) as o(op)
+           tidings.ops() as o(op)
      where not exists (select from pg_partition_ancestors(w.relation) as a join tidings.watches x on x.relation = a.relid and a.relid <> w.relation)
        and (o.op = 'truncate'
             or not exists (select from pg_partition_tree(t.relation) as p join pg_class c on c.oid = p.relid and c.relkind = 'f'))
@@ -229,36 +269,58 @@ comment on function tidings.triggers_wanted(tidings.watches) is 'the triggers th
 
 create function tidings.triggers_there(w tidings.watches) returns table (relation oid, name text, enabled "char")
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select g.tgrelid, g.tgname::text, g.tgenabled from pg_trigger g where g.tgfoid = to_regproc('tidings.capture_' || w.id)
+    select g.tgrelid, g.tgname::text, g.tgenabled
+      from pg_trigger g where g.tgfoid = any (array(select to_regproc('tidings.' || tidings.capture_name(w, o.op)) from tidings.ops() as o(op)))
 $$;
 comment on function tidings.triggers_there(tidings.watches) is 'the triggers that a watch has';
+
+create function tidings.install_functions(w tidings.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    owner   name := (select r.rolname from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'tidings');
+    capture text;
+    op      text;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('tidings.install', w.id)); -- one after another
+    for op in select tidings.ops() loop
+        capture := tidings.capture_name(w, op);
+        execute format('create or replace function tidings.%I() returns trigger language plpgsql security definer %s as %L',
+            capture, tidings.pinned_settings(w), tidings.capture_source(w, op));
+        execute format('revoke all on function tidings.%I() from public', capture);
+        execute format('comment on function tidings.%I() is %L', capture,
+            'writes what changes in ' || w.relation::text || ' to the log; generated by tidings.watch()');
+        -- Whoever watches the table, tidings.rotate() is to write the function anew.
+        if exists (select from pg_proc p join pg_roles r on r.oid = p.proowner
+                    where p.oid = to_regproc('tidings.' || capture) and r.rolname <> owner) then
+            execute format('alter function tidings.%I() owner to %I', capture, owner);
+        end if;
+    end loop;
+end $$;
+comment on function tidings.install_functions(tidings.watches) is 'makes or renews a watch''s trigger functions';
+revoke all on function tidings.install_functions(tidings.watches) from public;
 
 create function tidings.install(w tidings.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    capture text := 'capture_' || w.id;
-    t       record;
+    t record;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('tidings.install', w.id)); -- one after another
-    execute format('create or replace function tidings.%I() returns trigger language plpgsql security definer %s as %L',
-        capture, tidings.pinned_settings(w), tidings.capture_source(w));
-    execute format('revoke all on function tidings.%I() from public', capture);
-    execute format('comment on function tidings.%I() is %L', capture,
-        'writes what changes in ' || w.relation::text || ' to the log; generated by tidings.watch()');
+    perform pg_advisory_xact_lock_shared(hashtextextended('tidings.rotate', 0)); -- the partition stays the same meanwhile
+    perform tidings.install_functions(w);
     for t in select relation::regclass, name from tidings.triggers_wanted(w)
              except select relation::regclass, name from tidings.triggers_there(w) order by name, relation loop
         execute format('create or replace trigger %I after %s on %s %s for each statement execute function tidings.%I()',
             t.name, substr(t.name, 9), t.relation,
             case t.name when 'tidings_insert' then 'referencing new table as new_rows'
                         when 'tidings_update' then 'referencing old table as old_rows new table as new_rows'
-                        when 'tidings_delete' then 'referencing old table as old_rows' else '' end, capture);
+                        when 'tidings_delete' then 'referencing old table as old_rows' else '' end,
+            tidings.capture_name(w, substr(t.name, 9)));
     end loop;
     for t in select relation::regclass, name from tidings.triggers_there(w)
              except select relation::regclass, name from tidings.triggers_wanted(w) loop
         execute format('drop trigger %I on %s', t.name, t.relation); -- a partition was detached, say
     end loop;
 end $$;
-comment on function tidings.install(tidings.watches) is 'makes or renews a watch''s trigger function and triggers';
+comment on function tidings.install(tidings.watches) is 'makes or renews a watch''s trigger functions and triggers';
 
 create function tidings.tell_watches_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -273,10 +335,13 @@ create trigger tell after insert or update or delete or truncate on tidings.watc
 create function tidings.forget_dropped() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    gone integer;
+    w  tidings.watches;
+    op text;
 begin
-    for gone in delete from tidings.watches x where not exists (select from pg_class p where p.oid = x.relation) returning x.id loop
-        execute format('drop function if exists tidings.%I()', 'capture_' || gone);
+    for w in delete from tidings.watches x where not exists (select from pg_class p where p.oid = x.relation) returning x.* loop
+        for op in select tidings.ops() loop
+            execute format('drop function if exists tidings.%I()', tidings.capture_name(w, op));
+        end loop;
     end loop;
 end $$;
 comment on function tidings.forget_dropped() is 'ends the watches of tables that are no more';
@@ -401,18 +466,20 @@ revoke all on function tidings.watch(regclass, text, text, text, text[], text) f
 create function tidings.unwatch("table" regclass) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    w tidings.watches;
-    t record;
+    w  tidings.watches;
+    t  record;
+    op text;
 begin
     delete from tidings.watches x where x.relation = unwatch."table" returning x.* into w;
     if not found then
         return false;
     end if;
-    for t in select g.tgname, g.tgrelid::regclass as target from pg_trigger g
-              where g.tgfoid = to_regproc('tidings.capture_' || w.id) loop
-        execute format('drop trigger %I on %s', t.tgname, t.target);
+    for t in select name, relation::regclass as target from tidings.triggers_there(w) loop
+        execute format('drop trigger %I on %s', t.name, t.target);
     end loop;
-    execute format('drop function tidings.%I()', 'capture_' || w.id);
+    for op in select tidings.ops() loop
+        execute format('drop function tidings.%I()', tidings.capture_name(w, op));
+    end loop;
     return true;
 end $$;
 comment on function tidings.unwatch(regclass) is 'ends a table''s events; returns whether it was watched';
@@ -485,7 +552,9 @@ begin
     for w in
         select x.* from tidings.watches x join pg_class c on c.oid = x.relation
          where (tables is null or x.relation = any (tables))
-           and (not exists (select from pg_proc p where p.oid = to_regproc('tidings.capture_' || x.id) and p.prosrc = tidings.capture_source(x))
+           and (exists (select from tidings.ops() as o(op)
+                         where not exists (select from pg_proc p where p.oid = to_regproc('tidings.' || tidings.capture_name(x, o.op))
+                                              and p.prosrc = tidings.capture_source(x, o.op)))
                 or exists (select relation, name from tidings.triggers_wanted(x) except select relation, name from tidings.triggers_there(x))
                 or exists (select relation, name from tidings.triggers_there(x) except select relation, name from tidings.triggers_wanted(x)))
          order by x.id
@@ -513,7 +582,7 @@ begin
             select x.relation from tidings.watches x
              where x.relation = any (changed)
                 or not exists (select from pg_trigger g where g.tgrelid = x.relation and g.tgname = 'tidings_truncate'
-                                  and g.tgfoid = to_regproc('tidings.capture_' || x.id))); -- it was detached
+                                  and g.tgfoid = to_regproc('tidings.' || tidings.capture_name(x, 'truncate')))); -- it was detached
         if changed = '{}' then
             return;
         end if;

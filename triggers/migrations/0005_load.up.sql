@@ -9,7 +9,6 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     w          tidings.watches;
-    max_row    integer;
     key_type   text;
     places     text; -- the primary key's columns, as they are ordered by
     texts      text; -- the same as text
@@ -18,7 +17,6 @@ declare
     bytes      bigint := 0;
 begin
     select x.* into w from tidings.watches x where x.id = load_rows.watch_id;
-    select s.max_row_bytes into max_row from tidings.settings s;
     select format_type(a.atttypid, null) into key_type
       from pg_attribute a where a.attrelid = w.relation and a.attname = w.key and not a.attisdropped
        and a.atttypid in ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'numeric'::regtype, 'text'::regtype,
@@ -59,26 +57,23 @@ begin
         raise exception '% is not a place in %', after, w.relation using errcode = 'invalid_parameter_value';
     end if;
     for place, row_key, data in execute format($query$
-        select %1$s, %2$s, case when pg_column_size(%3$s) <= %4$s then to_json(%3$s)::text end
-          from %5$s as "tidings row"%6$s
-         where %7$s and %8$s
-         order by %9$s limit $3$query$,
+        select %1$s, of_row.key, nullif((%2$s)::text, 'null')
+          from %3$s as "tidings row"%4$s
+         where %5$s and %6$s
+         order by %7$s limit $3$query$,
         coalesce('array[' || texts || ']', 'null::text[]'),
-        case when w.key is null then 'null::text' else 'key_of.key' end,
-        case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end,
-        4 * max_row::bigint,
+        tidings.capture_data(w),
         w.relation,
         tidings.capture_columns(w, true),
         case
             when key is null then 'true'
             when key_type is not null
-                then format('"tidings row".%I = $1::%s and key_of.key = $1', w.key, key_type) -- by an index, if there is one
-            else 'key_of.key = $1' end,
+                then format('"tidings row".%I = $1::%s and of_row.key = $1', w.key, key_type) -- by an index, if there is one
+            else 'of_row.key = $1' end,
         case when after is null then 'true' else bounds end,
         coalesce(places, '"tidings row".tableoid, "tidings row".ctid'))
         using key, after, max_rows
     loop
-        if octet_length(data) > max_row then data := null; end if;
         return next;
         bytes := bytes + coalesce(octet_length(data), 0) + 256;
         exit when bytes > max_bytes;
