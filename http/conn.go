@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"syscall"
 
 	"tidings/realtime"
 )
@@ -17,8 +18,9 @@ type dialect struct {
 
 // wire is what a transport does with what it is given to write.
 type wire interface {
-	// write writes whole frames. It returns errStalled, having said so, where the client took nothing for too long.
-	write(frames []byte) error
+	// write writes whole frames, of which the first bytes may have been written. It returns errStalled, having said so, where
+	// the client took nothing for too long.
+	write(frames []byte, written int) error
 	// said is called when a goodbye has been written, and nothing will be written any more.
 	said()
 	// abort ends the connection at once. It may be called at any time, and more than once.
@@ -28,24 +30,26 @@ type wire interface {
 // errStalled says that the client took nothing for too long, and has been told goodbye.
 var errStalled = errors.New("the client does not read")
 
-// conn is the writing side of a client's connection. Its writer, pump, is started when there is something to write and
-// ends when there is nothing: a connection at rest has none.
+// conn is the writing side of a client's connection. A connection at rest has no writer. When there is something to write, one of
+// the server's writers does it, if that takes no waiting; otherwise a goroutine, pump, is started, and ends when there is
+// nothing left.
 type conn struct {
 	server  *Server
 	sub     *realtime.Subscriber
 	dialect *dialect
 	wire    wire
+	socket  syscall.RawConn // nil: it can only be written to by waiting
 	ctx     context.Context
 	cancel  context.CancelFunc
 	pumps   sync.WaitGroup
 
 	mu      sync.Mutex
-	pumping bool
-	again   bool   // something came while pumping
+	pumping bool   // somebody writes, or is about to
+	again   bool   // something came meanwhile
+	left    bool   // a goodbye was written, or nobody is there to hear one
 	control []byte // frames that go before the next event
 	leaving *goodbye
-	left    bool          // a goodbye was written, or nobody is there to hear one
-	turn    chan struct{} // closed when pump has written something; nil while nobody waits
+	turn    chan struct{} // closed when something has been written; nil while nobody waits
 }
 
 // maxControl bounds what a client can have us answer while it reads nothing.
@@ -81,7 +85,7 @@ func (c *conn) gone() bool {
 	return said
 }
 
-// kick has pump look for something to write. It does not block.
+// kick has somebody look for something to write. It does not block.
 func (c *conn) kick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,11 +97,29 @@ func (c *conn) kick() {
 		return
 	}
 	c.pumping = true
-	c.pumps.Go(c.pump)
+	if c.socket == nil {
+		c.pumps.Go(func() { c.pump(rest{}) })
+		return
+	}
+	c.pumps.Add(1)
+	c.server.writers.add(c)
 }
 
-// pump writes until there is nothing to write.
-func (c *conn) pump() {
+// rest is what a writer has begun to write and could not finish.
+type rest struct {
+	frames  []byte // whole frames, of which so much is written
+	written int
+	events  int             // in the frames
+	items   []realtime.Item // and then these
+}
+
+// pump writes until there is nothing to write, however long the client takes.
+func (c *conn) pump(rest rest) {
+	err := c.wire.write(rest.frames, rest.written)
+	if err == nil {
+		c.sub.Delivered(rest.events)
+		err = c.writeItems(rest.items)
+	}
 	for {
 		c.mu.Lock()
 		c.again = false
@@ -105,7 +127,9 @@ func (c *conn) pump() {
 		c.control = nil
 		c.mu.Unlock()
 
-		err := c.wire.write(control)
+		if err == nil {
+			err = c.wire.write(control, 0)
+		}
 		var items []realtime.Item
 		if err == nil {
 			items, err = c.sub.Next(c.ctx)
@@ -115,7 +139,7 @@ func (c *conn) pump() {
 		}
 		said := errors.Is(err, errStalled)
 		if err == nil && leaving != nil {
-			err = c.wire.write(c.dialect.goodbye(nil, *leaving))
+			err = c.wire.write(c.dialect.goodbye(nil, *leaving), 0)
 			said = err == nil || errors.Is(err, errStalled)
 		}
 		if err != nil && !said {
@@ -123,10 +147,7 @@ func (c *conn) pump() {
 		}
 
 		c.mu.Lock()
-		if c.turn != nil {
-			close(c.turn)
-			c.turn = nil
-		}
+		c.pass()
 		c.left = c.left || said
 		if err != nil || said || len(items) == 0 && !c.again {
 			c.pumping = false
@@ -140,16 +161,24 @@ func (c *conn) pump() {
 	}
 }
 
+// pass lets go on who waits for something to be written; mu is held.
+func (c *conn) pass() {
+	if c.turn != nil {
+		close(c.turn)
+		c.turn = nil
+	}
+}
+
 // writeItems writes runs as they are and notices one by one, several of them at a time.
 func (c *conn) writeItems(items []realtime.Item) error {
 	var batch []byte
 	for _, item := range items {
 		if item.Run != nil {
-			if err := c.wire.write(batch); err != nil {
+			if err := c.wire.write(batch, 0); err != nil {
 				return err
 			}
 			batch = batch[:0]
-			if err := c.wire.write(item.Run.Encode(c.dialect.events)); err != nil {
+			if err := c.wire.write(item.Run.Encode(c.dialect.events), 0); err != nil {
 				return err
 			}
 			c.sub.Delivered(len(item.Run.Events))
@@ -157,7 +186,7 @@ func (c *conn) writeItems(items []realtime.Item) error {
 		}
 		batch = c.dialect.notice(batch, item.Notice)
 	}
-	return c.wire.write(batch)
+	return c.wire.write(batch, 0)
 }
 
 // awaitRead waits until the client has read the answers to its commands: of one that goes on asking without reading, no

@@ -192,7 +192,7 @@ func TestLoadBounds(t *testing.T) {
 	}
 
 	// One row at least, though it be large; one too large to be told is null.
-	d.exec(`update tidings.settings set max_row_bytes = 100000`)
+	d.exec(`update tidings.settings set max_value_bytes = 100000`)
 	d.exec(`select tidings.refresh()`)
 	c := s.dial("messages")
 	for _, size := range []int{1, 50_000, 200_000, 1} {

@@ -83,6 +83,9 @@ type Server struct {
 	stopping    atomic.Bool
 	connections atomic.Int64
 
+	writers writers
+	wheel   wheel
+
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 	group sync.WaitGroup // of conns
@@ -93,6 +96,7 @@ func (s *Server) init() {
 		s.options = s.Options.withDefaults()
 		s.origins = newOriginPolicy(s.options.AllowedOrigins)
 		s.conns = make(map[*conn]struct{})
+		s.wheel.init(s.options.PingInterval, s.options.PongTimeout)
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}
@@ -142,7 +146,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	select {
 	case err := <-failed:
 		s.disconnectAll()
-		s.group.Wait()
+		s.await()
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
@@ -175,7 +179,7 @@ func (s *Server) sayGoodbye(ctx context.Context) {
 	s.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {
-		s.group.Wait()
+		s.await()
 		close(gone)
 	}()
 	select {
@@ -184,6 +188,13 @@ func (s *Server) sayGoodbye(ctx context.Context) {
 		s.disconnectAll()
 		<-gone
 	}
+}
+
+// await returns when all connections have ended, and what was done for them.
+func (s *Server) await() {
+	s.group.Wait()
+	s.writers.group.Wait()
+	s.wheel.group.Wait()
 }
 
 func (s *Server) disconnectAll() {

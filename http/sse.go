@@ -169,7 +169,11 @@ func (f *refusal) answerEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // write writes whole messages, part by part: the time that the client has begins anew with each.
-func (c *sseConn) write(messages []byte) error {
+func (c *sseConn) write(messages []byte, written int) error {
+	messages = messages[written:]
+	if len(messages) == 0 {
+		return nil
+	}
 	for len(messages) > 0 {
 		part := messages[:min(len(messages), writeSlice)]
 		messages = messages[len(part):]

@@ -138,7 +138,7 @@ func TestOneEventForSeveralChannels(t *testing.T) {
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	d.exec(`update tidings.settings set max_row_bytes = 1000`)
+	d.exec(`update tidings.settings set max_value_bytes = 1000`)
 	d.exec(`select tidings.refresh()`)
 	s := start(t, d.url, options{})
 	c := s.dial("messages", "comments")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -18,7 +19,7 @@ import (
 
 // Small buffers: what a client says is short, and what it is told does not pass through gorilla's writer.
 var upgrader = websocket.Upgrader{
-	ReadBufferSize:  512,
+	ReadBufferSize:  128,
 	WriteBufferSize: 512,
 	WriteBufferPool: &sync.Pool{},
 	CheckOrigin:     func(*http.Request) bool { return true }, // originPolicy has decided
@@ -43,20 +44,20 @@ func (s *Server) serveWS(d *dialect) http.HandlerFunc {
 			s.connections.Add(-1)
 			return // Upgrade has answered
 		}
-		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+		ctx, cancel := context.WithCancel(context.Background()) // not the request's, which would be kept with all it has
 		c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, ws: ws, net: ws.NetConn()}
-		c.wire = c
+		c.wire, c.socket = c, socketOf(c.net)
 		c.sub = s.Hub.NewSubscriber(c.kick)
 		if !s.add(&c.conn) {
 			c.close()
 			s.connections.Add(-1)
 			return
 		}
-		query := r.URL.RawQuery
+		c.begin(r.URL.RawQuery)
 		go func() {
 			defer s.connections.Add(-1)
 			defer s.remove(&c.conn)
-			c.run(query)
+			c.run()
 		}()
 	}
 }
@@ -73,14 +74,18 @@ const (
 // wsConn is one WebSocket connection. Its reader is the goroutine of run.
 type wsConn struct {
 	conn
-	ws   *websocket.Conn
-	net  net.Conn
-	ping *time.Timer // mu's
+	ws  *websocket.Conn
+	net net.Conn
+
+	last atomic.Int64 // when something was heard, since clockStart
+	// Of the wheel alone.
+	slot, place int
+	nextPing    time.Duration // as last
 }
 
-// run serves the connection until it ends.
-func (c *wsConn) run(query string) {
-	defer c.close()
+// begin subscribes to what the URL asks for. It is no part of run, whose goroutine stays as long as the connection and needs the
+// less memory the less it has done.
+func (c *wsConn) begin(query string) {
 	c.ws.SetPingHandler(func(data string) error {
 		c.heard()
 		c.say(appendControl(nil, opPong, []byte(data)))
@@ -92,8 +97,8 @@ func (c *wsConn) run(query string) {
 	})
 	c.ws.SetCloseHandler(func(int, string) error { return nil }) // run answers
 	c.heard()
-	c.schedulePing()
-	defer c.stopPing()
+	c.nextPing = time.Since(clockStart) + c.server.options.PingInterval
+	c.server.wheel.add(c, c.server.options.PingInterval)
 
 	want := parseQuery(query)
 	for _, err := range want.errs {
@@ -102,6 +107,12 @@ func (c *wsConn) run(query string) {
 	if len(want.channels) > 0 {
 		c.sub.Subscribe(c.ctx, want.channels, want.options)
 	}
+}
+
+// run reads from the connection until it ends.
+func (c *wsConn) run() {
+	defer c.close()
+	defer c.server.wheel.remove(c)
 	bad := 0
 	for {
 		err := c.readCommand()
@@ -129,37 +140,31 @@ func (c *wsConn) run(query string) {
 	}
 }
 
-func (c *wsConn) schedulePing() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ping = time.AfterFunc(c.server.options.PingInterval, func() {
-		c.say(appendControl(nil, opPing, nil))
-		c.sub.Refresh()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.ping != nil {
-			c.ping.Reset(c.server.options.PingInterval)
-		}
-	})
-}
-
-func (c *wsConn) stopPing() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ping.Stop()
-	c.ping = nil // for one that is just firing
-}
-
 // heard puts off the moment at which the client is taken for gone.
-func (c *wsConn) heard() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.left {
-		return // only its own goodbye is waited for
-	}
+func (c *wsConn) heard() { c.last.Store(int64(time.Since(clockStart))) }
+
+// clockStart is where the connections' clock begins: it is a monotonic one.
+var clockStart = time.Now()
+
+// visit pings the client when it is time, and sends away one of which nothing has been heard for too long. It returns when there
+// will be something to do again.
+func (c *wsConn) visit() time.Duration {
 	o := &c.server.options
-	_ = c.ws.SetReadDeadline(time.Now().Add(o.PingInterval + o.PongTimeout)) // a closed connection says so when it is read
+	now := time.Since(clockStart)
+	if now >= c.nextPing {
+		c.nextPing = now + o.PingInterval
+		c.say(pingFrame)
+		c.sub.Refresh()
+	}
+	gone := time.Duration(c.last.Load()) + o.PingInterval + o.PongTimeout
+	if now >= gone {
+		c.leave(goodbyeSilent)
+		return o.PingInterval
+	}
+	return min(c.nextPing, gone) - now
 }
+
+var pingFrame = appendControl(nil, opPing, nil)
 
 var errFarTooLarge = errors.New("a frame is far too large to be read to its end")
 
@@ -208,23 +213,23 @@ func (c *wsConn) readCommand() error {
 // end answers the end of reading: with a goodbye, if there is somebody to hear it.
 func (c *wsConn) end(err error) {
 	var closed *websocket.CloseError
-	var timeout net.Error
 	switch {
 	case errors.As(err, &closed):
 		c.leave(goodbyeNormal)
 	case errors.Is(err, errFarTooLarge):
 		c.leave(goodbyeTooLarge)
-	case errors.As(err, &timeout) && timeout.Timeout():
-		c.leave(goodbyeSilent)
 	default:
-		return // the network's end, or a breach of the protocol, which gorilla has answered
+		return // the network's end, a breach of the protocol, which gorilla has answered, or nothing came behind our own goodbye
 	}
 	c.pumps.Wait()
 }
 
 // write writes part by part: a client that reads slowly, but reads, is not cut off in a large event.
-func (c *wsConn) write(frames []byte) error {
-	rest := frames
+func (c *wsConn) write(frames []byte, written int) error {
+	rest := frames[written:]
+	if len(rest) == 0 {
+		return nil
+	}
 	moved, patience := time.Now(), slowWrite
 	for len(rest) > 0 {
 		if err := c.net.SetWriteDeadline(time.Now().Add(patience)); err != nil {
@@ -249,7 +254,7 @@ func (c *wsConn) write(frames []byte) error {
 			return c.giveUp(frames, len(frames)-len(rest))
 		}
 	}
-	return nil
+	return c.net.SetWriteDeadline(time.Time{}) // the next may be written without waiting
 }
 
 // giveUp tells a client that reads nothing so: if it ever reads on, it finds the rest of the frame and a goodbye, for

@@ -21,7 +21,7 @@ func TestEndedConnectionIsForgotten(t *testing.T) {
 	hub.SetLive(true)
 	s := &Server{
 		Hub: hub, Health: func() Health { return Health{} },
-		Options: Options{PingInterval: 10 * time.Microsecond, PongTimeout: time.Minute}, // so that many end in the middle of a ping
+		Options: Options{PingInterval: time.Millisecond, PongTimeout: time.Second}, // so that many end in the middle of a ping
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

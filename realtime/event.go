@@ -64,10 +64,11 @@ type Run struct {
 	Events []*Event
 
 	bytes   int
-	mu      sync.Mutex
-	encoded [maxFormats][]byte
-	size    int           // of what is encoded
-	meter   *atomic.Int64 // counts that, while the run is kept for others; nil: it is not
+	encoded [maxFormats]atomic.Pointer[[]byte]
+
+	mu    sync.Mutex
+	size  int           // of what is encoded
+	meter *atomic.Int64 // counts that, while the run is kept for others; nil: it is not
 }
 
 func newRun(events []*Event) *Run {
@@ -104,20 +105,24 @@ func NewFormat(appendEvent func(b []byte, e *Event) []byte) *Format {
 
 // Encode returns the run's events in the format. The bytes are shared and must not be changed.
 func (r *Run) Encode(f *Format) []byte {
+	if b := r.encoded[f.slot].Load(); b != nil {
+		return *b
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.encoded[f.slot] == nil {
-		b := make([]byte, 0, r.bytes)
-		for _, e := range r.Events {
-			b = f.append(b, e)
-		}
-		r.encoded[f.slot] = b
-		r.size += cap(b)
-		if r.meter != nil {
-			r.meter.Add(int64(cap(b)))
-		}
+	if b := r.encoded[f.slot].Load(); b != nil {
+		return *b // somebody was faster
 	}
-	return r.encoded[f.slot]
+	b := make([]byte, 0, r.bytes)
+	for _, e := range r.Events {
+		b = f.append(b, e)
+	}
+	r.encoded[f.slot].Store(&b)
+	r.size += cap(b)
+	if r.meter != nil {
+		r.meter.Add(int64(cap(b)))
+	}
+	return b
 }
 
 // keep has what the run takes counted.

@@ -282,6 +282,29 @@ func (s *Subscriber) refuse(c Channel, err *Error) {
 	s.push(Item{Notice: &Notice{Kind: NoticeError, Channel: c, Err: err}})
 }
 
+// Take appends what is queued to items, in order. It does not block and reads nothing: if it says that the subscriber is
+// behind, Next is to be called instead. Otherwise wake will be called when there is more, which may be at once.
+func (s *Subscriber) Take(items []Item) (_ []Item, behind bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return items, false
+	}
+	items = append(items, s.queue...)
+	clear(s.queue)
+	if cap(s.queue) <= keepQueue {
+		s.queue = s.queue[:0]
+	} else {
+		s.queue = nil
+	}
+	s.bytes, s.notices = 0, 0
+	s.writing, s.again = !s.live, false
+	return items, !s.live
+}
+
+// keepQueue is the length up to which an empty queue is kept for the next items.
+const keepQueue = 4
+
 // Next returns what is to be written, in order. It returns nothing when there is nothing now, and wake will be called;
 // until then it is to be called again and again. It may read the log, under ctx; the error is ctx's.
 func (s *Subscriber) Next(ctx context.Context) ([]Item, error) {

@@ -1,0 +1,52 @@
+//go:build unix
+
+package http
+
+import (
+	"net"
+	"syscall"
+)
+
+// socketOf returns what a socketWriter can write to; nil: nothing.
+func socketOf(c net.Conn) syscall.RawConn {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil // TLS, say
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// socketWriter writes to sockets without waiting for them.
+type socketWriter struct {
+	frames []byte
+	n      int
+	once   func(fd uintptr) bool // made once: a closure for each write would have to be allocated
+}
+
+func (w *socketWriter) init() {
+	w.once = func(fd uintptr) bool {
+		for {
+			n, err := syscall.Write(int(fd), w.frames)
+			if err == syscall.EINTR {
+				continue
+			}
+			w.n = max(0, n)
+			return true // not to be called again when there is room
+		}
+	}
+}
+
+// write returns how much it could write. Whether that is because of the client or of an error, the next write will say.
+func (w *socketWriter) write(socket syscall.RawConn, frames []byte) int {
+	if len(frames) == 0 {
+		return 0
+	}
+	w.frames, w.n = frames, 0
+	_ = socket.Write(w.once) // it has been closed, or its deadline has passed: n is 0
+	w.frames = nil
+	return w.n
+}

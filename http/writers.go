@@ -1,0 +1,160 @@
+package http
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+
+	"tidings/realtime"
+)
+
+// writers write to connections that have something to write, one after another, and never wait for a client. Where an event goes
+// to a thousand, a goroutine for each would take as long to start and to switch to as it takes to write.
+//
+// There are some only while there is something to write.
+type writers struct {
+	mu      sync.Mutex
+	queue   []*conn // from first on
+	first   int
+	running int
+	group   sync.WaitGroup
+}
+
+// perWriter is how many connections must wait before a further writer is started for them.
+const perWriter = 16
+
+// add queues a connection, whose pumping is set. It does not block.
+func (w *writers) add(c *conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, c)
+	if w.running == 0 || len(w.queue)-w.first > w.running*perWriter && w.running < runtime.GOMAXPROCS(0) {
+		w.running++
+		w.group.Go(w.run)
+	}
+}
+
+// take moves some of the queue to conns; none: there are none, and the writer has ended.
+func (w *writers) take(conns []*conn) []*conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	waiting := w.queue[w.first:]
+	n := min(cap(conns), (len(waiting)+w.running-1)/w.running)
+	conns = append(conns, waiting[:n]...)
+	clear(waiting[:n])
+	if w.first += n; w.first == len(w.queue) {
+		w.queue, w.first = w.queue[:0], 0
+	}
+	if n == 0 {
+		w.running--
+	}
+	return conns
+}
+
+func (w *writers) run() {
+	d := newDesk()
+	conns := make([]*conn, 0, perWriter)
+	for {
+		conns = w.take(conns[:0])
+		if len(conns) == 0 {
+			return
+		}
+		for i, c := range conns {
+			d.serve(c)
+			conns[i] = nil
+		}
+	}
+}
+
+// desk is what a writer writes with.
+type desk struct {
+	items  []realtime.Item
+	frames []byte // of several items, to be written at once
+	socket socketWriter
+}
+
+func newDesk() *desk {
+	d := &desk{frames: make([]byte, 0, 4<<10)}
+	d.socket.init()
+	return d
+}
+
+// maxGather is up to how many bytes frames of several items are gathered for one write.
+const maxGather = 64 << 10
+
+// serve writes what a connection has to write. Whatever else there is to do, or would take waiting, is left to its pump.
+func (d *desk) serve(c *conn) {
+	for {
+		c.mu.Lock()
+		c.again = false
+		control, leaving := c.control, c.leaving
+		c.control = nil
+		c.mu.Unlock()
+
+		items, behind := c.sub.Take(d.items[:0])
+		d.items = items
+		left := d.write(c, control, items)
+		if left == nil && (behind || leaving != nil) {
+			left = &rest{}
+		}
+		if left != nil {
+			go func() {
+				defer c.pumps.Done()
+				c.pump(*left)
+			}()
+			clear(items)
+			return
+		}
+		clear(items)
+
+		c.mu.Lock()
+		c.pass()
+		if !c.again {
+			c.pumping = false
+			c.mu.Unlock()
+			c.pumps.Done()
+			return
+		}
+		c.mu.Unlock()
+	}
+}
+
+// write writes control frames and items as far as it can without waiting, and returns the rest, if any.
+func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
+	if len(control) == 0 && len(items) == 1 && items[0].Run != nil {
+		run := items[0].Run
+		frames := run.Encode(c.dialect.events)
+		n := d.socket.write(c.socket, frames)
+		if n < len(frames) {
+			return &rest{frames: frames, written: n, events: len(run.Events)}
+		}
+		c.sub.Delivered(len(run.Events))
+		return nil
+	}
+	frames, events := append(d.frames[:0], control...), 0
+	for i := 0; ; i++ {
+		var next []byte
+		if i < len(items) && items[i].Run != nil {
+			next = items[i].Run.Encode(c.dialect.events)
+		}
+		if i == len(items) || len(frames) > 0 && len(frames)+len(next) > maxGather {
+			if n := d.socket.write(c.socket, frames); n < len(frames) {
+				return &rest{frames: slices.Clone(frames), written: n, events: events, items: slices.Clone(items[i:])}
+			}
+			c.sub.Delivered(events)
+			frames, events = frames[:0], 0
+		}
+		if cap(frames) <= 2*maxGather {
+			d.frames = frames
+		}
+		switch {
+		case i == len(items):
+			return nil
+		case next != nil:
+			frames = append(frames, next...)
+			events += len(items[i].Run.Events)
+		case items[i].Run == nil:
+			frames = c.dialect.notice(frames, items[i].Notice)
+		}
+	}
+}
