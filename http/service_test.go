@@ -439,6 +439,10 @@ type readiness struct {
 	Connections   int            `json:"connections"`
 	Subscriptions map[string]int `json:"subscriptions"`
 	RecentBytes   *int           `json:"recent_bytes"`
+	Process       *struct {
+		CPUSeconds  float64 `json:"cpu_seconds"`
+		MemoryBytes uint64  `json:"memory_bytes"`
+	} `json:"process"`
 }
 
 func (s *service) readyz() (status int, body readiness) {
