@@ -27,5 +27,5 @@ func usedByProcess() *process {
 		return nil
 	}
 	cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	return &process{CPUSeconds: cpu.Seconds(), MemoryBytes: resident * uint64(os.Getpagesize())}
+	return &process{StartedAt: startedAt, CPUSeconds: cpu.Seconds(), MemoryBytes: resident * uint64(os.Getpagesize())}
 }

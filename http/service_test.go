@@ -440,8 +440,9 @@ type readiness struct {
 	Subscriptions map[string]int `json:"subscriptions"`
 	RecentBytes   *int           `json:"recent_bytes"`
 	Process       *struct {
-		CPUSeconds  float64 `json:"cpu_seconds"`
-		MemoryBytes uint64  `json:"memory_bytes"`
+		StartedAt   time.Time `json:"started_at"`
+		CPUSeconds  float64   `json:"cpu_seconds"`
+		MemoryBytes uint64    `json:"memory_bytes"`
 	} `json:"process"`
 }
 
