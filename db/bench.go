@@ -18,14 +18,14 @@ type BenchTable struct {
 // BenchEvent is the type of the event that tells of a row written to a BenchTable.
 const BenchEvent = "bench_added"
 
-// BenchRow is what is written to a BenchTable: rows of one channel are numbered without a gap, so that who follows it knows
-// of each row that it lacks.
+// BenchRow is what is written to a BenchTable, and what an event has of it: rows of one channel are numbered without a gap,
+// so that who follows it knows of each row that it lacks.
 type BenchRow struct {
-	Channel  int64
-	Sequence int64 // in its channel, from 0
-	Settled  int64 // rows that the run's writers had committed, without a gap, before this one was begun
-	SentAt   int64 // nanoseconds from the run's beginning until the row was due
-	Content  string
+	Channel  int64  `json:"channel"`
+	Sequence int64  `json:"sequence"` // in its channel, from 0
+	Settled  int64  `json:"settled"`  // rows of all channels, counted from the first without a gap, that were committed before this one was begun
+	SentAt   int64  `json:"sent_at"`  // nanoseconds from the run's beginning until the row was due
+	Content  string `json:"content"`
 }
 
 const benchColumns = ` (

@@ -58,14 +58,15 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	allowed := map[string][]string{
-		"tidings/realtime":       {},
-		"tidings/triggers":       {},
-		"tidings/db":             {"tidings/realtime"},
-		"tidings/http":           {"tidings/realtime"},
-		"tidings/db/dbtest":      {"tidings/db", "tidings/triggers"},
-		"tidings/cmd/tidings":    {"tidings/db", "tidings/http", "tidings/realtime", "tidings/triggers"},
-		"tidings/cmd/faults":     {"tidings/db", "tidings/realtime", "tidings/triggers"},
-		"tidings/cmd/benchmarks": {"tidings/db", "tidings/triggers"},
+		"tidings/realtime":                   {},
+		"tidings/triggers":                   {},
+		"tidings/db":                         {"tidings/realtime"},
+		"tidings/http":                       {"tidings/realtime"},
+		"tidings/db/dbtest":                  {"tidings/db", "tidings/triggers"},
+		"tidings/cmd/tidings":                {"tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/tidings/internal/bench": {"tidings/db"},
+		"tidings/cmd/faults":                 {"tidings/db", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/benchmarks":             {"tidings/db", "tidings/triggers"},
 	}
 	drivers := []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgxlisten", "github.com/golang-migrate/migrate/v4"}
 	decoder := json.NewDecoder(strings.NewReader(string(out)))
