@@ -15,13 +15,13 @@ import (
 // benchCmd puts load on a service, so that who runs it can say how large his machine must be.
 type benchCmd struct {
 	Server      string        `help:"The service." default:"http://127.0.0.1:8080" env:"TIDINGS_SERVER" placeholder:"URL"`
-	Subscribers int           `help:"Connections that follow a channel each." default:"100" placeholder:"N"`
-	Channels    int           `help:"Keyed channels over which subscribers and rows are spread; 1: everybody gets everything." default:"1" placeholder:"N"`
-	Transport   string        `help:"How subscribers are connected: ws (/ws), events (/ws/events) or sse (/events)." enum:"ws,events,sse" default:"ws" placeholder:"TRANSPORT"`
-	ConnectRate float64       `help:"Connections opened a second. 0: as fast as the service takes them." default:"0" placeholder:"N"`
-	Writers     int           `help:"Connections that write to the database." default:"1" placeholder:"N"`
-	Rate        float64       `help:"Rows a second, of all writers together. 0: as fast as they can." default:"100" placeholder:"N"`
-	Payload     int           `help:"Bytes of text in a row." default:"100" placeholder:"BYTES"`
+	Subscribers int           `help:"Connections that follow a channel each." default:"100"`
+	Channels    int           `help:"Keyed channels over which subscribers and rows are spread; 1: everybody gets everything." default:"1"`
+	Transport   string        `help:"How subscribers are connected: ws (/ws), events (/ws/events) or sse (/events)." enum:"ws,events,sse" default:"ws"`
+	ConnectRate float64       `help:"Connections opened a second. 0: as fast as the service takes them." default:"0"`
+	Writers     int           `help:"Connections that write to the database." default:"1"`
+	Rate        float64       `help:"Rows a second, of all writers together. 0: as fast as they can." default:"100"`
+	Payload     int           `help:"Bytes of text in a row." default:"100"`
 	Duration    time.Duration `help:"How long it is measured." default:"10s"`
 	Warmup      time.Duration `help:"How long rows are written before that." default:"1s"`
 	Drain       time.Duration `help:"How long, at the end, nothing may come before what is lacking counts as lost." default:"10s"`

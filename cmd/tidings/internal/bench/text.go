@@ -20,6 +20,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	rate := "as fast as they can"
 	if load.Rate > 0 {
 		rate = strconv.FormatFloat(load.Rate, 'f', -1, 64) + " rows a second"
+		if load.Rate == 1 {
+			rate = "1 row a second"
+		}
 	}
 	line("load", "%s over %s, %s; %s, %s, %s bytes of text each; %g s after %g s of warm-up",
 		plural(load.Subscribers, "subscriber"), load.Transport.path(), plural(load.Channels, "channel"),
