@@ -57,12 +57,14 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Connections   int64          `json:"connections"`
 		Subscriptions map[string]int `json:"subscriptions"`
 		RecentBytes   int            `json:"recent_bytes"`
+		Process       *process       `json:"process"` // null where the system doesn't tell
 	}{
 		Ready: h.Live && h.Listening && h.Beating && !stopping,
 		Live:  h.Live, Listening: h.Listening, Beating: h.Beating, Stopping: stopping,
 		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.Loaded, stats.Delivered, stats.Reads},
 		Audit:       audit{h.Logged, h.Audited, h.Missing},
 		Connections: s.connections.Load(), Subscriptions: stats.Subscriptions, RecentBytes: stats.Recent,
+		Process: usedByProcess(),
 	}
 	if h.Lag > 0 {
 		lag := h.Lag.Seconds()

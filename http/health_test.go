@@ -3,6 +3,7 @@ package http_test
 import (
 	"encoding/json"
 	"net/http"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -42,8 +43,8 @@ func TestHealth(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if want := []string{"audit", "beating", "connections", "events", "lag_seconds", "last_read", "listening", "live", "ready",
-		"recent_bytes", "stopping", "subscriptions"}; !slices.Equal(names, want) {
+	if want := []string{"audit", "beating", "connections", "events", "lag_seconds", "last_read", "listening", "live", "process",
+		"ready", "recent_bytes", "stopping", "subscriptions"}; !slices.Equal(names, want) {
 		t.Errorf("got the fields %q, want %q", names, want)
 	}
 	_, body := s.readyz()
@@ -53,6 +54,10 @@ func TestHealth(t *testing.T) {
 	}
 	if want := `{"comments":2,"messages":2}`; mustJSON(t, body.Subscriptions) != want {
 		t.Errorf("got the subscriptions %v, want %s", body.Subscriptions, want)
+	}
+
+	if used := body.Process; runtime.GOOS == "linux" && (used == nil || time.Since(used.StartedAt) > time.Hour || used.CPUSeconds <= 0 || used.MemoryBytes < 1<<20 || used.MemoryBytes > 16<<30) {
+		t.Errorf("of the process it says %+v", used)
 	}
 
 	_ = other.ws.Close()

@@ -439,6 +439,11 @@ type readiness struct {
 	Connections   int            `json:"connections"`
 	Subscriptions map[string]int `json:"subscriptions"`
 	RecentBytes   *int           `json:"recent_bytes"`
+	Process       *struct {
+		StartedAt   time.Time `json:"started_at"`
+		CPUSeconds  float64   `json:"cpu_seconds"`
+		MemoryBytes uint64    `json:"memory_bytes"`
+	} `json:"process"`
 }
 
 func (s *service) readyz() (status int, body readiness) {

@@ -23,6 +23,7 @@ type cli struct {
 	Unwatch unwatchCmd `cmd:"" help:"End a table's events."`
 	Watched watchedCmd `cmd:"" help:"List the watched tables."`
 	Tail    tailCmd    `cmd:"" help:"Follow channels in the terminal."`
+	Bench   benchCmd   `cmd:"" help:"Put load on a running service, and measure what it takes."`
 	URL     urlCmd     `cmd:"" name:"url" help:"Print the database's URL, for psql."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -48,6 +48,22 @@ func TestWrongConfiguration(t *testing.T) {
 		{"server of tail", "", "tail messages --server nonsense", []string{"--server", `"nonsense"`}},
 		{"server of tail in the environment", "TIDINGS_SERVER=ftp://x", "tail messages", []string{"--server", `"ftp://x"`}},
 		{"tail of nothing", "", "tail", []string{"channel"}},
+		{"server of bench", "", "bench --server nonsense", []string{"--server", `"nonsense"`}},
+		{"subscribers too low", "", "bench --subscribers 0", []string{"--subscribers", "0", "at least 1"}},
+		{"subscribers too high", "", "bench --subscribers 2000000", []string{"--subscribers", "2000000", "at most 1000000"}},
+		{"channels too low", "", "bench --channels 0", []string{"--channels", "0", "at least 1"}},
+		{"writers too low", "", "bench --writers=-1", []string{"--writers", "-1", "at least 1"}},
+		{"payload too low", "", "bench --payload=-1", []string{"--payload", "-1", "at least 0"}},
+		{"payload too high", "", "bench --payload 100000000", []string{"--payload", "100000000", "at most"}},
+		{"rate negative", "", "bench --rate=-1", []string{"--rate", "-1", "neither 0"}},
+		{"rate that is no number", "", "bench --rate NaN", []string{"--rate", "NaN", "neither 0"}},
+		{"connect-rate too high", "", "bench --connect-rate 1e9", []string{"--connect-rate", "1e+09"}},
+		{"duration too short", "", "bench --duration 1ms", []string{"--duration", "1ms", "at least 100ms"}},
+		{"warmup negative", "", "bench --warmup=-1s", []string{"--warmup", "-1s", "at least 0s"}},
+		{"drain too short", "", "bench --drain 0s", []string{"--drain", "0s", "at least 100ms"}},
+		{"progress negative", "", "bench --progress=-1s", []string{"--progress", "-1s", "at least 0s"}},
+		{"transport that is none", "", "bench --transport smoke", []string{"--transport", `"smoke"`, `"sse"`}},
+		{"something behind bench", "", "bench nonsense", []string{"nonsense"}},
 		{"watch of nothing", "", "watch", []string{"table"}},
 		{"set that is none", "", "migrate up --only half", []string{"--only", `"half"`}},
 
@@ -110,12 +126,12 @@ func TestVersionAndHelp(t *testing.T) {
 		t.Errorf("version: %q", got)
 	}
 	all := succeed(t, environ())
-	for _, command := range []string{"serve", "migrate", "watch", "unwatch", "watched", "tail", "url", "version"} {
+	for _, command := range []string{"serve", "migrate", "watch", "unwatch", "watched", "tail", "bench", "url", "version"} {
 		if !strings.Contains(all, command) {
 			t.Errorf("the help does not mention %s", command)
 		}
 	}
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"migrate", "--help"}, {"watch", "--help"}, {"tail", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"migrate", "--help"}, {"watch", "--help"}, {"tail", "--help"}, {"bench", "--help"}} {
 		help := succeed(t, environ(), args...)
 		if !strings.Contains(help, "Usage: tidings") {
 			t.Errorf("%v: %s", args, help)

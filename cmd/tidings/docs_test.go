@@ -50,6 +50,38 @@ func TestConfigurationIsDocumented(t *testing.T) {
 	}
 }
 
+// Every flag of bench is in docs/bench.md, with its default.
+func TestBenchIsDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/bench.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser, err := kong.New(&cli{}, kong.Vars{"default_data_dir": "DIR"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := 0
+	for _, command := range parser.Model.Leaves(false) {
+		if command.Name != "bench" {
+			continue
+		}
+		for _, flag := range command.Flags {
+			found := slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool {
+				return strings.HasPrefix(line, "| `") && strings.Contains(line, "`--"+flag.Name+"`") &&
+					(flag.Default == "" || strings.Contains(line, "`"+flag.Default+"`"))
+			})
+			if !found {
+				t.Errorf("docs/bench.md has no row of --%s, default %q", flag.Name, flag.Default)
+			}
+			documented++
+		}
+	}
+	if documented < 10 {
+		t.Errorf("flags looked for: got %d, want at least 10", documented)
+	}
+}
+
 // Imports run one way: the hub knows nothing of PostgreSQL and HTTP, only db speaks to PostgreSQL, and cmd wires them.
 func TestImports(t *testing.T) {
 	t.Parallel()
@@ -58,14 +90,15 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	allowed := map[string][]string{
-		"tidings/realtime":       {},
-		"tidings/triggers":       {},
-		"tidings/db":             {"tidings/realtime"},
-		"tidings/http":           {"tidings/realtime"},
-		"tidings/db/dbtest":      {"tidings/db", "tidings/triggers"},
-		"tidings/cmd/tidings":    {"tidings/db", "tidings/http", "tidings/realtime", "tidings/triggers"},
-		"tidings/cmd/faults":     {"tidings/db", "tidings/realtime", "tidings/triggers"},
-		"tidings/cmd/benchmarks": {"tidings/db", "tidings/triggers"},
+		"tidings/realtime":                   {},
+		"tidings/triggers":                   {},
+		"tidings/db":                         {"tidings/realtime"},
+		"tidings/http":                       {"tidings/realtime"},
+		"tidings/db/dbtest":                  {"tidings/db", "tidings/triggers"},
+		"tidings/cmd/tidings":                {"tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/tidings/internal/bench": {"tidings/db"},
+		"tidings/cmd/faults":                 {"tidings/db", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/benchmarks":             {"tidings/db", "tidings/triggers"},
 	}
 	drivers := []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgxlisten", "github.com/golang-migrate/migrate/v4"}
 	decoder := json.NewDecoder(strings.NewReader(string(out)))

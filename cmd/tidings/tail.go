@@ -23,10 +23,12 @@ type tailCmd struct {
 	JSON     bool     `name:"json" help:"Print the frames as they are, one a line."`
 }
 
-func (c *tailCmd) Validate() error {
-	u, err := url.Parse(c.Server)
+func (c *tailCmd) Validate() error { return checkServer(c.Server) }
+
+func checkServer(server string) error {
+	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("--server: %q is not a URL such as http://127.0.0.1:8080", c.Server)
+		return fmt.Errorf("--server: %q is not a URL such as http://127.0.0.1:8080", server)
 	}
 	return nil
 }
