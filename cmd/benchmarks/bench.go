@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,6 +23,7 @@ type bench struct {
 	postgres *postgres
 	writers  writers
 	binary   string
+	measured bool     // whether the system tells what processes use
 	problems []string // what should not have been seen: lost or doubled events, errors of the service
 }
 
@@ -50,6 +52,12 @@ func sectionNames() []string {
 // run measures, and returns the page.
 func (b *bench) run(ctx context.Context) (page string, err error) {
 	machine := describeMachine(b.config.dir)
+	switch _, err := usageOf(os.Getpid()); {
+	case err == nil:
+		b.measured = true
+	case !errors.Is(err, errors.ErrUnsupported):
+		return "", err
+	}
 
 	if b.dir, err = os.MkdirTemp(b.config.dir, "tidings-benchmarks-"); err != nil {
 		return "", err
@@ -131,6 +139,18 @@ func alternate[V any](rounds int, variants []V, measure func(round int, v V) err
 		}
 	}
 	return nil
+}
+
+// few is how many rounds are made of what takes long.
+func (b *bench) few() int { return min(b.rounds, 3) }
+
+// indices are those of a slice's elements.
+func indices[V any](of []V) []int {
+	all := make([]int, len(of))
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // pause waits, or returns why ctx has ended.

@@ -66,6 +66,8 @@ func asMicroseconds(s float64) string { return number(s*1e6, 1) + " µs" }
 
 func asSeconds(s float64) string { return number(s, 2) + " s" }
 
+func asWholeSeconds(d time.Duration) string { return plural(int(d.Seconds()), "second") }
+
 func asMegabytes(bytes float64) string { return number(bytes/1e6, 0) + " MB" }
 
 func asKilobytes(bytes float64) string { return number(bytes/1e3, 1) + " KB" }
