@@ -37,6 +37,10 @@ var sections = []struct {
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanout},
 	{"idle", (*bench).idle},
+	{"subscribers", (*bench).subscribers},
+	{"channels", (*bench).channels},
+	{"log", (*bench).log},
+	{"statement", (*bench).statement},
 	{"stall", (*bench).stall},
 	{"storm", (*bench).storm},
 }
@@ -49,36 +53,36 @@ func sectionNames() []string {
 	return names
 }
 
-// run measures, and returns the page.
-func (b *bench) run(ctx context.Context) (page string, err error) {
+// run measures, and returns the page and its charts.
+func (b *bench) run(ctx context.Context) (page string, charts []chart, err error) {
 	machine := describeMachine(b.config.dir)
 	switch _, err := usageOf(os.Getpid()); {
 	case err == nil:
 		b.measured = true
 	case !errors.Is(err, errors.ErrUnsupported):
-		return "", err
+		return "", nil, err
 	}
 
 	if b.dir, err = os.MkdirTemp(b.config.dir, "tidings-benchmarks-"); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer os.RemoveAll(b.dir)
 	if err := os.Chmod(b.dir, 0o711); err != nil { // the database may run as another user
-		return "", err
+		return "", nil, err
 	}
 	if err := b.build(ctx); err != nil {
-		return "", fmt.Errorf("build tidings: %w", err)
+		return "", nil, fmt.Errorf("build tidings: %w", err)
 	}
 	b.say("starting PostgreSQL")
 	if b.postgres, err = startPostgres(ctx, filepath.Join(b.dir, "database"), b.fsync); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer b.postgres.stop()
 	if machine.postgres, err = b.postgres.version(ctx); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if b.writers, err = b.postgres.writers(ctx, b.dir); err != nil {
-		return "", err
+		return "", nil, err
 	}
 
 	var done []section
@@ -89,12 +93,13 @@ func (b *bench) run(ctx context.Context) (page string, err error) {
 		b.say("%s", s.name)
 		section, err := s.measure(b, ctx)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", s.name, err)
+			return "", nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		done = append(done, section)
+		charts = append(charts, section.charts...)
 	}
 	b.say("done")
-	return b.page(machine, done), nil
+	return b.page(machine, done), charts, nil
 }
 
 // build makes the program that is measured, unless one was given.

@@ -36,10 +36,10 @@ func (b *bench) fanout(ctx context.Context) (section, error) {
 service and clients) shares the machine, so the writers are slowed down by the clients, and the deliveries go on when the writers have
 stopped. *Deliveries/s* is from the first write to the last delivery. Each round has a service of its own.
 
-One more writer writes a single row every %s meanwhile, and each of its deliveries is timed: *from commit* is the delay of these, %s of each row,
+One more writer writes a single row every %d ms meanwhile, and each of its deliveries is timed: *from commit* is the delay of these, %s of each row,
 from the moment at which its `+"`INSERT`"+` returned. At the same moments the *backlog* is taken: how many rows had been given an id and had not come to the subscriber that
 had the fewest.`,
-			fanoutWriters, plural(b.seconds, "second"), b.writers, plural(fanoutSubscribers, "subscriber"), probeEvery, asCount(fanoutSubscribers)),
+			fanoutWriters, plural(b.seconds, "second"), b.writers, plural(fanoutSubscribers, "subscriber"), probeEvery.Milliseconds(), asCount(fanoutSubscribers)),
 	}
 	var floods []flood
 	for round := range b.rounds {

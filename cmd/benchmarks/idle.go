@@ -30,7 +30,8 @@ func (b *bench) idle(ctx context.Context) (section, error) {
 		method: fmt.Sprintf(`%s, each subscribed to a topic on which nothing happens. The service is watched for %s without them and for %s
 with them; the figures are the difference, divided by their number. It pings every %s%s, so that every connection
 is pinged, and answers, once while it is watched. *Accepted and subscribed* is from the first dial until the last of them is told
-that it is subscribed; %d are on their way at a time, and the clients' half of it is on the same machine. Each round has a service of its own.`,
+that it is subscribed; %d are on their way at a time, and the clients' half of it is on the same machine. Each round has a service of its own,
+on a database without events: a service that starts reads the newest ones, and what that took would be given to the connections.`,
 			plural(n, "connection"), asWholeSeconds(before), asWholeSeconds(window), asWholeSeconds(window),
 			map[bool]string{true: ", which is the default", false: " here"}[window == idleWindow], dialling),
 	}
@@ -38,9 +39,14 @@ that it is subscribed; %d are on their way at a time, and the clients' half of i
 		s.remarks = "Not measured: this system does not tell what a process uses in the way that this program reads it."
 		return s, nil
 	}
+	quiet, drop, err := b.postgres.fresh(ctx, "idle")
+	if err != nil {
+		return s, err
+	}
+	defer drop()
 	var rounds []rest
 	for round := range b.few() {
-		r, err := b.rest(ctx, n, window, before)
+		r, err := b.rest(ctx, quiet, n, window, before)
 		if err != nil {
 			return s, err
 		}
@@ -72,11 +78,8 @@ the service uses %s of CPU a second.`,
 	return s, nil
 }
 
-func (b *bench) rest(ctx context.Context, n int, window, before time.Duration) (r rest, err error) {
-	if err := b.postgres.clear(ctx); err != nil {
-		return r, err
-	}
-	service, err := b.startService(ctx, "--ping-interval="+window.String())
+func (b *bench) rest(ctx context.Context, quiet *postgres, n int, window, before time.Duration) (r rest, err error) {
+	service, err := b.startServiceOn(ctx, quiet, "--ping-interval="+window.String())
 	if err != nil {
 		return r, err
 	}

@@ -98,30 +98,26 @@ func startPostgres(ctx context.Context, dir string, fsync bool) (*postgres, erro
 	return p, nil
 }
 
-// fresh makes a new database on the same server, whose log is empty.
-func (p *postgres) fresh(ctx context.Context, name string) (*postgres, error) {
+// fresh makes a new database on the same server, whose log is empty, and returns what ends it again.
+func (p *postgres) fresh(ctx context.Context, name string) (other *postgres, drop func(), err error) {
 	if _, err := p.db.Pool.Exec(ctx, `create database `+name); err != nil {
-		return nil, fmt.Errorf("create a database: %w", err)
+		return nil, nil, fmt.Errorf("create a database: %w", err)
 	}
 	u, err := url.Parse(p.url)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	u.Path = "/" + name
-	other := &postgres{url: u.String()}
-	if err := other.prepare(ctx); err != nil {
+	other = &postgres{url: u.String()}
+	drop = func() {
 		other.stop()
-		return nil, fmt.Errorf("prepare the database: %w", err)
+		_, _ = p.db.Pool.Exec(context.WithoutCancel(ctx), `drop database `+name+` with (force)`) // the server is temporary too
 	}
-	return other, nil
-}
-
-// drop ends a database that fresh has made.
-func (p *postgres) drop(ctx context.Context, name string) error {
-	if _, err := p.db.Pool.Exec(ctx, `drop database `+name+` with (force)`); err != nil {
-		return fmt.Errorf("drop a database: %w", err)
+	if err := other.prepare(ctx); err != nil {
+		drop()
+		return nil, nil, fmt.Errorf("prepare the database: %w", err)
 	}
-	return nil
+	return other, drop, nil
 }
 
 func (p *postgres) prepare(ctx context.Context) error {

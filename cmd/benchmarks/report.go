@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +13,7 @@ type section struct {
 	title   string
 	method  string
 	tables  []resultTable
+	charts  []chart
 	remarks string
 }
 
@@ -119,6 +121,11 @@ them the lowest and the highest round.
 			out.WriteString("\n")
 			t.markdown(out)
 		}
+		for _, c := range s.charts {
+			if b.plots != "" {
+				fmt.Fprintf(out, "\n![%s](%s)\n", c.title, b.link(c))
+			}
+		}
 		if s.remarks != "" {
 			fmt.Fprintf(out, "\n%s\n", s.remarks)
 		}
@@ -131,6 +138,17 @@ them the lowest and the highest round.
 	}
 	out.WriteString(repeat)
 	return out.String()
+}
+
+// link is where a chart is, seen from the page.
+func (b *bench) link(c chart) string {
+	to := filepath.Join(b.plots, c.name+".svg")
+	if b.out != "" {
+		if relative, err := filepath.Rel(filepath.Dir(b.out), to); err == nil {
+			to = relative
+		}
+	}
+	return filepath.ToSlash(to)
 }
 
 const repeat = `
