@@ -38,9 +38,11 @@ with all that it does besides. %s, each measurement with a service of its own.`,
 		perRow := seconds(o.cost.process) / float64(window/latencyEvery)
 		p50.add(channels, o.quantile(0.5))
 		p99.add(channels, o.quantile(0.99))
-		cpu.add(channels, perRow)
+		if b.measured {
+			cpu.add(channels, perRow)
+		}
 		b.say("  round %d, %s: p50 %s, p99 %s, %s of CPU a row", round+1, plural(channels, "channel"),
-			asMilliseconds(o.quantile(0.5)), asMilliseconds(o.quantile(0.99)), asMicroseconds(perRow))
+			asMilliseconds(o.quantile(0.5)), asMilliseconds(o.quantile(0.99)), asMilliseconds(perRow))
 		return nil
 	})
 	if err != nil {

@@ -33,7 +33,6 @@ type outcome struct {
 	committed []time.Duration // from the moment at which the writer knew that the row was committed
 	intended  []time.Duration // from the moment at which it was to be written
 
-	took time.Duration // from the first row to the last delivery
 	cost cost
 }
 
@@ -116,7 +115,6 @@ func (b *bench) drive(ctx context.Context, p *path, rows int) (o outcome, err er
 			}
 			o.committed = append(o.committed, time.Duration(at)-committed[i])
 			o.intended = append(o.intended, time.Duration(at)-intended[i])
-			o.took = max(o.took, time.Duration(at)-start)
 		}
 	}
 	if len(o.committed) == 0 {

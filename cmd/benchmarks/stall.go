@@ -52,6 +52,7 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 			return err
 		}
 		defer conn.Release()
+		defer conn.Conn().Close(context.WithoutCancel(ctx))                       // what is set here ends with it
 		if _, err := conn.Exec(ctx, `set synchronous_commit = off`); err != nil { // the writer has to keep up
 			return err
 		}

@@ -36,8 +36,10 @@ service, per million deliveries, with all that it does besides. %s, each measure
 		next = p.next
 		p50.add(n, o.quantile(0.5))
 		p99.add(n, o.quantile(0.99))
-		cpu.add(n, perMillion(o.cost.process, o.deliveries()))
-		memory.add(n, float64(used.peak))
+		if b.measured {
+			cpu.add(n, perMillion(o.cost.process, o.deliveries()))
+			memory.add(n, float64(used.peak))
+		}
 		b.say("  round %d, %s: p50 %s, p99 %s, %s of CPU per million deliveries", round+1, plural(n, "subscriber"),
 			asMilliseconds(o.quantile(0.5)), asMilliseconds(o.quantile(0.99)), asSeconds(perMillion(o.cost.process, o.deliveries())))
 		return nil
