@@ -33,7 +33,7 @@ test-short: setup ## run the quick tests, without the race detector
 	go test -short -p $(TEST_PACKAGES) $(TESTFLAGS) ./...
 
 .PHONY: bench
-bench: setup ## measure, and write docs/benchmarks.md (BENCHFLAGS="-help" for what can be chosen)
+bench: setup ## measure, and write docs/benchmarks.md and its plots (BENCHFLAGS="-help" for what can be chosen)
 	go run ./cmd/benchmarks -out docs/benchmarks.md $(BENCHFLAGS)
 
 .PHONY: faults

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,6 +23,7 @@ type bench struct {
 	postgres *postgres
 	writers  writers
 	binary   string
+	measured bool     // whether the system tells what processes use
 	problems []string // what should not have been seen: lost or doubled events, errors of the service
 }
 
@@ -35,6 +37,10 @@ var sections = []struct {
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanout},
 	{"idle", (*bench).idle},
+	{"subscribers", (*bench).subscribers},
+	{"channels", (*bench).channels},
+	{"log", (*bench).log},
+	{"statement", (*bench).statement},
 	{"stall", (*bench).stall},
 	{"storm", (*bench).storm},
 }
@@ -47,30 +53,36 @@ func sectionNames() []string {
 	return names
 }
 
-// run measures, and returns the page.
-func (b *bench) run(ctx context.Context) (page string, err error) {
+// run measures, and returns the page and its charts.
+func (b *bench) run(ctx context.Context) (page string, charts []chart, err error) {
 	machine := describeMachine(b.config.dir)
+	switch _, err := usageOf(os.Getpid()); {
+	case err == nil:
+		b.measured = true
+	case !errors.Is(err, errors.ErrUnsupported):
+		return "", nil, err
+	}
 
 	if b.dir, err = os.MkdirTemp(b.config.dir, "tidings-benchmarks-"); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer os.RemoveAll(b.dir)
 	if err := os.Chmod(b.dir, 0o711); err != nil { // the database may run as another user
-		return "", err
+		return "", nil, err
 	}
 	if err := b.build(ctx); err != nil {
-		return "", fmt.Errorf("build tidings: %w", err)
+		return "", nil, fmt.Errorf("build tidings: %w", err)
 	}
 	b.say("starting PostgreSQL")
 	if b.postgres, err = startPostgres(ctx, filepath.Join(b.dir, "database"), b.fsync); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer b.postgres.stop()
 	if machine.postgres, err = b.postgres.version(ctx); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if b.writers, err = b.postgres.writers(ctx, b.dir); err != nil {
-		return "", err
+		return "", nil, err
 	}
 
 	var done []section
@@ -81,12 +93,13 @@ func (b *bench) run(ctx context.Context) (page string, err error) {
 		b.say("%s", s.name)
 		section, err := s.measure(b, ctx)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", s.name, err)
+			return "", nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		done = append(done, section)
+		charts = append(charts, section.charts...)
 	}
 	b.say("done")
-	return b.page(machine, done), nil
+	return b.page(machine, done), charts, nil
 }
 
 // build makes the program that is measured, unless one was given.
@@ -131,6 +144,18 @@ func alternate[V any](rounds int, variants []V, measure func(round int, v V) err
 		}
 	}
 	return nil
+}
+
+// few is how many rounds are made of what takes long.
+func (b *bench) few() int { return min(b.rounds, 3) }
+
+// indices are those of a slice's elements.
+func indices[V any](of []V) []int {
+	all := make([]int, len(of))
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // pause waits, or returns why ctx has ended.

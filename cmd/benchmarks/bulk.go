@@ -24,7 +24,7 @@ func (b *bench) bulk(ctx context.Context) (section, error) {
 			return s, err
 		}
 	}
-	err := alternate(b.rounds, []int{0, 1, 2, 3}, func(round, v int) error {
+	err := alternate(b.rounds, indices(variants), func(round, v int) error {
 		took, all, err := b.writeAtOnce(ctx, variants[v])
 		if err != nil {
 			return fmt.Errorf("%s: %w", variants[v].name, err)
@@ -55,12 +55,15 @@ func (b *bench) bulk(ctx context.Context) (section, error) {
 // writeAtOnce returns how long the statement took, and how long after it the last subscriber had everything.
 func (b *bench) writeAtOnce(ctx context.Context, v variant) (took, until time.Duration, err error) {
 	var ended time.Time
-	got, err := b.attend(ctx, v, func() error {
+	if err := b.postgres.clear(ctx); err != nil {
+		return 0, 0, err
+	}
+	got, err := b.attend(ctx, v, func() (int64, error) {
 		begun := time.Now()
 		_, err := b.postgres.db.Pool.Exec(ctx, v.table.insertMany(), bulkRows)
 		ended = time.Now()
 		took = ended.Sub(begun)
-		return err
+		return bulkRows, err
 	})
 	return took, got.last.Sub(ended), err
 }

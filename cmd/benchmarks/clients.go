@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,9 +18,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// crowd is a number of WebSocket clients that subscribe to the same channel and keep account of what they get.
+// crowd is a number of WebSocket clients, each subscribed to a channel, that keep account of what they get.
 type crowd struct {
 	clients []*client
+	took    time.Duration              // from the first dial until the last was subscribed
 	arrived func(client int, id int64) // called once for each row a client gets; may be nil
 	group   sync.WaitGroup
 	closing atomic.Bool
@@ -34,8 +34,8 @@ type crowd struct {
 // client is one of the crowd. Its account is kept by the goroutine that reads.
 type client struct {
 	ws       *websocket.Conn
-	seen     []uint64 // a bit for each row's id
-	distinct atomic.Int64
+	seen     marks        // the rows that came
+	distinct atomic.Int64 // rows that came, updates of them each by itself
 	doubled  atomic.Int64
 	last     atomic.Int64 // when the last event came, in nanoseconds of the wall clock
 	ended    atomic.Bool  // the service has ended the connection
@@ -43,14 +43,23 @@ type client struct {
 
 var dialer = websocket.Dialer{ReadBufferSize: 16 << 10, WriteBufferSize: 512, HandshakeTimeout: 30 * time.Second}
 
-// connect returns when n clients are subscribed.
+// dialling is how many clients are on their way to be subscribed at a time.
+const dialling = 128
+
+// connect returns when n clients are subscribed to the same channel.
 func connect(ctx context.Context, url string, n int, arrived func(client int, id int64)) (*crowd, error) {
+	return connectEach(ctx, func(int) string { return url }, n, arrived)
+}
+
+// connectEach returns when n clients are subscribed, each to a channel of its own.
+func connectEach(ctx context.Context, url func(client int) string, n int, arrived func(client int, id int64)) (*crowd, error) {
 	c := &crowd{clients: make([]*client, n), arrived: arrived, strange: make(map[string]int)}
+	begun := time.Now()
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(32)
+	group.SetLimit(dialling)
 	for i := range n {
 		group.Go(func() error {
-			ws, response, err := dialer.DialContext(groupCtx, url, http.Header{})
+			ws, response, err := dialer.DialContext(groupCtx, url(i), http.Header{})
 			if err != nil {
 				if response != nil {
 					err = fmt.Errorf("%w: %s", err, response.Status)
@@ -63,7 +72,7 @@ func connect(ctx context.Context, url string, n int, arrived func(client int, id
 			if err != nil {
 				return err
 			}
-			if !bytes.HasPrefix(text, []byte(`{"type":"subscribed"`)) {
+			if !bytes.HasPrefix(text, subscribedPrefix) {
 				return fmt.Errorf("the first frame is %s", text)
 			}
 			ws.SetReadDeadline(time.Time{})
@@ -74,6 +83,7 @@ func connect(ctx context.Context, url string, n int, arrived func(client int, id
 		c.close()
 		return nil, fmt.Errorf("connect %s: %w", plural(n, "client"), err)
 	}
+	c.took = time.Since(begun)
 	for i := range c.clients {
 		c.group.Go(func() { c.read(i) })
 	}
@@ -102,7 +112,7 @@ func (c *crowd) read(i int) {
 		switch kind {
 		case eventAdded:
 			client.last.Store(time.Now().UnixNano())
-			if !client.mark(id) {
+			if !client.seen.add(id) {
 				client.doubled.Add(1)
 				continue
 			}
@@ -114,93 +124,14 @@ func (c *crowd) read(i int) {
 				c.sample.Store(&sample)
 			}
 			client.distinct.Add(1) // after all else: who reads it knows that the rest is done
+		case eventUpdated: // of a row that may be updated often: it is only counted
+			client.last.Store(time.Now().UnixNano())
+			client.distinct.Add(1)
 		case eventTruncated:
 		default:
 			c.note("a client was told %s", text)
 		}
 	}
-}
-
-// readFrame reads one message into the buffer, or into a larger one.
-func readFrame(ws *websocket.Conn, buffer []byte) ([]byte, error) {
-	_, reader, err := ws.NextReader()
-	if err != nil {
-		return nil, err
-	}
-	n := 0
-	for {
-		if n == len(buffer) {
-			buffer = append(buffer, make([]byte, len(buffer))...)
-		}
-		got, err := reader.Read(buffer[n:])
-		n += got
-		if errors.Is(err, io.EOF) {
-			return buffer[:n], nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-type eventKind int
-
-const (
-	eventOther eventKind = iota
-	eventAdded
-	eventTruncated
-)
-
-var (
-	addedPrefix     = []byte(`{"type":"` + topic + `_added"`)
-	truncatedPrefix = []byte(`{"type":"` + topic + `_truncated"`)
-	beforeID        = []byte(`"data":{"id":`)
-)
-
-// parseEvent finds what kind of frame it is, and the id of the row. It does not decode: thousands of clients have to share
-// the machine with what is measured.
-func parseEvent(text []byte) (id int64, kind eventKind) {
-	switch {
-	case bytes.HasPrefix(text, addedPrefix):
-	case bytes.HasPrefix(text, truncatedPrefix):
-		return 0, eventTruncated
-	default:
-		return 0, eventOther
-	}
-	from, to := idBounds(text)
-	if from == to {
-		return 0, eventOther
-	}
-	id, err := strconv.ParseInt(string(text[from:to]), 10, 64)
-	if err != nil {
-		return 0, eventOther
-	}
-	return id, eventAdded
-}
-
-// idBounds returns where the row's id begins and ends.
-func idBounds(text []byte) (from, to int) {
-	at := bytes.Index(text, beforeID)
-	if at < 0 {
-		return 0, 0
-	}
-	from = at + len(beforeID)
-	for to = from; to < len(text) && text[to] >= '0' && text[to] <= '9'; to++ {
-	}
-	return from, to
-}
-
-// mark notes that the row came, and returns false if it had come before.
-func (c *client) mark(id int64) bool {
-	word, bit := int(id/64), uint64(1)<<(id%64)
-	if word >= len(c.seen) {
-		c.seen = append(c.seen, make([]uint64, word+1-len(c.seen)+64)...)
-	}
-	if c.seen[word]&bit != 0 {
-		return false
-	}
-	c.seen[word] |= bit
-	return true
 }
 
 func (c *crowd) note(format string, args ...any) {
@@ -225,14 +156,19 @@ const awaitLimit = 45 * time.Second
 // await returns when every client has got so many rows, or nobody has got any for a while, or it has taken too long.
 // Whoever is given something twice has a moment to get it.
 func (c *crowd) await(ctx context.Context, rows int64) (tally, error) {
+	return c.awaitEach(ctx, func(int) int64 { return rows })
+}
+
+// awaitEach does so where one client is to get more than another.
+func (c *crowd) awaitEach(ctx context.Context, due func(client int) int64) (tally, error) {
 	limit := time.Now().Add(awaitLimit)
 	inTime := false
 	err := awaitProgress(ctx, func() (int64, bool) {
 		sum, complete := int64(0), true
-		for _, client := range c.clients {
+		for i, client := range c.clients {
 			got := client.distinct.Load()
 			sum += got
-			complete = complete && (got >= rows || client.ended.Load())
+			complete = complete && (got >= due(i) || client.ended.Load())
 		}
 		inTime = time.Now().Before(limit)
 		return sum, complete || !inTime
@@ -244,23 +180,38 @@ func (c *crowd) await(ctx context.Context, rows int64) (tally, error) {
 		return tally{}, err
 	}
 	t := tally{}
-	for _, client := range c.clients {
-		got := client.distinct.Load()
-		t.deliveries += got + client.doubled.Load()
-		t.doubled += client.doubled.Load()
-		switch missing := rows - got; {
-		case client.ended.Load():
-			t.cut++
-		case inTime:
-			t.lost += missing
-		default:
-			t.late += missing
-		}
+	for i, client := range c.clients {
+		t.count(due(i), client.distinct.Load(), client.doubled.Load(), client.ended.Load(), inTime)
 		if last := time.Unix(0, client.last.Load()); last.After(t.last) {
 			t.last = last
 		}
 	}
 	return t, nil
+}
+
+// count adds what one client got of the rows that it was due.
+func (t *tally) count(due, got, doubled int64, ended, inTime bool) {
+	t.deliveries += got + doubled
+	t.doubled += doubled
+	switch missing := due - got; {
+	case ended:
+		t.cut++
+	case missing < 0: // of updates, which are only counted
+		t.doubled -= missing
+	case inTime:
+		t.lost += missing
+	default:
+		t.late += missing
+	}
+}
+
+// slowest is how many rows the client has that has the fewest.
+func (c *crowd) slowest() int64 {
+	fewest := int64(math.MaxInt64)
+	for _, client := range c.clients {
+		fewest = min(fewest, client.distinct.Load())
+	}
+	return fewest
 }
 
 // close ends all connections, without a goodbye.

@@ -20,10 +20,12 @@ type flood struct {
 	catchUp             time.Duration // from the writers' end to the last delivery
 	got                 tally
 
-	measured   bool          // whether the system tells what processes use
-	serviceCPU time.Duration // of the service, during the flood
-	clientCPU  time.Duration // of the clients, that is, of this process
-	peak       int64         // bytes of the service's memory at most
+	delays      []time.Duration // from a timed row's commit to each of its deliveries, sorted
+	backlog     int64           // rows that were written and had not come to some subscriber, at most
+	serviceCPU  time.Duration   // of the service, during the flood
+	postgresCPU time.Duration   // of PostgreSQL
+	clientCPU   time.Duration   // of the clients, that is, of this process
+	peak        int64           // bytes of the service's memory at most
 }
 
 // fanout measures the service at full speed.
@@ -32,8 +34,12 @@ func (b *bench) fanout(ctx context.Context) (section, error) {
 		title: "Full speed",
 		method: fmt.Sprintf(`%d writers write single rows as fast as they can for %s (%s), %s get every row. All of it (writers, PostgreSQL,
 service and clients) shares the machine, so the writers are slowed down by the clients, and the deliveries go on when the writers have
-stopped. *Deliveries/s* is from the first write to the last delivery. Each round has a service of its own.`,
-			fanoutWriters, plural(b.seconds, "second"), b.writers, plural(fanoutSubscribers, "subscriber")),
+stopped. *Deliveries/s* is from the first write to the last delivery. Each round has a service of its own.
+
+One more writer writes a single row every %d ms meanwhile, and each of its deliveries is timed: *from commit* is the delay of these, %s of each row,
+from the moment at which its `+"`INSERT`"+` returned. At the same moments the *backlog* is taken: how many rows had been given an id and had not come to the subscriber that
+had the fewest.`,
+			fanoutWriters, plural(b.seconds, "second"), b.writers, plural(fanoutSubscribers, "subscriber"), probeEvery.Milliseconds(), asCount(fanoutSubscribers)),
 	}
 	var floods []flood
 	for round := range b.rounds {
@@ -54,7 +60,6 @@ stopped. *Deliveries/s* is from the first write to the last delivery. Each round
 		}
 		t.add(name, spreadOf(values).cells(format))
 	}
-	perMillion := func(d time.Duration, f flood) float64 { return seconds(d) / float64(f.got.deliveries) * 1e6 }
 	row("Rows/s", asCount, func(f flood) float64 { return f.rowsPerSecond })
 	row("Deliveries/s", asCount, func(f flood) float64 { return f.deliveriesPerSecond })
 	row("Deliveries", asCount, func(f flood) float64 { return float64(f.got.deliveries) })
@@ -62,9 +67,14 @@ stopped. *Deliveries/s* is from the first write to the last delivery. Each round
 	row("Doubled", asCount, func(f flood) float64 { return float64(f.got.doubled) })
 	row("Connections ended by the service", asCount, func(f flood) float64 { return float64(f.got.cut) })
 	row("From the writers' end to the last delivery", asSeconds, func(f flood) float64 { return seconds(f.catchUp) })
-	if floods[0].measured {
-		row("CPU of the service, per million deliveries", asSeconds, func(f flood) float64 { return perMillion(f.serviceCPU, f) })
-		row("CPU of the clients, per million deliveries", asSeconds, func(f flood) float64 { return perMillion(f.clientCPU, f) })
+	for _, q := range quantiles {
+		row("From commit, "+q.name, asMilliseconds, func(f flood) float64 { return seconds(rank(f.delays, q.p)) })
+	}
+	row("Backlog, in rows, at most", asCount, func(f flood) float64 { return float64(f.backlog) })
+	if b.measured {
+		row("CPU of the service, per million deliveries", asSeconds, func(f flood) float64 { return perMillion(f.serviceCPU, f.got.deliveries) })
+		row("CPU of PostgreSQL, per million deliveries", asSeconds, func(f flood) float64 { return perMillion(f.postgresCPU, f.got.deliveries) })
+		row("CPU of the clients, per million deliveries", asSeconds, func(f flood) float64 { return perMillion(f.clientCPU, f.got.deliveries) })
 		row("Memory of the service, at most", asMegabytes, func(f flood) float64 { return float64(f.peak) })
 	}
 	s.tables = []resultTable{t}
@@ -80,19 +90,26 @@ func (b *bench) flood(ctx context.Context) (f flood, err error) {
 		return f, err
 	}
 	defer b.stopService(service)
-	crowd, err := connect(ctx, service.channel(topic), fanoutSubscribers, nil)
+	timed := &probes{}
+	crowd, err := connect(ctx, service.channel(topic), fanoutSubscribers, timed.arrived)
 	if err != nil {
 		return f, err
 	}
 	defer crowd.close()
 
-	serviceBefore, clientsBefore, measured, err := usages(service)
+	before, clientsBefore, _, err := b.usages(service)
 	if err != nil {
 		return f, err
 	}
 	begun := time.Now()
-	rate, ended, err := b.writers.write(ctx, watched, fanoutWriters, b.seconds)
-	if err != nil {
+	timed.begin(begun, crowd)
+	probing, stopProbing := context.WithCancel(ctx)
+	defer stopProbing()
+	probed := make(chan error, 1)
+	go func() { probed <- timed.write(probing, b.postgres) }()
+	done, err := b.writers.write(ctx, watched.insertOne(), fanoutWriters, b.seconds)
+	stopProbing()
+	if err := errors.Join(err, <-probed); err != nil {
 		return f, err
 	}
 	rows, err := b.postgres.rows(ctx, watched)
@@ -103,31 +120,39 @@ func (b *bench) flood(ctx context.Context) (f flood, err error) {
 	if err != nil {
 		return f, err
 	}
-	serviceAfter, clientsAfter, _, err := usages(service)
+	after, clientsAfter, peak, err := b.usages(service)
 	if err != nil {
 		return f, err
 	}
 	b.check("full speed", crowd, got)
+	used := after.minus(before)
 	return flood{
-		rowsPerSecond:       rate,
+		rowsPerSecond:       done.perSecond,
 		deliveriesPerSecond: float64(got.deliveries) / seconds(got.last.Sub(begun)),
-		catchUp:             max(0, got.last.Sub(ended)),
+		catchUp:             max(0, got.last.Sub(done.ended)),
 		got:                 got,
-		measured:            measured,
-		serviceCPU:          serviceAfter.cpu - serviceBefore.cpu,
-		clientCPU:           clientsAfter.cpu - clientsBefore.cpu,
-		peak:                serviceAfter.peak,
+		delays:              timed.delays(),
+		backlog:             timed.backlog,
+		serviceCPU:          used.process,
+		postgresCPU:         used.postgres,
+		clientCPU:           clientsAfter - clientsBefore,
+		peak:                peak,
 	}, nil
 }
 
-// usages are the service's and our own, if the system tells.
-func usages(s *service) (service, own usage, known bool, err error) {
-	service, err = usageOf(s.cmd.Process.Pid)
-	if err == nil {
-		own, err = usageOf(os.Getpid())
+// usages are what the service and PostgreSQL have used so far, what the clients have, and the service's memory at most;
+// nothing where the system doesn't tell.
+func (b *bench) usages(s *service) (used cost, clients time.Duration, peak int64, err error) {
+	if !b.measured {
+		return used, 0, 0, nil
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		return service, own, false, nil
+	if used, err = b.costOf(s); err != nil {
+		return used, 0, 0, err
 	}
-	return service, own, err == nil, err
+	own, err := usageOf(os.Getpid())
+	if err != nil {
+		return used, 0, 0, err
+	}
+	service, err := usageOf(s.cmd.Process.Pid)
+	return used, own.cpu, service.peak, err
 }

@@ -3,38 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync/atomic"
 	"time"
 )
 
 const (
+	latencyCrowd   = 1000                  // subscribers, at most
 	latencyEvery   = 10 * time.Millisecond // 100 rows a second
 	latencyFirstID = 1_000_001             // so that all ids have as many digits
 )
-
-// path is a way from a writer to clients.
-type path struct {
-	name    string
-	publish func(ctx context.Context, id int64) error // returns when the row is committed, or on its way
-	crowd   *crowd
-	every   time.Duration // zero: latencyEvery
-	current atomic.Pointer[arrivals]
-	next    int64 // the next row's id
-}
-
-// arrivals is when the rows of one measurement came to each client, in nanoseconds of begun; 0: not yet.
-type arrivals struct {
-	begun   time.Time
-	firstID int64
-	at      [][]int64 // by client and row
-}
-
-// lags are what one measurement came to: how long each delivery took, sorted.
-type lags struct {
-	committed []time.Duration // from the moment at which the writer knew that the row was committed
-	intended  []time.Duration // from the moment at which it was to be written
-}
 
 // quantiles are what is told of the lags.
 var quantiles = []struct {
@@ -51,9 +27,10 @@ loop); every client gets every row. *From commit* is measured from the moment at
 from the moment at which it should have begun: a delay cannot hide the rows behind it, and the commit's own time is in it. The
 figures are of single deliveries, exact, not estimated from buckets.
 
-The *bare loop* is the floor: a goroutine in the clients' own process that is handed the same rows on the same schedule and writes the same
-frame to as many sockets, one after another, with no database and no other process; rows that came while it wrote go in one write.
-The ratio is to it.`, plural(b.seconds, "second")),
+The *bare loop* is the floor: a process of its own, as the service is one, that is told of as many rows on the same schedule through a pipe, and
+writes the same frame to as many sockets, one after another; rows that came while it wrote go in one write. It has no database, keeps nothing,
+and waits for no one. The ratio is to it. The second table is the CPU time that the same rounds took with %s.`,
+			plural(b.seconds, "second"), plural(latencyCrowd, "subscriber")),
 	}
 	if err := b.postgres.clear(ctx); err != nil {
 		return s, err
@@ -66,23 +43,25 @@ The ratio is to it.`, plural(b.seconds, "second")),
 
 	t := resultTable{head: []string{"Subscribers", "Measured", "", "tidings", "lowest – highest", "bare loop", "Ratio", "lowest – highest"}}
 	next := int64(latencyFirstID)
-	for _, n := range []int{1, 100, 1000} {
+	var last [2][]outcome
+	for _, n := range []int{1, 100, latencyCrowd} {
 		rounds, err := b.latencyOf(ctx, service, n, &next)
 		if err != nil {
 			return s, fmt.Errorf("%s: %w", plural(n, "subscriber"), err)
 		}
+		last = rounds
 		for _, measured := range []struct {
 			name string
-			of   func(lags) []time.Duration
+			of   func(outcome) []time.Duration
 		}{
-			{"from commit", func(l lags) []time.Duration { return l.committed }},
-			{"from schedule", func(l lags) []time.Duration { return l.intended }},
+			{"from commit", func(o outcome) []time.Duration { return o.committed }},
+			{"from schedule", func(o outcome) []time.Duration { return o.intended }},
 		} {
 			for _, q := range quantiles {
 				var values [2][]float64
 				for path := range values {
-					for _, l := range rounds[path] {
-						values[path] = append(values[path], seconds(rank(measured.of(l), q.p)))
+					for _, o := range rounds[path] {
+						values[path] = append(values[path], seconds(rank(measured.of(o), q.p)))
 					}
 				}
 				t.add(asCount(float64(n)), measured.name, q.name, spreadOf(values[0]).cells(asMilliseconds),
@@ -91,11 +70,39 @@ The ratio is to it.`, plural(b.seconds, "second")),
 		}
 	}
 	s.tables = []resultTable{t}
+	if b.measured {
+		s.tables = append(s.tables, costTable(last))
+		s.remarks = "PostgreSQL's part is that of all its processes: the writer's `INSERT`s are in it, and the service's reading."
+	}
 	return s, nil
 }
 
+// costTable tells the CPU time of tidings and of the bare loop in the same rounds.
+func costTable(rounds [2][]outcome) resultTable {
+	t := resultTable{head: []string{"CPU per million deliveries", "Median", "lowest – highest", "Ratio", "lowest – highest"}}
+	values := func(rounds []outcome, of func(cost) time.Duration) (each []float64) {
+		for _, o := range rounds {
+			each = append(each, perMillion(of(o.cost), o.deliveries()))
+		}
+		return each
+	}
+	process := func(c cost) time.Duration { return c.process }
+	floor := values(rounds[1], process)
+	for _, of := range []struct {
+		name   string
+		values []float64
+	}{
+		{"tidings, the service", values(rounds[0], process)},
+		{"tidings, PostgreSQL", values(rounds[0], func(c cost) time.Duration { return c.postgres })},
+		{"bare loop", floor},
+	} {
+		t.add(of.name, spreadOf(of.values).cells(asSeconds), ratioOf(of.values, floor).cells(asRatio))
+	}
+	return t
+}
+
 // latencyOf returns the rounds of tidings and of the bare loop.
-func (b *bench) latencyOf(ctx context.Context, service *service, n int, next *int64) (rounds [2][]lags, err error) {
+func (b *bench) latencyOf(ctx context.Context, service *service, n int, next *int64) (rounds [2][]outcome, err error) {
 	conn, err := b.postgres.db.Pool.Acquire(ctx)
 	if err != nil {
 		return rounds, err
@@ -112,26 +119,20 @@ func (b *bench) latencyOf(ctx context.Context, service *service, n int, next *in
 		{name: "tidings", publish: func(ctx context.Context, id int64) error {
 			_, err := conn.Exec(ctx, insert, id)
 			return err
-		}},
-		{name: "bare loop", publish: func(ctx context.Context, id int64) error {
-			select {
-			case relay.rows <- id:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		}, cost: func() (cost, error) { return b.costOf(service) }},
+		{name: "bare loop", publish: relay.publish, cost: func() (cost, error) {
+			used, err := usageOf(relay.process())
+			return cost{process: used.cpu}, err
 		}},
 	}
 	first := *next
 	for i, url := range []string{service.channel(topic), relay.url()} {
 		p := paths[i]
-		p.next = first
-		p.crowd, err = connect(ctx, url, n, func(client int, id int64) {
-			if a := p.current.Load(); id >= a.firstID && id < a.firstID+int64(len(a.at[client])) {
-				a.at[client][id-a.firstID] = int64(time.Since(a.begun))
-			}
-		})
-		if err != nil {
+		p.next, p.every = first, latencyEvery
+		if !b.measured {
+			p.cost = nil
+		}
+		if p.crowd, err = connect(ctx, url, n, p.arrived); err != nil {
 			return rounds, fmt.Errorf("%s: %w", p.name, err)
 		}
 		defer p.crowd.close()
@@ -140,75 +141,22 @@ func (b *bench) latencyOf(ctx context.Context, service *service, n int, next *in
 			return rounds, fmt.Errorf("%s: %w", p.name, err)
 		}
 		if sample := p.crowd.sample.Load(); i == 0 && sample != nil {
-			relay.imitate(*sample)
+			if err := relay.imitate(*sample); err != nil {
+				return rounds, fmt.Errorf("bare loop: %w", err)
+			}
 		}
 	}
 	rows := int(time.Duration(b.seconds) * time.Second / latencyEvery)
 	err = alternate(b.rounds, []int{0, 1}, func(round, i int) error {
-		l, err := b.drive(ctx, paths[i], rows)
+		o, err := b.drive(ctx, paths[i], rows)
 		if err != nil {
 			return fmt.Errorf("%s: %w", paths[i].name, err)
 		}
-		b.say("  round %d, %s, %s: p50 %s, p99 %s", round+1, plural(n, "subscriber"), paths[i].name,
-			asMilliseconds(seconds(rank(l.committed, 0.5))), asMilliseconds(seconds(rank(l.committed, 0.99))))
-		rounds[i] = append(rounds[i], l)
+		b.say("  round %d, %s, %s: p50 %s, p99 %s, %s of CPU per million deliveries", round+1, plural(n, "subscriber"), paths[i].name,
+			asMilliseconds(o.quantile(0.5)), asMilliseconds(o.quantile(0.99)), asSeconds(perMillion(o.cost.process, o.deliveries())))
+		rounds[i] = append(rounds[i], o)
 		return nil
 	})
 	*next = max(paths[0].next, paths[1].next)
 	return rounds, err
-}
-
-// drive writes so many rows on schedule, waits until all clients have them, and returns how long that took.
-func (b *bench) drive(ctx context.Context, p *path, rows int) (lags, error) {
-	a := &arrivals{begun: time.Now(), firstID: p.next, at: make([][]int64, len(p.crowd.clients))}
-	for i := range a.at {
-		a.at[i] = make([]int64, rows)
-	}
-	before := p.crowd.clients[0].distinct.Load()
-	p.current.Store(a)
-	p.next += int64(rows)
-
-	every := p.every
-	if every == 0 {
-		every = latencyEvery
-	}
-	intended, committed := make([]time.Duration, rows), make([]time.Duration, rows)
-	start := time.Since(a.begun) + every
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for i := range rows {
-		intended[i] = start + time.Duration(i)*every
-		timer.Reset(intended[i] - time.Since(a.begun))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return lags{}, context.Cause(ctx)
-		}
-		if err := p.publish(ctx, a.firstID+int64(i)); err != nil {
-			return lags{}, err
-		}
-		committed[i] = time.Since(a.begun)
-	}
-	got, err := p.crowd.await(ctx, before+int64(rows))
-	if err != nil {
-		return lags{}, err
-	}
-	b.check(fmt.Sprintf("latency, %s, %s", p.name, plural(len(a.at), "subscriber")), p.crowd, got)
-
-	l := lags{}
-	for _, client := range a.at {
-		for i, at := range client {
-			if at == 0 {
-				continue // lost, and told
-			}
-			l.committed = append(l.committed, time.Duration(at)-committed[i])
-			l.intended = append(l.intended, time.Duration(at)-intended[i])
-		}
-	}
-	if len(l.committed) == 0 {
-		return l, fmt.Errorf("none of %d rows came to a client", rows)
-	}
-	slices.Sort(l.committed)
-	slices.Sort(l.intended)
-	return l, nil
 }

@@ -27,6 +27,7 @@ type config struct {
 	seconds int
 	only    []string // empty: all sections
 	out     string
+	plots   string // empty: none
 	quick   bool
 	fsync   bool
 	dir     string
@@ -38,7 +39,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	var err error
+	if slices.Equal(os.Args[1:], []string{bareLoopArgument}) {
+		err = runBareLoop(ctx, os.Stdin, os.Stdout)
+	} else {
+		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -56,16 +62,20 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	flags.IntVar(&c.seconds, "seconds", 3, "how long writers write in each measurement")
 	only := flags.String("only", "", "comma list of sections: "+strings.Join(sectionNames(), ",")+" (default all)")
 	flags.StringVar(&c.out, "out", "", "file for the page (default standard output)")
+	flags.StringVar(&c.plots, "plots", "", "directory for the page's plots (default beside the page, named as it is; none without -out)")
 	flags.BoolVar(&c.quick, "quick", false, "one short round, to see that it works")
 	flags.BoolVar(&c.fsync, "fsync", true, "PostgreSQL's fsync; false measures what the disk has no part in")
 	flags.StringVar(&c.dir, "dir", os.TempDir(), "where the database is put; its file system is part of what is measured")
 	flags.StringVar(&c.tidings, "tidings", "", "the program to measure (default: built from ./cmd/tidings)")
-	flags.DurationVar(&c.timeout, "timeout", 20*time.Minute, "when to give up")
+	flags.DurationVar(&c.timeout, "timeout", 45*time.Minute, "when to give up")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
 	if flags.NArg() > 0 {
 		return c, fmt.Errorf("%q: there are only flags", flags.Arg(0))
+	}
+	if c.plots == "" && c.out != "" {
+		c.plots = strings.TrimSuffix(c.out, filepath.Ext(c.out))
 	}
 	if c.quick {
 		c.rounds, c.seconds = 1, 1
@@ -99,7 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	debug.SetGCPercent(400)
 
 	b := &bench{config: c, args: args, progress: stderr, begun: time.Now()}
-	text, err := b.run(ctx)
+	text, charts, err := b.run(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", cause, err)
@@ -112,6 +122,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	} else if err := write(c.out, text); err != nil {
 		return err
+	}
+	if c.plots != "" {
+		for _, chart := range charts {
+			drawn, err := chart.svg()
+			if err != nil {
+				return fmt.Errorf("plot: %w", err)
+			}
+			if err := write(filepath.Join(c.plots, chart.name+".svg"), string(drawn)); err != nil {
+				return err
+			}
+		}
 	}
 	if len(b.problems) > 0 {
 		return fmt.Errorf("the measurements are complete, but: %s", strings.Join(b.problems, "; "))

@@ -12,23 +12,88 @@ import (
 // clockTick is the unit of the times in /proc/<pid>/stat: for programs it is the same on every Linux.
 const clockTick = 10 * time.Millisecond
 
+// Fields of /proc/<pid>/stat, counted from the one behind the program's name.
+const (
+	statParent   = 1
+	statTimes    = 11 // utime and stime
+	statChildren = 13 // cutime and cstime: of children that have ended
+	statFields   = 15
+)
+
+// statOf reads the fields of /proc/<pid>/stat behind the program's name, which is in parentheses and may contain anything.
+func statOf(pid int) ([]string, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < statFields {
+		return nil, fmt.Errorf("/proc/%d/stat is %q", pid, stat)
+	}
+	return fields, nil
+}
+
+// ticks is the sum of some times of a process.
+func ticks(pid int, fields []string) (sum time.Duration, err error) {
+	for _, field := range fields {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+		}
+		sum += time.Duration(n) * clockTick
+	}
+	return sum, nil
+}
+
+// parentOf returns the process that started another.
+func parentOf(pid int) (int, error) {
+	fields, err := statOf(pid)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(fields[statParent])
+}
+
+// familyCPU is the CPU time of a process and its children, also of those that have ended.
+func familyCPU(pid int) (time.Duration, error) {
+	fields, err := statOf(pid)
+	if err != nil {
+		return 0, err
+	}
+	sum, err := ticks(pid, fields[statTimes:statFields])
+	if err != nil {
+		return 0, err
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		child, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue // no process
+		}
+		fields, err := statOf(child)
+		if err != nil || fields[statParent] != strconv.Itoa(pid) {
+			continue // it has ended, or is another's
+		}
+		used, err := ticks(child, fields[statTimes:statChildren])
+		if err != nil {
+			return 0, err
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
 // usageOf reads what a process has used.
 func usageOf(pid int) (u usage, err error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := statOf(pid)
 	if err != nil {
 		return u, err
 	}
-	// The second field is the program's name, in parentheses, and may contain anything.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 13 {
-		return u, fmt.Errorf("/proc/%d/stat is %q", pid, stat)
-	}
-	for _, field := range fields[11:13] { // utime, stime
-		ticks, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return u, fmt.Errorf("/proc/%d/stat: %w", pid, err)
-		}
-		u.cpu += time.Duration(ticks) * clockTick
+	if u.cpu, err = ticks(pid, fields[statTimes:statChildren]); err != nil {
+		return u, err
 	}
 
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +13,7 @@ type section struct {
 	title   string
 	method  string
 	tables  []resultTable
+	charts  []chart
 	remarks string
 }
 
@@ -104,11 +106,11 @@ Measured on %s in %s, with
 The database is a PostgreSQL of its own with its default settings%s, migrated with both sets. The service is the program
 as it is shipped, in a process of its own, with its default settings where nothing else is said. The clients are WebSocket
 connections over the loopback interface, in the process that measures; each keeps account of every row that it gets, so that a row that is lost, or
-comes twice, is seen.
+comes twice, is seen. CPU is what the system counts for a process, in its own code and in the kernel.
 
 %s The variants alternate within a round, in the other direction every other round, and a ratio is of two
 measurements of the same round: what slowly changes on the machine changes both. The figures are the medians of the rounds, beside
-them the lowest and the highest round.
+them the lowest and the highest round; in the plots, the bars are from the lowest to the highest.
 `, b.begun.Format("2 January 2006"), time.Since(b.begun).Round(time.Second), strings.Join(append([]string{"go run ./cmd/benchmarks"}, b.args...), " "),
 		map[bool]string{true: " (`fsync` is on)", false: ", except that `fsync` is off"}[b.fsync],
 		map[bool]string{true: "Everything is measured once.", false: fmt.Sprintf("Everything is measured in %d rounds.", b.rounds)}[b.rounds == 1])
@@ -118,6 +120,11 @@ them the lowest and the highest round.
 		for _, t := range s.tables {
 			out.WriteString("\n")
 			t.markdown(out)
+		}
+		for _, c := range s.charts {
+			if b.plots != "" {
+				fmt.Fprintf(out, "\n![%s](%s)\n", c.title, b.link(c))
+			}
 		}
 		if s.remarks != "" {
 			fmt.Fprintf(out, "\n%s\n", s.remarks)
@@ -133,10 +140,21 @@ them the lowest and the highest round.
 	return out.String()
 }
 
+// link is where a chart is, seen from the page.
+func (b *bench) link(c chart) string {
+	to := filepath.Join(b.plots, c.name+".svg")
+	if b.out != "" {
+		if relative, err := filepath.Rel(filepath.Dir(b.out), to); err == nil {
+			to = relative
+		}
+	}
+	return filepath.ToSlash(to)
+}
+
 const repeat = `
 ## To repeat it
 
-    make bench                                                # all of it, and this page anew
+    make bench                                                # all of it, and this page and its plots anew
     make bench BENCHFLAGS="-help"                             # what can be chosen
     go run ./cmd/benchmarks -only latency,fanout -rounds 3    # some of it, on the terminal
 
@@ -151,7 +169,10 @@ them if it is there. Nothing is left behind.
 - A ratio of row rates depends on what a commit costs. Where the disk is slow to flush, all variants come closer to each
   other; with ` + "`-fsync=false`" + ` they go further apart. A disk that says "flushed" too early, as those of virtual machines may, is like the latter.
 - Rows are small and alike, and the tables begin empty. Larger rows cost more in the log, and more to send.
-- ` + "`INSERT`" + ` alone is measured. An ` + "`UPDATE`" + ` or a ` + "`DELETE`" + ` writes the same log entry beside more work of its own.
+- But for one table, ` + "`INSERT`" + ` alone is measured. An ` + "`UPDATE`" + ` or a ` + "`DELETE`" + ` writes the same log entry beside more work of its own.
+- The bare loop is a floor, not a server: it authenticates nobody, keeps nothing, and would wait for whoever does not read.
+- What grows was measured one thing at a time. Many channels with many subscribers each, or a large log with many who resume from it, can cost more
+  than each of them.
 - A round is a few seconds: what takes hours to show (vacuum, the log's rotation, a large heap) is not in it.
 - The clients read as fast as they are given time to. Slow and broken clients are the subject of the tests.
 `

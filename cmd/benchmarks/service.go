@@ -28,9 +28,14 @@ type service struct {
 
 // startService starts the program on the database and a free port, and returns when it is live.
 func (b *bench) startService(ctx context.Context, flags ...string) (*service, error) {
+	return b.startServiceOn(ctx, b.postgres, flags...)
+}
+
+// startServiceOn starts it on another database.
+func (b *bench) startServiceOn(ctx context.Context, p *postgres, flags ...string) (*service, error) {
 	args := append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json"}, flags...)
 	cmd := exec.CommandContext(ctx, b.binary, args...)
-	cmd.Env = append(withoutSettings(os.Environ()), "DATABASE_URL="+b.postgres.url)
+	cmd.Env = append(withoutSettings(os.Environ()), "DATABASE_URL="+p.url)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 15 * time.Second
 	log, err := cmd.StderrPipe()

@@ -30,11 +30,11 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 			plural(stallSubscribers, "subscriber"), window.Seconds()),
 	}
 	type result struct {
-		lags   lags
-		peak   int64
-		took   time.Duration
-		came   int
-		double int
+		outcome
+		peak     int64
+		caughtUp time.Duration
+		came     int
+		double   int
 	}
 	results := make(map[bool][]result)
 	next := int64(latencyFirstID)
@@ -52,6 +52,7 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 			return err
 		}
 		defer conn.Release()
+		defer conn.Conn().Close(context.WithoutCancel(ctx))                       // what is set here ends with it
 		if _, err := conn.Exec(ctx, `set synchronous_commit = off`); err != nil { // the writer has to keep up
 			return err
 		}
@@ -60,12 +61,7 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 			_, err := conn.Exec(ctx, `insert into public.bench_watched (id, author_id, title, content) values ($1, 1, 'A message', $2)`, id, content)
 			return err
 		}}
-		p.crowd, err = connect(ctx, service.channel(topic), stallSubscribers, func(client int, id int64) {
-			if a := p.current.Load(); id >= a.firstID && id < a.firstID+int64(len(a.at[client])) {
-				a.at[client][id-a.firstID] = int64(time.Since(a.begun))
-			}
-		})
-		if err != nil {
+		if p.crowd, err = connect(ctx, service.channel(topic), stallSubscribers, p.arrived); err != nil {
 			return err
 		}
 		defer p.crowd.close()
@@ -83,12 +79,12 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 			}
 		}
 		first, rows := p.next, int(window/stallEvery)
-		l, err := b.drive(ctx, p, rows)
+		o, err := b.drive(ctx, p, rows)
 		if err != nil {
 			return err
 		}
 		next = p.next
-		r := result{lags: l}
+		r := result{outcome: o}
 		if used, err := usageOf(service.cmd.Process.Pid); err == nil {
 			r.peak = used.peak
 		}
@@ -98,13 +94,13 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 			if err != nil {
 				return err
 			}
-			r.took, r.came, r.double = time.Since(begun), seen, doubled
+			r.caughtUp, r.came, r.double = time.Since(begun), seen, doubled
 			if r.came != rows || r.double != 0 {
 				b.problem("stall: of %d rows the one that had not read got %d, %d of them twice", rows, r.came, r.double)
 			}
 		}
 		b.say("  round %d, stalled %t: p50 %s, p99 %s, %s of memory; caught up in %s", round+1, stalled,
-			asMilliseconds(seconds(rank(l.committed, 0.5))), asMilliseconds(seconds(rank(l.committed, 0.99))), asMegabytes(float64(r.peak)), r.took)
+			asMilliseconds(o.quantile(0.5)), asMilliseconds(o.quantile(0.99)), asMegabytes(float64(r.peak)), r.caughtUp)
 		results[stalled] = append(results[stalled], r)
 		return nil
 	})
@@ -122,12 +118,12 @@ its cursor if it was sent away. *From commit* is measured as above, over the tho
 		t.add(name, spreadOf(values[0]).cells(format), spreadOf(values[1]).cells(format), ratioOf(values[1], values[0]).cells(asRatio))
 	}
 	for _, q := range quantiles {
-		row("from commit, "+q.name, asMilliseconds, func(r result) float64 { return seconds(rank(r.lags.committed, q.p)) })
+		row("from commit, "+q.name, asMilliseconds, func(r result) float64 { return r.quantile(q.p) })
 	}
 	row("Memory of the service, at most", asMegabytes, func(r result) float64 { return float64(r.peak) })
 	s.tables = []resultTable{t}
 	for _, r := range results[true] {
-		s.remarks += fmt.Sprintf("The one that had not read then got all of the %s that it lacked in %s, none of them twice.\n", plural(r.came, "row"), r.took.Round(10*time.Millisecond))
+		s.remarks += fmt.Sprintf("The one that had not read then got all of the %s that it lacked in %s, none of them twice.\n", plural(r.came, "row"), r.caughtUp.Round(10*time.Millisecond))
 	}
 	return s, nil
 }

@@ -59,16 +59,26 @@ func asMilliseconds(s float64) string {
 	case ms < 100:
 		digits = 1
 	}
-	return number(s*1000, digits) + " ms"
+	return quantity(s*1000, digits, "ms")
 }
 
-func asMicroseconds(s float64) string { return number(s*1e6, 1) + " µs" }
+func asMicroseconds(s float64) string { return quantity(s*1e6, 1, "µs") }
 
-func asSeconds(s float64) string { return number(s, 2) + " s" }
+func asSeconds(s float64) string { return quantity(s, 2, "s") }
 
-func asMegabytes(bytes float64) string { return number(bytes/1e6, 0) + " MB" }
+func asWholeSeconds(d time.Duration) string { return plural(int(d.Seconds()), "second") }
 
-func asKilobytes(bytes float64) string { return number(bytes/1e3, 1) + " KB" }
+func asMegabytes(bytes float64) string { return quantity(bytes/1e6, 0, "MB") }
+
+func asKilobytes(bytes float64) string { return quantity(bytes/1e3, 1, "KB") }
+
+// quantity is a number with its unit.
+func quantity(v float64, digits int, unit string) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "–"
+	}
+	return number(v, digits) + " " + unit
+}
 
 // number groups the digits of a number.
 func number(v float64, digits int) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 )
 
@@ -47,5 +48,14 @@ func TestNumber(t *testing.T) {
 		if got := number(test.value, test.digits); got != test.want {
 			t.Errorf("number(%v, %d) = %q, want %q", test.value, test.digits, got, test.want)
 		}
+	}
+}
+
+func TestWhatIsNotKnownHasNoUnit(t *testing.T) {
+	if got := asSeconds(math.NaN()); got != "–" {
+		t.Errorf("got %q", got)
+	}
+	if got := asMilliseconds(0.00123); got != "1.23 ms" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -182,7 +182,6 @@ var (
 	roomPrefix       = []byte(`{"type":"` + rooms + `_added"`)
 	subscribedPrefix = []byte(`{"type":"subscribed"`)
 	resetPrefix      = []byte(`{"type":"reset"`)
-	beforeCursor     = []byte(`"cursor":"`)
 )
 
 func (w *storm) hear(g *guest, text []byte) {
@@ -204,16 +203,6 @@ func (w *storm) hear(g *guest, text []byte) {
 		g.resets++
 		w.mu.Unlock()
 	}
-}
-
-// cursorOf is the frame's cursor, if it has one.
-func cursorOf(text []byte) string {
-	at := bytes.Index(text, beforeCursor)
-	if at < 0 {
-		return ""
-	}
-	rest := text[at+len(beforeCursor):]
-	return string(rest[:bytes.IndexByte(rest, '"')])
 }
 
 // cut ends all connections.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,11 +17,24 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// job is what writers do over and over: one statement, one row, one transaction.
+type job struct {
+	name string // of its script
+	sql  string
+	ids  int // if not 0, :id in it is a random number from 1 to this
+}
+
+// written is what writers came to.
+type written struct {
+	rows      int64
+	perSecond float64
+	ended     time.Time
+}
+
 // writers write single rows as fast as they can.
 type writers interface {
-	// write has n writers write to the table for so many seconds, and returns how many rows they wrote in a second, and
-	// when they had ended.
-	write(ctx context.Context, t table, n, seconds int) (perSecond float64, ended time.Time, err error)
+	// write has n writers do the job for so many seconds.
+	write(ctx context.Context, j job, n, seconds int) (written, error)
 	// String says how.
 	String() string
 }
@@ -47,12 +61,12 @@ type pgbench struct {
 	program, url, dir string
 }
 
-func (w *pgbench) String() string { return "`pgbench -n -M prepared -j 2`, one `INSERT` a transaction" }
+func (w *pgbench) String() string { return "`pgbench -n -M prepared -j 2`, one row a transaction" }
 
-func (w *pgbench) write(ctx context.Context, t table, n, seconds int) (float64, time.Time, error) {
-	script := filepath.Join(w.dir, string(t)+".sql")
-	if err := os.WriteFile(script, []byte(t.insertOne()+";\n"), 0o600); err != nil {
-		return 0, time.Time{}, err
+func (w *pgbench) write(ctx context.Context, j job, n, seconds int) (written, error) {
+	script := filepath.Join(w.dir, j.name+".sql")
+	if err := os.WriteFile(script, []byte(j.pgbench()), 0o600); err != nil {
+		return written{}, err
 	}
 	cmd := exec.CommandContext(ctx, w.program, "-n", "-M", "prepared", "-j", "2",
 		"-c", strconv.Itoa(n), "-T", strconv.Itoa(seconds), "-f", script, w.url)
@@ -62,24 +76,44 @@ func (w *pgbench) write(ctx context.Context, t table, n, seconds int) (float64, 
 	err := cmd.Run()
 	ended := time.Now()
 	if err != nil {
-		return 0, ended, fmt.Errorf("pgbench: %w: %s", err, strings.TrimSpace(stderr.String()))
+		return written{}, fmt.Errorf("pgbench: %w: %s", err, strings.TrimSpace(stderr.String()))
 	}
-	perSecond, err := pgbenchRate(stdout.String())
-	return perSecond, ended, err
+	done, err := parsePgbench(stdout.String())
+	done.ended = ended
+	return done, err
 }
 
-// pgbenchRate reads "tps = 1234.5 (without initial connection time)".
-func pgbenchRate(output string) (float64, error) {
+// pgbench is the job as a script of pgbench.
+func (j job) pgbench() string {
+	if j.ids == 0 {
+		return j.sql + ";\n"
+	}
+	return fmt.Sprintf("\\set id random(1, %d)\n%s;\n", j.ids, j.sql)
+}
+
+// parsePgbench reads "number of transactions actually processed: 1234" and "tps = 1234.5 (without initial connection time)".
+func parsePgbench(output string) (done written, err error) {
+	const count, rate = "number of transactions actually processed: ", "tps = "
+	found := 0
 	for line := range strings.Lines(output) {
-		if rest, ok := strings.CutPrefix(line, "tps = "); ok {
-			rate, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			if err != nil {
-				return 0, fmt.Errorf("pgbench said %q: %w", line, err)
+		if rest, ok := strings.CutPrefix(line, count); ok {
+			if done.rows, err = strconv.ParseInt(strings.TrimSpace(rest), 10, 64); err != nil {
+				return done, fmt.Errorf("pgbench said %q: %w", line, err)
 			}
-			return rate, nil
+			found++
+		}
+		if rest, ok := strings.CutPrefix(line, rate); ok {
+			number, _, _ := strings.Cut(rest, " ")
+			if done.perSecond, err = strconv.ParseFloat(number, 64); err != nil {
+				return done, fmt.Errorf("pgbench said %q: %w", line, err)
+			}
+			found++
 		}
 	}
-	return 0, fmt.Errorf("pgbench said nothing of its speed: %q", output)
+	if found != 2 {
+		return done, fmt.Errorf("pgbench said nothing of its speed: %q", output)
+	}
+	return done, nil
 }
 
 // goWriters are goroutines with a connection each, where there is no pgbench.
@@ -88,13 +122,14 @@ type goWriters struct {
 }
 
 func (w *goWriters) String() string {
-	return "goroutines with a connection each (pgx), one `INSERT` a transaction"
+	return "goroutines with a connection each (pgx), one row a transaction"
 }
 
-func (w *goWriters) write(ctx context.Context, t table, n, seconds int) (float64, time.Time, error) {
+func (w *goWriters) write(ctx context.Context, j job, n, seconds int) (written, error) {
 	begun := time.Now()
 	end := begun.Add(time.Duration(seconds) * time.Second)
-	counts := make([]int, n)
+	counts := make([]int64, n)
+	sql := strings.ReplaceAll(j.sql, ":id", "$1")
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range n {
 		group.Go(func() error {
@@ -104,7 +139,11 @@ func (w *goWriters) write(ctx context.Context, t table, n, seconds int) (float64
 			}
 			defer conn.Release()
 			for time.Now().Before(end) {
-				if _, err := conn.Exec(ctx, t.insertOne()); err != nil {
+				var args []any
+				if j.ids > 0 {
+					args = []any{1 + rand.N(j.ids)}
+				}
+				if _, err := conn.Exec(ctx, sql, args...); err != nil {
 					return err
 				}
 				counts[i]++
@@ -113,12 +152,12 @@ func (w *goWriters) write(ctx context.Context, t table, n, seconds int) (float64
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return 0, time.Now(), fmt.Errorf("write to %s: %w", t, err)
+		return written{}, fmt.Errorf("%s: %w", j.name, err)
 	}
-	ended := time.Now()
-	sum := 0
+	done := written{ended: time.Now()}
 	for _, count := range counts {
-		sum += count
+		done.rows += count
 	}
-	return float64(sum) / ended.Sub(begun).Seconds(), ended, nil
+	done.perSecond = float64(done.rows) / done.ended.Sub(begun).Seconds()
+	return done, nil
 }

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	logRows  = 100 // that are written in each round, to see how soon they come
+	logReads = 100 // of what is new, in SQL
+)
+
+// log measures what depends on how many events the log has.
+func (b *bench) log(ctx context.Context) (section, error) {
+	sizes := []int{1, 100, 10_000, 100_000}
+	if b.quick {
+		sizes = sizes[:3]
+	}
+	s := section{
+		title: "How cost grows with the log",
+		method: fmt.Sprintf(`The log has so many events, each written by a transaction of its own, in a database of its own. *From commit* is the latency of single rows,
+100 a second, with one subscriber; *one read* is `+"`select … from tidings.since(…)`"+` of a cursor behind which nothing is new. *Resume* is a client that comes with
+the oldest cursor: from its dialling until it has every event, and the same for each of them. The service starts anew for each, and keeps next to nothing
+in memory (`+"`--recent-bytes=4096`"+`), so that all of it is read from the log. %s; those before add %d rows each to the log.`,
+			plural(b.few(), "round"), logRows),
+	}
+	fresh, read, resume, each := figures{}, figures{}, figures{}, figures{}
+	for _, size := range sizes {
+		if err := b.logOf(ctx, size, func(l logRound) {
+			fresh.add(size, l.commit)
+			read.add(size, l.read)
+			resume.add(size, l.resume)
+			each.add(size, l.resume/float64(l.events))
+		}); err != nil {
+			return s, fmt.Errorf("%s: %w", plural(size, "event"), err)
+		}
+	}
+	t := resultTable{head: []string{"Events", "From commit, p50", "lowest – highest", "One read", "lowest – highest", "Resume", "lowest – highest", "An event", "lowest – highest"}}
+	for _, n := range sizes {
+		t.add(asCount(float64(n)), spreadOf(fresh[n]).cells(asMilliseconds), spreadOf(read[n]).cells(asMilliseconds),
+			spreadOf(resume[n]).cells(asMilliseconds), spreadOf(each[n]).cells(asMicroseconds))
+	}
+	s.tables = []resultTable{t}
+	s.charts = []chart{
+		{
+			name: "log-latency", title: "What is new, by the events in the log", x: "events in the log", y: "milliseconds",
+			curves: []curve{fresh.curve("from commit to client, p50", 1000), read.curve("one read", 1000)},
+		},
+		{
+			name: "log-resume", title: "Resuming from the oldest cursor", x: "events in the log", y: "milliseconds",
+			curves: []curve{resume.curve("until the last event", 1000)},
+		},
+	}
+	return s, nil
+}
+
+// logRound is what one round came to, in seconds.
+type logRound struct {
+	commit float64 // from a row's commit to its client, the median
+	read   float64 // of what is new, the median
+	resume float64
+	events int // that were resumed
+}
+
+// logOf makes a log of so many events, and measures it.
+func (b *bench) logOf(ctx context.Context, events int, round func(logRound)) error {
+	filled, drop, err := b.postgres.fresh(ctx, "log")
+	if err != nil {
+		return err
+	}
+	defer drop()
+	var oldest string
+	if err := filled.db.Pool.QueryRow(ctx, `select tidings.cursor()`).Scan(&oldest); err != nil {
+		return err
+	}
+	if err := filled.fillSingly(ctx, events); err != nil {
+		return err
+	}
+	b.say("  %s in the log", plural(events, "event"))
+	rows := events
+	for n := range b.few() {
+		l, err := b.logRound(ctx, filled, oldest, rows)
+		if err != nil {
+			return err
+		}
+		b.say("  round %d, %s: p50 %s, one read %s, resumed after %s", n+1, plural(events, "event"), asMilliseconds(l.commit), asMilliseconds(l.read), asMilliseconds(l.resume))
+		round(l)
+		rows += logRows
+	}
+	return nil
+}
+
+func (b *bench) logRound(ctx context.Context, filled *postgres, oldest string, rows int) (l logRound, err error) {
+	service, err := b.startServiceOn(ctx, filled, "--recent-bytes=4096")
+	if err != nil {
+		return l, err
+	}
+	defer b.stopService(service)
+	conn, err := filled.db.Pool.Acquire(ctx)
+	if err != nil {
+		return l, err
+	}
+	defer conn.Release()
+
+	begun := time.Now()
+	ws, _, err := dialer.DialContext(ctx, service.channel(topic)+"&since="+oldest, nil)
+	if err != nil {
+		return l, err
+	}
+	defer ws.Close()
+	seen, doubled, err := catchUp(ws, service, 1, rows)
+	if err != nil {
+		return l, fmt.Errorf("resume: %d of %d rows came: %w", seen, rows, err)
+	}
+	l.resume, l.events = seconds(time.Since(begun)), rows
+	if doubled != 0 {
+		b.problem("log: of %s %d came twice", plural(rows, "row"), doubled)
+	}
+
+	var reads []float64
+	for range logReads {
+		var cursor string
+		if err := conn.QueryRow(ctx, `select tidings.cursor()`).Scan(&cursor); err != nil {
+			return l, err
+		}
+		begun := time.Now()
+		if _, err := conn.Exec(ctx, `select id, at, topic, type, key, data from tidings.since($1)`, cursor); err != nil {
+			return l, err
+		}
+		reads = append(reads, seconds(time.Since(begun)))
+	}
+	l.read = spreadOf(reads).median
+
+	p := &path{name: "tidings", every: latencyEvery, next: int64(rows) + 1, publish: func(ctx context.Context, id int64) error {
+		_, err := conn.Exec(ctx, watched.insertWithID(), id)
+		return err
+	}}
+	if p.crowd, err = connect(ctx, service.channel(topic), 1, p.arrived); err != nil {
+		return l, err
+	}
+	defer p.crowd.close()
+	o, err := b.drive(ctx, p, logRows)
+	if err != nil {
+		return l, err
+	}
+	l.commit = o.quantile(0.5)
+	return l, nil
+}
+
+// fillSingly writes the rows 1 to n, each by a transaction of its own.
+func (p *postgres) fillSingly(ctx context.Context, n int) error {
+	const connections = 4
+	group, ctx := errgroup.WithContext(ctx)
+	for first := range min(n, connections) {
+		group.Go(func() error {
+			conn, err := p.db.Pool.Acquire(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Release()
+			defer conn.Conn().Close(context.WithoutCancel(ctx)) // what is set here ends with it
+			if _, err := conn.Exec(ctx, `set synchronous_commit = off`); err != nil {
+				return err
+			}
+			_, err = conn.Exec(ctx, fmt.Sprintf(`do $$ begin
+				for i in %d..%d by %d loop
+					insert into public.%s (id, author_id, title, content) values (i, 1, '%s', '%s');
+					commit;
+				end loop;
+			end $$`, first+1, n, connections, watched, title, content))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("fill the log: %w", err)
+	}
+	return nil
+}
