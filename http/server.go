@@ -85,6 +85,7 @@ type Server struct {
 
 	writers writers
 	wheel   wheel
+	crowd   crowd
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -96,7 +97,7 @@ func (s *Server) init() {
 		s.options = s.Options.withDefaults()
 		s.origins = newOriginPolicy(s.options.AllowedOrigins)
 		s.conns = make(map[*conn]struct{})
-		s.wheel.init(s.options.PingInterval, s.options.PongTimeout)
+		s.wheel.init(s.crowd.settle, s.options.PingInterval, s.options.PongTimeout)
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
 		}
@@ -213,6 +214,7 @@ func (s *Server) add(c *conn) bool {
 	if s.stopping.Load() {
 		return false
 	}
+	s.crowd.add()
 	s.conns[c] = struct{}{}
 	s.group.Add(1)
 	return true

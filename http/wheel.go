@@ -11,6 +11,7 @@ import (
 // It turns only while there are connections.
 type wheel struct {
 	tick  time.Duration
+	idle  func() // is called with each tick
 	group sync.WaitGroup
 
 	mu    sync.Mutex
@@ -22,7 +23,8 @@ type wheel struct {
 // wheelTicks is how many ticks the shortest time has that a connection waits for: a visit is late by a tick at most.
 const wheelTicks = 20
 
-func (w *wheel) init(times ...time.Duration) {
+func (w *wheel) init(idle func(), times ...time.Duration) {
+	w.idle = idle
 	shortest, longest := times[0], times[0]
 	for _, d := range times {
 		shortest, longest = min(shortest, d), max(longest, d)
@@ -99,5 +101,6 @@ func (w *wheel) turn() {
 			w.mu.Unlock()
 			due[i] = nil
 		}
+		w.idle()
 	}
 }

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	"tidings/realtime"
 )
 
-// Small buffers: what a client says is short, and what it is told does not pass through gorilla's writer.
+// Small buffers: gorilla/websocket does the handshake alone.
 var upgrader = websocket.Upgrader{
 	ReadBufferSize:  128,
 	WriteBufferSize: 512,
@@ -45,7 +46,8 @@ func (s *Server) serveWS(d *dialect) http.HandlerFunc {
 			return // Upgrade has answered
 		}
 		ctx, cancel := context.WithCancel(context.Background()) // not the request's, which would be kept with all it has
-		c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, ws: ws, net: ws.NetConn()}
+		c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, net: ws.NetConn()}
+		c.reader = bufio.NewReaderSize(c.net, readBuffer)
 		c.wire, c.socket = c, socketOf(c.net)
 		c.sub = s.Hub.NewSubscriber(c.kick)
 		if !s.add(&c.conn) {
@@ -74,8 +76,8 @@ const (
 // wsConn is one WebSocket connection. Its reader is the goroutine of run.
 type wsConn struct {
 	conn
-	ws  *websocket.Conn
-	net net.Conn
+	net    net.Conn
+	reader *bufio.Reader
 
 	last atomic.Int64 // when something was heard, since clockStart
 	// Of the wheel alone.
@@ -86,16 +88,6 @@ type wsConn struct {
 // begin subscribes to what the URL asks for. It is no part of run, whose goroutine stays as long as the connection and needs the
 // less memory the less it has done.
 func (c *wsConn) begin(query string) {
-	c.ws.SetPingHandler(func(data string) error {
-		c.heard()
-		c.say(appendControl(nil, opPong, []byte(data)))
-		return nil
-	})
-	c.ws.SetPongHandler(func(string) error {
-		c.heard()
-		return nil
-	})
-	c.ws.SetCloseHandler(func(int, string) error { return nil }) // run answers
 	c.heard()
 	c.nextPing = time.Since(clockStart) + c.server.options.PingInterval
 	c.server.wheel.add(c, c.server.options.PingInterval)
@@ -166,31 +158,19 @@ func (c *wsConn) visit() time.Duration {
 
 var pingFrame = appendControl(nil, opPing, nil)
 
-var errFarTooLarge = errors.New("a frame is far too large to be read to its end")
-
 // readCommand reads one frame and does what it says. A *realtime.Error is the client's mistake, and the connection goes
 // on.
 func (c *wsConn) readCommand() error {
-	kind, reader, err := c.ws.NextReader()
-	if err != nil {
-		return err
-	}
 	limit := c.server.options.MaxFrame
-	text, err := io.ReadAll(io.LimitReader(reader, int64(limit)+1))
+	op, text, size, err := c.readMessage(limit)
 	if err != nil {
 		return err
-	}
-	if len(text) > limit {
-		rest, err := io.CopyN(io.Discard, reader, int64(limit)*15)
-		if err == nil {
-			return errFarTooLarge
-		} else if !errors.Is(err, io.EOF) {
-			return err
-		}
-		return realtime.Errorf(codeFrameTooLarge, "a command has at most %d bytes, not %d", limit, int64(len(text))+rest)
 	}
 	c.heard()
-	if kind != websocket.TextMessage {
+	if size > uint64(limit) {
+		return realtime.Errorf(codeFrameTooLarge, "a command has at most %d bytes, not %d", limit, size)
+	}
+	if op != opClientText {
 		return realtime.Errorf(codeBadFrame, "a command is a text frame, not a binary one")
 	}
 	cmd, channel, bad := parseCommand(text)
@@ -212,14 +192,15 @@ func (c *wsConn) readCommand() error {
 
 // end answers the end of reading: with a goodbye, if there is somebody to hear it.
 func (c *wsConn) end(err error) {
-	var closed *websocket.CloseError
 	switch {
-	case errors.As(err, &closed):
+	case errors.Is(err, errClosed):
 		c.leave(goodbyeNormal)
+	case errors.Is(err, errProtocol):
+		c.leave(goodbyeProtocol)
 	case errors.Is(err, errFarTooLarge):
 		c.leave(goodbyeTooLarge)
 	default:
-		return // the network's end, a breach of the protocol, which gorilla has answered, or nothing came behind our own goodbye
+		return // the network's end, or nothing came behind our own goodbye
 	}
 	c.pumps.Wait()
 }
@@ -273,7 +254,7 @@ func (c *wsConn) giveUp(frames []byte, written int) error {
 
 // said waits a moment for the other side's close, which ends the reader.
 func (c *wsConn) said() {
-	_ = c.ws.SetReadDeadline(time.Now().Add(lingerTime)) // a closed connection says so when it is read
+	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime)) // a closed connection says so when it is read
 }
 
 // abort ends the connection at once.

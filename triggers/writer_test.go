@@ -28,7 +28,27 @@ create function never(pg_catalog.text, pg_catalog.text) returns boolean language
 create operator = (function = never, leftarg = pg_catalog.text, rightarg = pg_catalog.text);
 create function glue(pg_catalog.text, pg_catalog.text) returns pg_catalog.text language sql as $$ select 'stolen' $$;
 create operator || (function = glue, leftarg = pg_catalog.text, rightarg = pg_catalog.text);
+create operator <> (function = never, leftarg = pg_catalog.text, rightarg = pg_catalog.text);
 create function never(int, int) returns boolean language sql as $$ select 1 / 0 = 1 $$;
+create function never(bigint, bigint) returns boolean language sql as $$ select 1 / 0 = 1 $$;
+create function never(bigint, int) returns boolean language sql as $$ select 1 / 0 = 1 $$;
+create function never(xid8, xid8) returns boolean language sql as $$ select 1 / 0 = 1 $$;
+create operator = (function = never, leftarg = int, rightarg = int);
+create operator = (function = never, leftarg = bigint, rightarg = bigint);
+create operator = (function = never, leftarg = bigint, rightarg = int);
+create operator = (function = never, leftarg = xid8, rightarg = xid8);
+create operator > (function = never, leftarg = bigint, rightarg = bigint);
+create operator > (function = never, leftarg = bigint, rightarg = int);
+create function no_sum(bigint, bigint) returns bigint language sql as $$ select 1 / 0::bigint $$;
+create function no_sum(bigint, int) returns bigint language sql as $$ select 1 / 0::bigint $$;
+create function no_sum(int, int) returns int language sql as $$ select 1 / 0 $$;
+create operator + (function = no_sum, leftarg = bigint, rightarg = bigint);
+create operator + (function = no_sum, leftarg = bigint, rightarg = int);
+create operator + (function = no_sum, leftarg = int, rightarg = int);
+create function array_cat(pg_catalog.text[], pg_catalog.text[]) returns pg_catalog.text[] language sql as $$ select array['stolen'] $$;
+create function concat(pg_catalog.text, pg_catalog.text, pg_catalog.text) returns pg_catalog.text language sql as $$ select 'stolen' $$;
+create function lower(pg_catalog.text) returns pg_catalog.text language sql as $$ select 'off' $$;
+create function pg_sequence_last_value(regclass) returns bigint language sql as $$ select 1 / 0::bigint $$;
 create operator > (function = never, leftarg = int, rightarg = int);
 create operator <= (function = never, leftarg = int, rightarg = int);
 create domain text as pg_catalog.text check (value is null);
@@ -65,7 +85,22 @@ func TestWriterWithoutRights(t *testing.T) {
 		refused(t, w, "42501", "permission denied", `update shop.items set v = 'x'`)
 		refused(t, w, "42501", "permission denied", `delete from shop.items`)
 
+		// Many rows, while somebody is asleep, so that all of the functions' bodies are run.
+		run(t, s, `select tidings.attend('the test', true)`)
+		since = cursor(t, l.Pool)
+		run(t, w, `insert into shop.items select g, 'v' from generate_series(101, 120) as g`)
+		if got := events(t, l.Pool, since); len(got) != 20 || got[19] != `item_added 120 {"id":120,"v":"v"}` {
+			t.Errorf("got %s", lines(got))
+		}
+
 		run(t, s, `grant select, update, delete, truncate on shop.items to `+role)
+		since = cursor(t, l.Pool)
+		run(t, w, `update shop.items set v = 'w', id = case when id operator(pg_catalog.=) 105 then 1105 else id end where id operator(pg_catalog.>) 100`)
+		run(t, w, `delete from shop.items where id operator(pg_catalog.>) 100`)
+		if got := events(t, l.Pool, since); len(got) != 40 || !slices.Contains(got, `item_updated 1105<105 {"id":1105,"v":"w"}`) ||
+			!slices.Contains(got, `item_deleted 120 {"id":120,"v":"w"}`) {
+			t.Errorf("got %s", lines(got))
+		}
 		since = cursor(t, l.Pool)
 		run(t, w, `update shop.items set id = 3 where id operator(pg_catalog.=) 2`)
 		run(t, w, `delete from shop.items where id operator(pg_catalog.=) 1`)
