@@ -31,7 +31,7 @@ func TestBenchTable(t *testing.T) {
 		}
 	}
 	var events []string
-	const told = `select array_agg(type || ' ' || keys[1] || ' ' || (rows[1]::json ->> 'sequence') order by id) from tidings.log where topic = $1`
+	const told = `select array_agg(type || ' ' || key || ' ' || (data ->> 'sequence') order by id) from tidings.log where topic = $1`
 	if err := database.Pool.QueryRow(t.Context(), told, mine.Name).Scan(&events); err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (e *entry) decodeChunk(number, array []byte) error {
 		return err
 	}
 	n, err := strconv.Atoi(string(number))
-	if err != nil || n < 1 || len(texts) != 2*n && len(texts) != 3*n {
+	if err != nil || n < 1 || n > len(texts) || len(texts) != 2*n && len(texts) != 3*n {
 		return fmt.Errorf("an entry of %q rows has %d texts", number, len(texts))
 	}
 	e.chunk = make([]row, n)

@@ -139,12 +139,11 @@ $$;
 comment on function tidings.horizon() is 'the highest transaction id of which entries have been forgotten; null: none';
 
 create view tidings.log_partitions as
-    select c.relname::text                     as partition,
+    select c.relname::text as partition,
            e.era,
            e.started_at,
-           pg_total_relation_size(c.oid)       as bytes,
-           greatest(c.reltuples, 0)::bigint    as entries_estimated,
-           e.era = (select max(era) from tidings.eras)   as current
+           pg_total_relation_size(c.oid) as bytes,
+           e.era = (select max(era) from tidings.eras) as current
       from generate_series(0, 7) as slot
       join pg_class c on c.oid = ('tidings.log_' || slot)::regclass
       left join tidings.eras e on (e.era & 7) = slot and e.forgotten_at is null

@@ -35,17 +35,19 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function tidings.singular(text) is 'an English plural''s singular, by rule of thumb: the default of watch''s event';
 
--- Whether the columns of a table are all of types that PostgreSQL brings along, of which only the time zone can change the text.
+-- Whether the columns of a table are all of types that PostgreSQL brings along, or enums, of which only the time zone can change
+-- the text. An enum that has a cast is not plain: to_json may call its function, which is somebody's and may look names up.
 create function tidings.plain(w tidings.watches) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with columns as (
-        select a.attname, coalesce(nullif(e.typbasetype, 0), e.oid)::regtype::text as type, coalesce(b.typtype, e.typtype) as kind
+        select a.attname, coalesce(nullif(e.typbasetype, 0), e.oid)::regtype::text as type, coalesce(b.typtype, e.typtype) as kind,
+               exists (select from pg_cast c where c.castsource in (e.oid, e.typbasetype) and c.castfunc <> 0) as cast_by_function
           from pg_attribute a
           join pg_type t on t.oid = a.atttypid
           join pg_type e on e.oid = case when t.typelem <> 0 and t.typlen = -1 then t.typelem else t.oid end
           left join pg_type b on b.oid = e.typbasetype
          where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped)
-    select coalesce(bool_and(kind = 'e' or type in ('boolean', 'smallint', 'integer', 'bigint', 'numeric', 'text',
+    select coalesce(bool_and(kind = 'e' and not cast_by_function or type in ('boolean', 'smallint', 'integer', 'bigint', 'numeric', 'text',
                'character varying', 'character', '"char"', 'name', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'macaddr',
                'oid', 'bit', 'bit varying', 'tsvector')
            -- JSON has dates in ISO 8601 always, but a key is the plain text of its column
@@ -73,9 +75,10 @@ create function tidings.capture_columns(w tidings.watches, with_data boolean) re
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with columns as (
         select a.attname::text as name, a.attnum, format('%I.%I', n.nspname, b.typname) as type,
-               -- of these the length without compression is cheap to tell
-               case when b.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'bytea'::regtype)
-                   then 'pg_catalog.octet_length(%I)' else 'pg_catalog.pg_column_size(%I)' end as length,
+               -- of these the length without compression is cheap to tell; the cast costs nothing and is there for a column
+               -- that has another type by now
+               case when b.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) then 'pg_catalog.octet_length(%I::pg_catalog.text)'
+                    when b.oid = 'bytea'::regtype then 'pg_catalog.octet_length(%I)' else 'pg_catalog.pg_column_size(%I)' end as length,
                b.typlen = -1 and b.oid not in ('numeric'::regtype, 'inet'::regtype, 'cidr'::regtype)
                and not (t.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod between 0 and (select max_value_bytes / 4 from tidings.settings)) as long
           from pg_attribute a
@@ -101,7 +104,7 @@ comment on function tidings.capture_columns(tidings.watches, boolean) is 'a part
 -- A row's JSON, if it is not too long.
 create function tidings.capture_data(w tidings.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select case when tidings.capture_columns(w, true) like '%) as longest from %'
+    select case when tidings.capture_columns(w, true) like '%) as longest from (select "tidings row".*) as "tidings columns") as of_row%' -- no name is as long
                then format('case when of_row.longest operator(pg_catalog.>) %s then ''null'' else %s end', s.max_value_bytes, j.json)
                else j.json end
       from (select format('pg_catalog.to_json(%s)', case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end)) as j(json), tidings.settings s
@@ -470,6 +473,7 @@ declare
     t  record;
     op text;
 begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('tidings.rotate', 0)); -- it would write the functions anew
     delete from tidings.watches x where x.relation = unwatch."table" returning x.* into w;
     if not found then
         return false;
