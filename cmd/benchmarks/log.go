@@ -24,49 +24,44 @@ func (b *bench) log(ctx context.Context) (section, error) {
 		method: fmt.Sprintf(`The log has so many events, each written by a transaction of its own, in a database of its own. *From commit* is the latency of single rows,
 100 a second, with one subscriber; *one read* is `+"`select … from tidings.since(…)`"+` of a cursor behind which nothing is new. *Resume* is a client that comes with
 the oldest cursor: from its dialling until it has every event, and the same for each of them. The service starts anew for each, and keeps next to nothing
-in memory (`+"`--recent-bytes=4096`"+`), so that all of it is read from the log. %s; those before add %d rows each to the log.`,
+in memory (`+"`"+withoutMemory+"`"+`), so that all of it is read from the log. %s; latency comes last, since each of its rounds writes %d rows more.`,
 			plural(b.few(), "round"), logRows),
 	}
-	fresh, read, resume, each := figures{}, figures{}, figures{}, figures{}
+	l := logFigures{fresh: figures{}, read: figures{}, resume: figures{}, each: figures{}}
 	for _, size := range sizes {
-		if err := b.logOf(ctx, size, func(l logRound) {
-			fresh.add(size, l.commit)
-			read.add(size, l.read)
-			resume.add(size, l.resume)
-			each.add(size, l.resume/float64(l.events))
-		}); err != nil {
+		if err := b.logOf(ctx, size, l); err != nil {
 			return s, fmt.Errorf("%s: %w", plural(size, "event"), err)
 		}
 	}
 	t := resultTable{head: []string{"Events", "From commit, p50", "lowest – highest", "One read", "lowest – highest", "Resume", "lowest – highest", "An event", "lowest – highest"}}
 	for _, n := range sizes {
-		t.add(asCount(float64(n)), spreadOf(fresh[n]).cells(asMilliseconds), spreadOf(read[n]).cells(asMilliseconds),
-			spreadOf(resume[n]).cells(asMilliseconds), spreadOf(each[n]).cells(asMicroseconds))
+		t.add(asCount(float64(n)), spreadOf(l.fresh[n]).cells(asMilliseconds), spreadOf(l.read[n]).cells(asMilliseconds),
+			spreadOf(l.resume[n]).cells(asMilliseconds), spreadOf(l.each[n]).cells(asMicroseconds))
 	}
 	s.tables = []resultTable{t}
 	s.charts = []chart{
 		{
 			name: "log-latency", title: "What is new, by the events in the log", x: "events in the log", y: "milliseconds",
-			curves: []curve{fresh.curve("from commit to client, p50", 1000), read.curve("one read", 1000)},
+			curves: []curve{l.fresh.curve("from commit to client, p50", 1000), l.read.curve("one read", 1000)},
 		},
 		{
 			name: "log-resume", title: "Resuming from the oldest cursor", x: "events in the log", y: "milliseconds",
-			curves: []curve{resume.curve("until the last event", 1000)},
+			curves: []curve{l.resume.curve("until the last event", 1000)},
 		},
 	}
 	return s, nil
 }
 
-// logRound is what one round came to, in seconds.
-type logRound struct {
-	commit float64 // from a row's commit to its client, the median
-	read   float64 // of what is new, the median
-	resume float64
-	events int // that were resumed
+// logFigures are by the events in the log, in seconds.
+type logFigures struct {
+	fresh  figures // from a row's commit to its client, the median
+	read   figures // one read of what is new
+	resume figures // from the oldest cursor
+	each   figures // the same, for each event
 }
 
 // logOf makes a log of so many events, and measures it.
-func (b *bench) logOf(ctx context.Context, events int, round func(logRound)) error {
+func (b *bench) logOf(ctx context.Context, events int, l logFigures) error {
 	filled, drop, err := b.postgres.fresh(ctx, "log")
 	if err != nil {
 		return err
@@ -80,74 +75,100 @@ func (b *bench) logOf(ctx context.Context, events int, round func(logRound)) err
 		return err
 	}
 	b.say("  %s in the log", plural(events, "event"))
-	rows := events
 	for n := range b.few() {
-		l, err := b.logRound(ctx, filled, oldest, rows)
+		resumed, read, err := b.logResume(ctx, filled, oldest, events)
 		if err != nil {
 			return err
 		}
-		b.say("  round %d, %s: p50 %s, one read %s, resumed after %s", n+1, plural(events, "event"), asMilliseconds(l.commit), asMilliseconds(l.read), asMilliseconds(l.resume))
-		round(l)
-		rows += logRows
+		b.say("  round %d, %s: resumed after %s, one read %s", n+1, plural(events, "event"), asMilliseconds(resumed), asMilliseconds(read))
+		l.resume.add(events, resumed)
+		l.each.add(events, resumed/float64(events))
+		l.read.add(events, read)
+	}
+	// Last, since it makes the log longer.
+	next := int64(events) + 1
+	for n := range b.few() {
+		commit, err := b.logLatency(ctx, filled, &next)
+		if err != nil {
+			return err
+		}
+		b.say("  round %d, %s: p50 %s", n+1, plural(events, "event"), asMilliseconds(commit))
+		l.fresh.add(events, commit)
 	}
 	return nil
 }
 
-func (b *bench) logRound(ctx context.Context, filled *postgres, oldest string, rows int) (l logRound, err error) {
-	service, err := b.startServiceOn(ctx, filled, "--recent-bytes=4096")
+// withoutMemory has the service keep next to nothing of what it has read.
+const withoutMemory = "--recent-bytes=4096"
+
+// logResume returns how long, in seconds, a client takes that lacks all events, and one read of what is new, of which there is nothing.
+func (b *bench) logResume(ctx context.Context, filled *postgres, oldest string, events int) (resumed, read float64, err error) {
+	service, err := b.startServiceOn(ctx, filled, withoutMemory)
 	if err != nil {
-		return l, err
+		return 0, 0, err
 	}
 	defer b.stopService(service)
-	conn, err := filled.db.Pool.Acquire(ctx)
-	if err != nil {
-		return l, err
-	}
-	defer conn.Release()
-
 	begun := time.Now()
 	ws, _, err := dialer.DialContext(ctx, service.channel(topic)+"&since="+oldest, nil)
 	if err != nil {
-		return l, err
+		return 0, 0, err
 	}
 	defer ws.Close()
-	seen, doubled, err := catchUp(ws, service, 1, rows)
+	seen, doubled, err := catchUp(ws, service, 1, events)
 	if err != nil {
-		return l, fmt.Errorf("resume: %d of %d rows came: %w", seen, rows, err)
+		return 0, 0, fmt.Errorf("resume: %d of %d rows came: %w", seen, events, err)
 	}
-	l.resume, l.events = seconds(time.Since(begun)), rows
+	resumed = seconds(time.Since(begun))
 	if doubled != 0 {
-		b.problem("log: of %s %d came twice", plural(rows, "row"), doubled)
+		b.problem("log: of %s %d came twice", plural(events, "row"), doubled)
 	}
 
+	conn, err := filled.db.Pool.Acquire(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer conn.Release()
 	var reads []float64
 	for range logReads {
 		var cursor string
 		if err := conn.QueryRow(ctx, `select tidings.cursor()`).Scan(&cursor); err != nil {
-			return l, err
+			return 0, 0, err
 		}
 		begun := time.Now()
 		if _, err := conn.Exec(ctx, `select id, at, topic, type, key, data from tidings.since($1)`, cursor); err != nil {
-			return l, err
+			return 0, 0, err
 		}
 		reads = append(reads, seconds(time.Since(begun)))
 	}
-	l.read = spreadOf(reads).median
+	return resumed, spreadOf(reads).median, nil
+}
 
-	p := &path{name: "tidings", every: latencyEvery, next: int64(rows) + 1, publish: func(ctx context.Context, id int64) error {
+// logLatency returns how long, in seconds, single rows take from their commit to a client, the median.
+func (b *bench) logLatency(ctx context.Context, filled *postgres, next *int64) (float64, error) {
+	service, err := b.startServiceOn(ctx, filled, withoutMemory)
+	if err != nil {
+		return 0, err
+	}
+	defer b.stopService(service)
+	conn, err := filled.db.Pool.Acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	p := &path{name: "tidings", every: latencyEvery, next: *next, publish: func(ctx context.Context, id int64) error {
 		_, err := conn.Exec(ctx, watched.insertWithID(), id)
 		return err
 	}}
 	if p.crowd, err = connect(ctx, service.channel(topic), 1, p.arrived); err != nil {
-		return l, err
+		return 0, err
 	}
 	defer p.crowd.close()
 	o, err := b.drive(ctx, p, logRows)
 	if err != nil {
-		return l, err
+		return 0, err
 	}
-	l.commit = o.quantile(0.5)
-	return l, nil
+	*next = p.next
+	return o.quantile(0.5), nil
 }
 
 // fillSingly writes the rows 1 to n, each by a transaction of its own.
