@@ -117,8 +117,10 @@ begin
         end;
         execute format('select xid from tidings.log_%s order by xid desc limit 1', oldest_era & 7) into last; -- max(xid8) is PostgreSQL 15's
         execute format('truncate tidings.log_%s', oldest_era & 7);
+        -- Where there was nothing, what was forgotten last stays so.
         update tidings.eras set forgotten_at = clock_timestamp(), last_xid = greatest(last, tidings.horizon()),
-                                ended = pg_current_snapshot()
+                                ended = case when last is not null then pg_current_snapshot()
+                                             else (select e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1) end
          where era = oldest_era;
         delete from tidings.eras where era < oldest_era - 100;
     end if;
