@@ -74,7 +74,7 @@ comment on function tidings.pinned_settings(tidings.watches) is 'the SET clauses
 create function tidings.capture_columns(w tidings.watches, with_data boolean) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with columns as (
-        select a.attname::text as name, a.attnum, format('%I.%I', n.nspname, b.typname) as type,
+        select a.attname::text as name, a.attnum,
                -- of these the length without compression is cheap to tell; the cast costs nothing and is there for a column
                -- that has another type by now
                case when b.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) then 'pg_catalog.octet_length(%I::pg_catalog.text)'
@@ -84,14 +84,13 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
           from pg_attribute a
           join pg_type t on t.oid = a.atttypid
           join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
-          join pg_namespace n on n.oid = b.typnamespace
          where with_data and a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (w.columns is null or a.attname = any (w.columns))),
     c as (
-        select x.name, min(a.attnum) as attnum, bool_or(x.name = any (w.columns)) as picked, max(x.type) as type
-          from (select unnest(w.key || case when with_data then w.columns end), 'pg_catalog.text' union all select name, type from columns where long) as x(name, type)
+        select x.name, min(a.attnum) as attnum, bool_or(x.name = any (w.columns)) as picked
+          from (select unnest(w.key || case when with_data then w.columns end) union all select name from columns where long) as x(name)
           left join pg_attribute a on a.attrelid = w.relation and a.attname = x.name and a.attnum > 0 and not a.attisdropped
          where x.name is not null group by x.name)
-    select coalesce(', (select ' || (select string_agg(format('null::%s as %I', type, name), ', ') from c) || ') as "tidings absent"', '')
+    select coalesce(', (select ' || (select string_agg(format('null::pg_catalog.text as %I', name), ', ' order by name) from c) || ') as "tidings absent"', '')
         || ', lateral (select ' || case when w.key is null then 'null' else format('%I', w.key) end || '::pg_catalog.text as key'
         || coalesce((select ', greatest(' || string_agg(format(length, name), ', ' order by attnum) || ') as longest' from columns where long), '')
         || ' from (select "tidings row".*) as "tidings columns") as of_row'

@@ -1,7 +1,7 @@
 -- Loading: the rows that a channel would have told of, as they are in the caller's snapshot. A statement that takes
 -- pg_current_snapshot() beside them has the position from which to follow.
 
--- Each watch has a function of its own, owned as its trigger function is, so that who may load need not be granted the
+-- Each watch has a function of its own, owned by who watched the table, so that who may load need not be granted the
 -- table. What goes out is what the trigger would write.
 create function tidings.load_rows(watch_id integer, key text, after text[], backwards boolean, max_rows bigint, max_bytes bigint)
 returns table (place text[], row_key text, data text)
