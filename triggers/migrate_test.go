@@ -1,10 +1,13 @@
 package triggers_test
 
 import (
+	"io/fs"
 	"slices"
+	"strings"
 	"testing"
 
 	"tidings/db"
+	"tidings/triggers"
 )
 
 // objects are what a database has, but for what PostgreSQL makes by itself.
@@ -57,6 +60,52 @@ func TestMigrateDownAndUp(t *testing.T) {
 	}
 	if err := l.MigrateDown(t.Context(), liveSet); err != nil {
 		t.Error("down of nothing:", err)
+	}
+}
+
+// Each migration takes back what it made, in a database with watched tables and entries as well, and can be made anew.
+func TestMigrateStepByStep(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Glob(triggers.Migrations, "migrations/*.up.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	s := connectTo(t, newDatabase(t))
+	apply := func(file string) {
+		t.Helper()
+		sql, err := fs.ReadFile(triggers.Migrations, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, s, string(sql))
+	}
+	run(t, s, `create schema tidings; create table items (id int primary key, v text);
+		create table days (id int, day int) partition by range (day); create table days_1 partition of days default`)
+	for range 2 {
+		var before [][]string
+		for _, file := range files {
+			before = append(before, list[string](t, s, objects))
+			apply(file)
+			if strings.HasSuffix(file, "_watch.up.sql") {
+				run(t, s, `create table dropped (id int); select tidings.watch('items'), tidings.watch('days'), tidings.watch('dropped'); drop table dropped`)
+				run(t, s, `insert into items select g, 'a' from generate_series(1, 20) as g; insert into days values (1, 2); update items set id = id + 100`)
+				rotateTimes(t, s, eras+2)
+				run(t, s, `insert into items values (1, 'a'); insert into days values (1, 2)`)
+			}
+		}
+		if n := get[int](t, s, `select count(*) from tidings.log`); n != 2 {
+			t.Errorf("%d entries, want 2", n)
+		}
+		for i, file := range slices.Backward(files) {
+			apply(strings.Replace(file, ".up.", ".down.", 1))
+			if got := list[string](t, s, objects); !slices.Equal(got, before[i]) {
+				t.Fatalf("%s leaves\n%s\nwant\n%s", file, lines(got), lines(before[i]))
+			}
+		}
+		run(t, s, `update items set v = 'b'; truncate items, days; insert into days values (1, 2)`)
+		if comment := get[*string](t, s, `select obj_description('tidings'::regnamespace)`); comment != nil {
+			t.Errorf("the schema's comment is still %q", *comment)
+		}
 	}
 }
 
