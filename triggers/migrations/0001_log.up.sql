@@ -46,7 +46,7 @@ comment on column tidings.log.rows is
 
 -- Entries are written to one of eight partitions by its name: which one stands in the trigger functions, and tidings.rotate()
 -- writes them anew for the next. They are partitions by inheritance, since to route a row to a declared one, or to check that it
--- belongs there, takes a fifth of what a trigger needs for a row. Nothing is ever dead in them but what was rolled
+-- belongs there, takes an eighth of what a trigger needs for a row. Nothing is ever dead in them but what was rolled
 -- back, and they are emptied as a whole: vacuuming them would be in vain.
 do $$
 begin

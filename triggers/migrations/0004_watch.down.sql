@@ -30,6 +30,7 @@ drop function tidings.capture_few(tidings.watches, text, text);
 drop function tidings.capture_loop(tidings.watches, text, text, integer, boolean);
 drop function tidings.capture_data(tidings.watches);
 drop function tidings.capture_columns(tidings.watches, boolean);
+drop function tidings.long_columns(tidings.watches);
 drop function tidings.pinned_settings(tidings.watches);
 drop function tidings.plain(tidings.watches);
 drop function tidings.singular(text);

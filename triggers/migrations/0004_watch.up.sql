@@ -68,31 +68,37 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function tidings.pinned_settings(tidings.watches) is 'the SET clauses that a watch''s trigger functions need';
 
+-- The columns that go out and may be long, and how long the value is of each.
+create function tidings.long_columns(w tidings.watches) returns table (name text, place smallint, length text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select a.attname::text, a.attnum,
+           -- of these the length without compression is cheap to tell; the cast costs nothing and is there for a column
+           -- that has another type by now
+           format(case when b.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) then 'pg_catalog.octet_length(%I::pg_catalog.text)'
+                       when b.oid = 'bytea'::regtype then 'pg_catalog.octet_length(%I)' else 'pg_catalog.pg_column_size(%I)' end, a.attname)
+      from pg_attribute a
+      join pg_type t on t.oid = a.atttypid
+      join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+     where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (w.columns is null or a.attname = any (w.columns))
+       and b.typlen = -1 and b.oid not in ('numeric'::regtype, 'inet'::regtype, 'cidr'::regtype)
+       and not (t.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod between 0 and (select max_value_bytes / 4 from tidings.settings))
+$$;
+comment on function tidings.long_columns(tidings.watches) is 'a part of a watch''s trigger functions';
+
 -- What a watch takes of a row: its key, the length of its longest value and, where columns are given, those. A column is looked
 -- for in the row first and in "tidings absent" after it: one that was dropped or renamed since is null, and never an error in the
 -- writer's statement. The row's alias is a name that no column will have: a column of the alias' name would hide the row.
 create function tidings.capture_columns(w tidings.watches, with_data boolean) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    with columns as (
-        select a.attname::text as name, a.attnum,
-               -- of these the length without compression is cheap to tell; the cast costs nothing and is there for a column
-               -- that has another type by now
-               case when b.oid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) then 'pg_catalog.octet_length(%I::pg_catalog.text)'
-                    when b.oid = 'bytea'::regtype then 'pg_catalog.octet_length(%I)' else 'pg_catalog.pg_column_size(%I)' end as length,
-               b.typlen = -1 and b.oid not in ('numeric'::regtype, 'inet'::regtype, 'cidr'::regtype)
-               and not (t.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod between 0 and (select max_value_bytes / 4 from tidings.settings)) as long
-          from pg_attribute a
-          join pg_type t on t.oid = a.atttypid
-          join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
-         where with_data and a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (w.columns is null or a.attname = any (w.columns))),
+    with long as (select * from tidings.long_columns(w) where with_data),
     c as (
         select x.name, min(a.attnum) as attnum, bool_or(x.name = any (w.columns)) as picked
-          from (select unnest(w.key || case when with_data then w.columns end) union all select name from columns where long) as x(name)
+          from (select unnest(w.key || case when with_data then w.columns end) union all select name from long) as x(name)
           left join pg_attribute a on a.attrelid = w.relation and a.attname = x.name and a.attnum > 0 and not a.attisdropped
          where x.name is not null group by x.name)
     select coalesce(', (select ' || (select string_agg(format('null::pg_catalog.text as %I', name), ', ' order by name) from c) || ') as "tidings absent"', '')
         || ', lateral (select ' || case when w.key is null then 'null' else format('%I', w.key) end || '::pg_catalog.text as key'
-        || coalesce((select ', greatest(' || string_agg(format(length, name), ', ' order by attnum) || ') as longest' from columns where long), '')
+        || coalesce((select ', greatest(' || string_agg(length, ', ' order by place) || ') as longest' from long having count(*) > 0), '')
         || ' from (select "tidings row".*) as "tidings columns") as of_row'
         || case when w.columns is null or not with_data then '' else
            ', lateral (select ' || (select string_agg(format('%I', name), ', ' order by attnum, name) from c where picked)
@@ -103,7 +109,7 @@ comment on function tidings.capture_columns(tidings.watches, boolean) is 'a part
 -- A row's JSON, if it is not too long.
 create function tidings.capture_data(w tidings.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select case when tidings.capture_columns(w, true) like '%) as longest from (select "tidings row".*) as "tidings columns") as of_row%' -- no name is as long
+    select case when exists (select from tidings.long_columns(w))
                then format('case when of_row.longest operator(pg_catalog.>) %s then ''null'' else %s end', s.max_value_bytes, j.json)
                else j.json end
       from (select format('pg_catalog.to_json(%s)', case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end)) as j(json), tidings.settings s
