@@ -290,6 +290,13 @@ func (s *Subscriber) Take(items []Item) (_ []Item, behind bool) {
 	if s.closed {
 		return items, false
 	}
+	items = s.drain(items)
+	s.writing, s.again = !s.live, false
+	return items, !s.live
+}
+
+// drain appends the queue to items, and empties it; mu is held.
+func (s *Subscriber) drain(items []Item) []Item {
 	items = append(items, s.queue...)
 	clear(s.queue)
 	if cap(s.queue) <= keepQueue {
@@ -298,8 +305,7 @@ func (s *Subscriber) Take(items []Item) (_ []Item, behind bool) {
 		s.queue = nil
 	}
 	s.bytes, s.notices = 0, 0
-	s.writing, s.again = !s.live, false
-	return items, !s.live
+	return items
 }
 
 // keepQueue is the length up to which an empty queue is kept for the next items.
@@ -315,8 +321,7 @@ func (s *Subscriber) Next(ctx context.Context) ([]Item, error) {
 			s.mu.Unlock()
 			return nil, nil
 		case len(s.queue) > 0:
-			items := s.queue
-			s.queue, s.bytes, s.notices = nil, 0, 0
+			items := s.drain(nil)
 			s.writing = true
 			s.mu.Unlock()
 			return items, nil
