@@ -18,6 +18,7 @@ type wheel struct {
 	slots [][]*wsConn
 	at    int // the slot that is visited, or was last
 	count int
+	empty chan struct{} // closed when there are no connections any more: each turn has its own
 }
 
 // wheelTicks is how many ticks the shortest time has that a connection waits for: a visit is late by a tick at most.
@@ -39,7 +40,9 @@ func (w *wheel) add(c *wsConn, delay time.Duration) {
 	defer w.mu.Unlock()
 	w.put(c, delay)
 	if w.count++; w.count == 1 {
-		w.group.Go(w.turn)
+		empty := make(chan struct{})
+		w.empty = empty
+		w.group.Go(func() { w.turn(empty) })
 	}
 }
 
@@ -55,7 +58,9 @@ func (w *wheel) put(c *wsConn, delay time.Duration) {
 func (w *wheel) remove(c *wsConn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.count--
+	if w.count--; w.count == 0 {
+		close(w.empty)
+	}
 	if c.slot < 0 {
 		c.slot = slotRemoved // it is being visited
 		return
@@ -74,16 +79,18 @@ const (
 	slotRemoved = -2
 )
 
-func (w *wheel) turn() {
+// turn visits connections until there are none. Its last visit may still go on when the next turn begins.
+func (w *wheel) turn(empty <-chan struct{}) {
 	ticker := time.NewTicker(w.tick)
 	defer ticker.Stop()
 	var due []*wsConn
-	for range ticker.C {
-		w.mu.Lock()
-		if w.count == 0 {
-			w.mu.Unlock()
+	for {
+		select {
+		case <-empty:
 			return
+		case <-ticker.C:
 		}
+		w.mu.Lock()
 		w.at = (w.at + 1) % len(w.slots)
 		due = append(due[:0], w.slots[w.at]...)
 		clear(w.slots[w.at])
