@@ -94,14 +94,23 @@ func afterConnect(statements string) pgconn.AfterConnectFunc {
 // Close closes the pool.
 func (d *DB) Close() { d.Pool.Close() }
 
-// connect opens a connection of its own, for the reader and the listener. Plans for the log are fixed: whatever the
-// planner's statistics say of a table that grows and is emptied, the few new entries are found by the index.
+// planForLog returns statements, each beginning with set, that fix the plans for reading the log: whatever the planner
+// assumes of a table that grows and is emptied, of which it has no statistics, what is new is found by an index.
+func planForLog(set string) string {
+	var statements strings.Builder
+	for _, setting := range []string{"enable_seqscan = off", "enable_bitmapscan = off", "jit = off",
+		"max_parallel_workers_per_gather = 0", "plan_cache_mode = force_generic_plan"} {
+		statements.WriteString(set + " " + setting + "; ")
+	}
+	return statements.String()
+}
+
+// connect opens a connection of its own, for the reader and the listener.
 func (d *DB) connect(ctx context.Context, name string) (*pgx.Conn, error) {
 	config := d.config.Copy()
 	config.RuntimeParams["application_name"] = "tidings " + name
-	config.AfterConnect = afterConnect(`set default_transaction_isolation = 'read committed';
-		set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
-		set plan_cache_mode = force_generic_plan; set synchronous_commit = off; set statement_timeout = 0; set idle_session_timeout = 0`)
+	config.AfterConnect = afterConnect(planForLog("set") + `set default_transaction_isolation = 'read committed';
+		set synchronous_commit = off; set statement_timeout = 0; set idle_session_timeout = 0`)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, explain(err)

@@ -13,28 +13,45 @@ import (
 )
 
 // readQuery returns what is new since a snapshot: first a row with the snapshot that the statement itself sees, with
-// the highest transaction id of what is new, what has been forgotten (the highest transaction id, and which had ended then), and then the entries in order. What is new is what has an
-// id from the snapshot's xmax on, and what was still running then; both are found by the index, however long some
-// transaction has been open.
+// the highest transaction id of what is new, what has been forgotten (the highest transaction id, and which had ended
+// then), and then the entries in order. What is new is what has an id from the snapshot's xmax on, and what was still
+// running then; both are found by the index on xid, however long some transaction has been open. That id stands in
+// expressions keeps the planner away from the index on it.
 //
 // $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
-// wanted, or null; $5 how many entries at most, or null; $6 the backend whose origin is known.
-const readQuery = `
+// wanted, or null; $5 the backend whose origin is known.
+const readQuery = readFirst + `
+union all
+select id + 0, xid, at, topic, type, key, old_key, data, rows from tidings.log
+ where xid >= pg_snapshot_xmax($1::text::pg_snapshot) and id + 0 >= $3` + readWanted + `
+union all
+select id + 0, xid, at, topic, type, key, old_key, data, rows from tidings.log
+ where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot))) and id + 0 >= $3` + readWanted + `
+ order by 1`
+
+// pageQuery is readQuery for a page of it: with the first entries, at most $6. They are found in their order, by the
+// index on ids, so that a page costs no more where much is left behind it. Where the first of them stands is looked up
+// once, among all that is new; from then on, $3 tells.
+const pageQuery = readFirst + `
+union all
+(select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
+  where id >= case when $3::bigint > 0 then $3::bigint else
+              (select min(new.id + 0) from (select id from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+                                            union all
+                                            select id from tidings.log where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))) as new) end
+    and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)` + readWanted + `
+  order by id limit $6)
+ order by 1`
+
+const (
+	readFirst = `
 select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot) order by xid desc limit 1), null::timestamptz,
        pg_current_snapshot()::text,
        (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
-       case when $6 <> ` + thisBackend + ` then tidings.origin() end, null::text, null::json, null::text[]
-union all
-select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
- where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
-   and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
-   and id >= $3 and ($4::text[] is null or topic = any ($4))
-union all
-select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
- where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
-   and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
-   and id >= $3 and ($4::text[] is null or topic = any ($4))
- order by 1 limit $5`
+       case when $5 <> ` + thisBackend + ` then tidings.origin() end, null::text, null::json, null::text[]`
+	readWanted = `
+    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)) and ($4::text[] is null or topic = any ($4))`
+)
 
 // thisBackend names the backend that serves a statement. Its origin stays the same while it lives, and is costly to ask
 // for; behind a pooler, the next statement may have another.
@@ -79,12 +96,11 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 		text := bound.String()
 		boundText = &text
 	}
-	var limitRows *int
+	query, args := readQuery, []any{pgx.QueryResultFormats{pgx.BinaryFormatCode}, from.Seen.String(), boundText, from.Last.Entry, s.topics, s.backend}
 	if s.limit > 0 {
-		n := s.limit + 1 // and the row with the snapshot
-		limitRows = &n
+		query, args = pageQuery, append(args, s.limit)
 	}
-	rows, err := q.Query(ctx, readQuery, pgx.QueryResultFormats{pgx.BinaryFormatCode}, from.Seen.String(), boundText, from.Last.Entry, s.topics, limitRows, s.backend)
+	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
 	}

@@ -467,8 +467,7 @@ func (r *Reader) setLive(live bool) {
 	}
 }
 
-// pageEntries is the least number of entries that one page of the log may have: each page looks at all that is left, so
-// they should not be small.
+// pageEntries is the least number of entries for which one page of the log asks.
 const pageEntries = 1024
 
 // Read implements realtime.Log on the pool.
@@ -477,9 +476,14 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
+	tx, err := r.DB.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "begin; " + planForLog("set local")})
+	if err != nil {
+		return nil, from, false, fmt.Errorf("read log: %w", silent(ctx, explain(err), 2*r.Timeout))
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
 	bytes := 0
 	scan := logScan{upto: upto, topics: topics, limit: max(pageEntries, maxBytes/pageEntries), progress: progress}
-	to, end, err = scan.run(ctx, r.DB.Pool, from, func(e *realtime.Event) error {
+	to, end, err = scan.run(ctx, tx, from, func(e *realtime.Event) error {
 		events = append(events, e)
 		if bytes += len(e.Data); bytes >= maxBytes {
 			return errStop

@@ -15,7 +15,7 @@ const (
 
 // log measures what depends on how many events the log has.
 func (b *bench) log(ctx context.Context) (section, error) {
-	sizes := []int{1, 100, 10_000, 100_000}
+	sizes := []int{1, 100, 10_000, 100_000, 1_000_000}
 	if b.quick {
 		sizes = sizes[:3]
 	}

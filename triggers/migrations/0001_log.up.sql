@@ -52,8 +52,9 @@ do $$
 begin
     for slot in 0..7 loop
         execute format('create table tidings.log_%s () inherits (tidings.log) with (autovacuum_enabled = off)', slot);
-        -- The only index: every read asks for "xid >= …" or "xid = any (…)".
-        execute format('create index log_%s_xid on tidings.log_%1$s (xid)', slot);
+        -- What is new is found by "xid >= …" or "xid = any (…)", and where that is much, its pages by "id >= …".
+        execute format('create index log_%s_by_xid on tidings.log_%1$s (xid)', slot);
+        execute format('create index log_%s_by_id on tidings.log_%1$s (id)', slot);
         begin
             execute format('alter table tidings.log_%s alter data set compression lz4, alter rows set compression lz4', slot);
         exception when feature_not_supported then
@@ -61,7 +62,9 @@ begin
         end;
     end loop;
 end $$;
-create index log_xid on tidings.log (xid); -- of nothing, so that the partitions' can be merged with it
+-- Of nothing, so that the partitions' can be merged with them.
+create index log_by_xid on tidings.log (xid);
+create index log_by_id on tidings.log (id);
 
 create table tidings.eras (
     era          bigint      primary key,

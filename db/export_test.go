@@ -1,0 +1,14 @@
+package db
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	ReadQuery = readQuery
+	PageQuery = pageQuery
+)
+
+func (d *DB) ConnectReader(ctx context.Context) (*pgx.Conn, error) { return d.connect(ctx, "reader") }
