@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	ReadQuery = readQuery
-	PageQuery = pageQuery
+	ReadNear = readNear
+	ReadFar  = readFar
+	ReadPage = readPage
 )
 
 func (d *DB) ConnectReader(ctx context.Context) (*pgx.Conn, error) { return d.connect(ctx, "reader") }

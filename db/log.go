@@ -12,46 +12,59 @@ import (
 	"tidings/realtime"
 )
 
-// readQuery returns what is new since a snapshot: first a row with the snapshot that the statement itself sees, with
-// the highest transaction id of what is new, what has been forgotten (the highest transaction id, and which had ended
-// then), and then the entries in order. What is new is what has an id from the snapshot's xmax on, and what was still
-// running then; both are found by the index on xid, however long some transaction has been open. That id stands in
-// expressions keeps the planner away from the index on it.
+// readNear and readFar return what is new since a snapshot: first a row with the snapshot that the statement itself
+// sees, with the highest transaction id of what is new, what has been forgotten (the highest transaction id, and which had
+// ended then), and then the entries in order. What is new is what has an id from the snapshot's xmax on, and what was
+// still running then. Where all that were are among the latest, one look from the xmin on finds both, and passes over the
+// few that are seen; where one has been open for long, what it wrote is looked up by itself. That id stands in an
+// expression keeps the planner away from the index on it.
 //
-// $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the topics
-// wanted, or null; $5 the backend whose origin is known.
-const readQuery = readFirst + `
+// $1 the snapshot; $2 another, beyond which nothing is wanted, or null; $3 the entry from which to go on; $4 the backend
+// whose origin is known.
+const (
+	readNear = `
+with new as materialized (
+    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
+     where xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+       and id + 0 >= $3 and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)))` + readNew
+	readFar = `
+with new as materialized (
+    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
+     where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+       and id + 0 >= $3 and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
+    union all
+    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
+     where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+       and id + 0 >= $3 and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)))` + readNew
+	readNew = `
+select 0::bigint as id, (select xid from new order by xid desc limit 1), ` + readState + ` as origin, null::text, null::json, null::text[]
 union all
-select id + 0, xid, at, topic, type, key, old_key, data, rows from tidings.log
- where xid >= pg_snapshot_xmax($1::text::pg_snapshot) and id + 0 >= $3` + readWanted + `
-union all
-select id + 0, xid, at, topic, type, key, old_key, data, rows from tidings.log
- where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot))) and id + 0 >= $3` + readWanted + `
+select id, xid, at, topic, type, key, old_key, data, rows from new
  order by 1`
+	readState = `null::timestamptz, pg_current_snapshot()::text,
+       (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
+       case when $4 <> ` + thisBackend + ` then tidings.origin() end`
+)
 
-// pageQuery is readQuery for a page of it: with the first entries, at most $6. They are found in their order, by the
-// index on ids, so that a page costs no more where much is left behind it. Where the first of them stands is looked up
-// once, among all that is new; from then on, $3 tells.
-const pageQuery = readFirst + `
+// nearXids is how many transactions may lie between a snapshot's xmin and its xmax for readNear.
+const nearXids = 1000
+
+// readPage is such a read's first entries of some topics, at most $6. They are found in their order, by the index on
+// ids, so that a page costs no more where much is left behind it. Where the first of them stands is looked up once, among
+// all that is new; from then on, $3 tells. $5 the topics, or null.
+const readPage = `
+select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot) order by xid desc limit 1), ` + readState + ` as origin,
+       null::text, null::json, null::text[]
 union all
 (select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
   where id >= case when $3::bigint > 0 then $3::bigint else
               (select min(new.id + 0) from (select id from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
                                             union all
                                             select id from tidings.log where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))) as new) end
-    and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)` + readWanted + `
+    and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)) and ($5::text[] is null or topic = any ($5))
   order by id limit $6)
  order by 1`
-
-const (
-	readFirst = `
-select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot) order by xid desc limit 1), null::timestamptz,
-       pg_current_snapshot()::text,
-       (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
-       case when $5 <> ` + thisBackend + ` then tidings.origin() end, null::text, null::json, null::text[]`
-	readWanted = `
-    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)) and ($4::text[] is null or topic = any ($4))`
-)
 
 // thisBackend names the backend that serves a statement. Its origin stays the same while it lives, and is costly to ask
 // for; behind a pooler, the next statement may have another.
@@ -72,8 +85,8 @@ var errStop = errors.New("stop")
 // logScan is what a read of the log is to bring.
 type logScan struct {
 	upto     realtime.Snapshot       // what is not in it is not wanted; zero: everything is
-	topics   []string                // nil: all
-	limit    int                     // entries at most; zero: all
+	limit    int                     // a page of so many entries at most; zero: everything
+	topics   []string                // that are wanted in a page; nil: all
 	backend  string                  // the one whose origin is that of the cursor, if known
 	progress func()                  // is called for each row that arrives, if not nil
 	saw      func(realtime.Snapshot) // is called with the snapshot that the statement has, if not nil
@@ -96,9 +109,12 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 		text := bound.String()
 		boundText = &text
 	}
-	query, args := readQuery, []any{pgx.QueryResultFormats{pgx.BinaryFormatCode}, from.Seen.String(), boundText, from.Last.Entry, s.topics, s.backend}
-	if s.limit > 0 {
-		query, args = pageQuery, append(args, s.limit)
+	query, args := readNear, []any{pgx.QueryResultFormats{pgx.BinaryFormatCode}, from.Seen.String(), boundText, from.Last.Entry, s.backend}
+	switch {
+	case s.limit > 0:
+		query, args = readPage, append(args, s.topics, s.limit)
+	case from.Seen.Xmax-from.Seen.Xmin > nearXids:
+		query = readFar
 	}
 	rows, err := q.Query(ctx, query, args...)
 	if err != nil {

@@ -38,16 +38,18 @@ func TestReadsTouchLittle(t *testing.T) {
 	exec(write, entries)
 	ask(&now)
 	exec(write, 10)
-	exec(`prepare new (text, text, bigint, text[], text) as ` + db.ReadQuery)
-	exec(`prepare page (text, text, bigint, text[], text, int) as ` + db.PageQuery)
+	exec(`prepare near (text, text, bigint, text) as ` + db.ReadNear)
+	exec(`prepare far (text, text, bigint, text) as ` + db.ReadFar)
+	exec(`prepare page (text, text, bigint, text, text[], int) as ` + db.ReadPage)
 
 	for _, test := range []struct {
 		execute string
 		rows    int
 	}{
-		{`execute new('` + now + `', null, 0, null, null)`, 11},
+		{`execute near('` + now + `', null, 0, null)`, 11},
+		{`execute far('` + now + `', null, 0, null)`, 11},
 		{`execute page('` + before + `', null, 50000, null, null, 10)`, 11},
-		{`execute page('` + before + `', '` + now + `', 50000, '{things}', null, 10)`, 11},
+		{`execute page('` + before + `', '` + now + `', 50000, null, '{things}', 10)`, 11},
 		{`execute page('` + now + `', null, 0, null, null, 100)`, 11},
 	} {
 		var explained string
