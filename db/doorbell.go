@@ -16,7 +16,7 @@ import (
 const (
 	// A reader that is awake waits between two reads, and what is written meanwhile comes together: so long that it
 	// reads for a tenth of the time, but no longer than writers' clients may wait, and no shorter than is of use.
-	awakeShare    = 10
+	awakeShare    = 20
 	awakeLongest  = 10 * time.Millisecond
 	awakeShortest = 2 * time.Millisecond
 	// attendWindow is the time over which transactions are counted: at so many of them the reader wakes up, and if there

@@ -25,17 +25,17 @@ const (
 	readNear = `
 with new as materialized (
     select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
-     where xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
-       and id + 0 >= $3 and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)))` + readNew
+     where xid >= pg_snapshot_xmin($1::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::pg_snapshot)
+       and id + 0 >= $3 and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot)))` + readNew
 	readFar = `
 with new as materialized (
     select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
-     where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
-       and id + 0 >= $3 and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot))
+     where xid >= pg_snapshot_xmax($1::pg_snapshot)
+       and id + 0 >= $3 and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot))
     union all
     select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
-     where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
-       and id + 0 >= $3 and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)))` + readNew
+     where xid = any (array(select pg_snapshot_xip($1::pg_snapshot)))
+       and id + 0 >= $3 and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot)))` + readNew
 	readNew = `
 select 0::bigint as id, (select xid from new order by xid desc limit 1), ` + readState + ` as origin, null::text, null::json, null::text[]
 union all
@@ -53,16 +53,16 @@ const nearXids = 1000
 // ids, so that a page costs no more where much is left behind it. Where the first of them stands is looked up once, among
 // all that is new; from then on, $3 tells. $5 the topics, or null.
 const readPage = `
-select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot) order by xid desc limit 1), ` + readState + ` as origin,
+select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::pg_snapshot) order by xid desc limit 1), ` + readState + ` as origin,
        null::text, null::json, null::text[]
 union all
 (select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
   where id >= case when $3::bigint > 0 then $3::bigint else
-              (select min(new.id + 0) from (select id from tidings.log where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+              (select min(new.id + 0) from (select id from tidings.log where xid >= pg_snapshot_xmax($1::pg_snapshot)
                                             union all
-                                            select id from tidings.log where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))) as new) end
-    and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
-    and ($2::text is null or pg_visible_in_snapshot(xid, $2::text::pg_snapshot)) and ($5::text[] is null or topic = any ($5))
+                                            select id from tidings.log where xid = any (array(select pg_snapshot_xip($1::pg_snapshot)))) as new) end
+    and not pg_visible_in_snapshot(xid, $1::pg_snapshot)
+    and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot)) and ($5::text[] is null or topic = any ($5))
   order by id limit $6)
  order by 1`
 

@@ -38,9 +38,9 @@ func TestReadsTouchLittle(t *testing.T) {
 	exec(write, entries)
 	ask(&now)
 	exec(write, 10)
-	exec(`prepare near (text, text, bigint, text) as ` + db.ReadNear)
-	exec(`prepare far (text, text, bigint, text) as ` + db.ReadFar)
-	exec(`prepare page (text, text, bigint, text, text[], int) as ` + db.ReadPage)
+	exec(`prepare near (pg_snapshot, pg_snapshot, bigint, text) as ` + db.ReadNear)
+	exec(`prepare far (pg_snapshot, pg_snapshot, bigint, text) as ` + db.ReadFar)
+	exec(`prepare page (pg_snapshot, pg_snapshot, bigint, text, text[], int) as ` + db.ReadPage)
 
 	for _, test := range []struct {
 		execute string
