@@ -24,18 +24,18 @@ func socketOf(c net.Conn) syscall.RawConn {
 type socketWriter struct {
 	frames []byte
 	n      int
-	once   func(fd uintptr) bool // made once: a closure for each write would have to be allocated
+	once   func(fd uintptr) // made once: a closure for each write would have to be allocated
 }
 
 func (w *socketWriter) init() {
-	w.once = func(fd uintptr) bool {
+	w.once = func(fd uintptr) {
 		for {
 			n, err := syscall.Write(int(fd), w.frames)
 			if err == syscall.EINTR {
 				continue
 			}
 			w.n = max(0, n)
-			return true // not to be called again when there is room
+			return
 		}
 	}
 }
@@ -46,7 +46,8 @@ func (w *socketWriter) write(socket syscall.RawConn, frames []byte) int {
 		return 0
 	}
 	w.frames, w.n = frames, 0
-	_ = socket.Write(w.once) // it has been closed, or its deadline has passed: n is 0
+	// Control and not Write, which would prepare to wait. Nobody else writes meanwhile.
+	_ = socket.Control(w.once) // it has been closed: n is 0
 	w.frames = nil
 	return w.n
 }

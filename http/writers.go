@@ -17,6 +17,7 @@ type writers struct {
 	queue   []*conn // from first on
 	first   int
 	running int
+	limit   int // of running: asking for it at every turn would take a lock of the scheduler's
 	group   sync.WaitGroup
 }
 
@@ -28,7 +29,10 @@ func (w *writers) add(c *conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queue = append(w.queue, c)
-	if w.running == 0 || len(w.queue)-w.first > w.running*perWriter && w.running < runtime.GOMAXPROCS(0) {
+	if w.running == 0 {
+		w.limit = runtime.GOMAXPROCS(0)
+	}
+	if w.running == 0 || w.running < w.limit && len(w.queue)-w.first > w.running*perWriter {
 		w.running++
 		w.group.Go(w.run)
 	}
