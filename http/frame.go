@@ -85,9 +85,9 @@ var envelopeDialect = webSocketDialect("event")
 
 func webSocketDialect(name string) *dialect {
 	return &dialect{
-		events: realtime.NewFormat(func(b []byte, e *realtime.Event) []byte {
+		events: &realtime.Format{Append: func(b []byte, e *realtime.Event) []byte {
 			return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, name, e) })
-		}),
+		}},
 		notice: func(b []byte, n *realtime.Notice) []byte {
 			return appendFrame(b, opText, func(b []byte) []byte { return appendNotice(b, name, n) })
 		},

@@ -15,9 +15,9 @@ import (
 // sseDialect is the protocol of /events, Server-Sent Events as the HTML standard has them: the data is the JSON of
 // /ws, and the id is the cursor, which browsers send along when they come back.
 var sseDialect = &dialect{
-	events: realtime.NewFormat(func(b []byte, e *realtime.Event) []byte {
+	events: &realtime.Format{Append: func(b []byte, e *realtime.Event) []byte {
 		return appendMessage(b, e.Cursor, func(b []byte) []byte { return appendEvent(b, "type", e) })
-	}),
+	}},
 	notice: func(b []byte, n *realtime.Notice) []byte {
 		switch n.Kind {
 		case realtime.NoticeCursor:

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,12 +60,12 @@ type Batch struct {
 	Events   []*Event
 }
 
-// Run is a sequence of events that many subscribers take together. Its encoding is made once and shared.
+// Run is a sequence of events that many subscribers take together. Its encodings are made once and shared.
 type Run struct {
 	Events []*Event
 
 	bytes   int
-	encoded [maxFormats]atomic.Pointer[[]byte]
+	encoded atomic.Pointer[encoding] // the first of a list, which only grows
 
 	mu    sync.Mutex
 	size  int           // of what is encoded
@@ -79,50 +80,52 @@ func newRun(events []*Event) *Run {
 	return r
 }
 
-// Format is a way to write events down, one after another.
+// Format is a way to write events down, one after another. It is known by its address: whoever shares encodings shares it.
 type Format struct {
-	slot   int
-	append func(b []byte, e *Event) []byte
+	// Append appends an event.
+	Append func(b []byte, e *Event) []byte
 }
 
-const maxFormats = 8
-
-var formats struct {
-	mu sync.Mutex
-	n  int
-}
-
-// NewFormat makes a Format. It is called once for each, in a package variable: every run has room for some few.
-func NewFormat(appendEvent func(b []byte, e *Event) []byte) *Format {
-	formats.mu.Lock()
-	defer formats.mu.Unlock()
-	if formats.n == maxFormats {
-		panic("realtime: too many formats")
-	}
-	formats.n++
-	return &Format{slot: formats.n - 1, append: appendEvent}
+// encoding is a run in a format.
+type encoding struct {
+	format *Format
+	bytes  []byte
+	next   *encoding
 }
 
 // Encode returns the run's events in the format. The bytes are shared and must not be changed.
 func (r *Run) Encode(f *Format) []byte {
-	if b := r.encoded[f.slot].Load(); b != nil {
-		return *b
+	if e := r.encoding(f); e != nil {
+		return e.bytes
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if b := r.encoded[f.slot].Load(); b != nil {
-		return *b // somebody was faster
+	if e := r.encoding(f); e != nil {
+		return e.bytes // somebody was faster
 	}
 	b := make([]byte, 0, r.bytes)
 	for _, e := range r.Events {
-		b = f.append(b, e)
+		b = f.Append(b, e)
 	}
-	r.encoded[f.slot].Store(&b)
+	if cap(b) > 2*len(b) {
+		b = bytes.Clone(b) // it is kept, and is much shorter than the events
+	}
+	r.encoded.Store(&encoding{format: f, bytes: b, next: r.encoded.Load()})
 	r.size += cap(b)
 	if r.meter != nil {
 		r.meter.Add(int64(cap(b)))
 	}
 	return b
+}
+
+// encoding returns what was made already; nil: nothing.
+func (r *Run) encoding(f *Format) *encoding {
+	for e := r.encoded.Load(); e != nil; e = e.next {
+		if e.format == f {
+			return e
+		}
+	}
+	return nil
 }
 
 // keep has what the run takes counted.
