@@ -61,18 +61,24 @@ func appendClose(b []byte, g goodbye) []byte {
 	return appendControl(b, opClose, append(binary.BigEndian.AppendUint16(nil, uint16(g.code)), g.reason...))
 }
 
+// frameSize is how many bytes the header and the payload have of the frame with which b begins.
+func frameSize(b []byte) (header, payload int) {
+	switch size := int(b[1]); size {
+	case 126:
+		return 4, int(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		return 10, int(binary.BigEndian.Uint64(b[2:]))
+	default:
+		return 2, size
+	}
+}
+
 // frameEnd is where the frame ends in whose middle the first n bytes of whole frames end.
 func frameEnd(frames []byte, n int) int {
 	at := 0
 	for at < n {
-		switch size := int(frames[at+1]); size {
-		case 126:
-			at += 4 + int(binary.BigEndian.Uint16(frames[at+2:]))
-		case 127:
-			at += 10 + int(binary.BigEndian.Uint64(frames[at+2:]))
-		default:
-			at += 2 + size
-		}
+		header, payload := frameSize(frames[at:])
+		at += header + payload
 	}
 	return at
 }
