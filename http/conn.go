@@ -14,6 +14,7 @@ type dialect struct {
 	events  *realtime.Format
 	notice  func(b []byte, n *realtime.Notice) []byte
 	goodbye func(b []byte, g goodbye) []byte
+	deflate bool // clients may send compressed messages, and events may be
 }
 
 // wire is what a transport does with what it is given to write.

@@ -2,6 +2,8 @@ package http_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -30,10 +32,14 @@ type rawClient struct {
 	reader *bufio.Reader
 	mute   bool // does not answer pings
 	pings  int  // seen
+
+	deflate  bool // compression was agreed on
+	deflated int  // frames seen that were compressed
+	bytes    int  // of the last frame's payload, on the wire
 }
 
-// dialRaw connects with the given request target.
-func (s *service) dialRaw(target string) *rawClient {
+// dialRaw connects with the given request target, and further lines of the request's header.
+func (s *service) dialRaw(target string, header ...string) *rawClient {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -42,7 +48,8 @@ func (s *service) dialRaw(target string) *rawClient {
 	s.t.Cleanup(func() { _ = conn.Close() })
 	c := &rawClient{t: s.t, conn: conn, reader: bufio.NewReaderSize(conn, 64<<10)}
 	c.write([]byte("GET " + target + " HTTP/1.1\r\nHost: " + s.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+		strings.Join(append(header, "\r\n"), "\r\n")))
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -53,6 +60,13 @@ func (s *service) dialRaw(target string) *rawClient {
 	if response.StatusCode != http.StatusSwitchingProtocols ||
 		response.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" { // the example of RFC 6455
 		s.t.Fatalf("the handshake was answered with %s, %v", response.Status, response.Header)
+	}
+	switch extensions := response.Header.Get("Sec-WebSocket-Extensions"); extensions {
+	case "":
+	case "permessage-deflate; server_no_context_takeover; client_no_context_takeover":
+		c.deflate = true
+	default:
+		s.t.Fatalf("the handshake was answered with the extensions %q", extensions)
 	}
 	return c
 }
@@ -105,8 +119,9 @@ func (c *rawClient) read() (op byte, payload []byte, err error) {
 	if _, err := io.ReadFull(c.reader, header[:]); err != nil {
 		return 0, nil, err
 	}
-	if header[0]&0xF0 != 0x80 || header[1]&0x80 != 0 {
-		return 0, nil, fmt.Errorf("a frame begins with %x: the server's are whole, unmasked, and without extensions", header)
+	deflated := c.deflate && header[0] == 0xC0|opText
+	if header[0]&0xF0 != 0x80 && !deflated || header[1]&0x80 != 0 {
+		return 0, nil, fmt.Errorf("a frame begins with %x: the server's are whole, unmasked, and without what was not agreed on", header)
 	}
 	n := uint64(header[1])
 	switch n {
@@ -123,6 +138,11 @@ func (c *rawClient) read() (op byte, payload []byte, err error) {
 	}
 	payload = make([]byte, n)
 	_, err = io.ReadFull(c.reader, payload)
+	c.bytes = len(payload)
+	if err == nil && deflated {
+		c.deflated++
+		payload, err = io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(payload), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
+	}
 	return header[0] & 0xF, payload, err
 }
 

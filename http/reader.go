@@ -35,20 +35,22 @@ var (
 
 // clientFrame is a frame's header.
 type clientFrame struct {
-	fin  bool
-	op   byte
-	size uint64
-	mask [4]byte
+	fin      bool
+	deflated bool // a message that begins with it is compressed
+	op       byte
+	size     uint64
+	mask     [4]byte
 }
 
-// readClientFrame reads a header. Clients mask their frames, and use no extension.
+// readClientFrame reads a header. Clients mask their frames, and use no extension but the one for compressed messages.
 func readClientFrame(r *bufio.Reader) (f clientFrame, err error) {
 	b, err := r.Peek(2)
 	if err != nil {
 		return f, err
 	}
-	f.fin, f.op, f.size = b[0]&0x80 != 0, b[0]&0x0F, uint64(b[1]&0x7F)
-	if b[0]&0x70 != 0 || b[1]&0x80 == 0 {
+	f.fin, f.deflated, f.op, f.size = b[0]&0x80 != 0, b[0]&rsv1 != 0, b[0]&0x0F, uint64(b[1]&0x7F)
+	begins := f.op == opClientText || f.op == opClientBinary
+	if b[0]&0x30 != 0 || f.deflated && !begins || b[1]&0x80 == 0 {
 		return f, errProtocol
 	}
 	header := 2
@@ -97,8 +99,9 @@ func (f *clientFrame) readPayload(r *bufio.Reader, b []byte) ([]byte, error) {
 }
 
 // readMessage reads the next message, whose frames may have others of the protocol's own between them. Of one longer than limit,
-// size is the length, and text a part.
+// size is the length as it was sent, and text a part.
 func (c *wsConn) readMessage(limit int) (op byte, text []byte, size uint64, err error) {
+	deflated := false
 	for {
 		f, err := readClientFrame(c.reader)
 		if err != nil {
@@ -106,10 +109,10 @@ func (c *wsConn) readMessage(limit int) (op byte, text []byte, size uint64, err 
 		}
 		switch f.op {
 		case opClientText, opClientBinary:
-			if op != 0 {
+			if op != 0 || f.deflated && !c.dialect.deflate {
 				return 0, nil, 0, errProtocol
 			}
-			op = f.op
+			op, deflated = f.op, f.deflated
 		case opContinuation:
 			if op == 0 {
 				return 0, nil, 0, errProtocol
@@ -130,6 +133,9 @@ func (c *wsConn) readMessage(limit int) (op byte, text []byte, size uint64, err 
 			_, err = io.CopyN(io.Discard, c.reader, int64(f.size))
 		default:
 			text, err = f.readPayload(c.reader, text)
+		}
+		if err == nil && f.fin && deflated && size <= uint64(limit) {
+			text, err = inflate(text, limit)
 		}
 		if err != nil || f.fin {
 			return op, text, size, err

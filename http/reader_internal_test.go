@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"strings"
 	"testing"
 )
 
@@ -60,14 +62,49 @@ func FuzzReadClientFrame(f *testing.F) {
 	f.Add(maskedClientFrame(0x80|opClientPong, [4]byte{1, 2, 3, 4}, nil))
 	f.Add(maskedClientFrame(0x80|opClientClose, [4]byte{1, 2, 3, 4}, []byte("\x03\xe8bye")))
 	f.Add(maskedClientFrame(opClientText, [4]byte{}, make([]byte, 126)))
+	f.Add(maskedClientFrame(0x80|rsv1|opClientText, [4]byte{1, 2, 3, 4}, []byte("\x00")))
+	f.Add(maskedClientFrame(0x80|rsv1|opClientPing, [4]byte{}, nil))
+	f.Add(maskedClientFrame(0x80|rsv1|opContinuation, [4]byte{}, nil))
+	f.Add(maskedClientFrame(0x90|opClientText, [4]byte{}, nil))
 	f.Add([]byte{0x82, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		frame, err := readClientFrame(bufio.NewReaderSize(bytes.NewReader(b), readBuffer))
 		if err != nil {
 			return
 		}
-		if b[0]&0x70 != 0 || b[1]&0x80 == 0 || frame.size>>63 != 0 || frame.op >= 8 && (!frame.fin || frame.size > maxPayload) {
+		if frame.deflated != (b[0]&rsv1 != 0) || frame.deflated && frame.op != opClientText && frame.op != opClientBinary {
 			t.Errorf("%x is taken as %+v", b, frame)
+		}
+		if b[0]&0x30 != 0 || b[1]&0x80 == 0 || frame.size>>63 != 0 || frame.op >= 8 && (!frame.fin || frame.size > maxPayload) {
+			t.Errorf("%x is taken as %+v", b, frame)
+		}
+	})
+}
+
+// Whatever a compressed message is made of, no more than the limit comes out of it, and what we compressed comes out as it was.
+func FuzzInflate(f *testing.F) {
+	for _, message := range []string{"", "\x00", "\x04\xc0", "\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "\xf2\x00\x11\x00\x00",
+		"\x00\x05\x00\xfa\xffHello\x00", "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", strings.Repeat("hello, ", 1000)} {
+		f.Add([]byte(message), 10)
+		f.Add([]byte(message), 1000)
+	}
+	f.Fuzz(func(t *testing.T, message []byte, limit int) {
+		limit = max(0, min(limit, 1<<20))
+		text, err := inflate(bytes.Clone(message), limit)
+		switch {
+		case err == nil && len(text) > limit:
+			t.Errorf("%d bytes are inflated, want %d at most", len(text), limit)
+		case err != nil && (text != nil || !errors.Is(err, errCorrupt) && !errors.Is(err, errFarTooLarge)):
+			t.Errorf("got %d bytes and %v", len(text), err)
+		}
+		d := deflaters.Get().(*deflater)
+		defer d.release()
+		small := bytes.Clone(d.deflate(message))
+		if text, err := inflate(small, len(message)); err != nil || !bytes.Equal(text, message) {
+			t.Errorf("%d bytes come out as %d, %v", len(message), len(text), err)
+		}
+		if _, err := inflate(small, len(message)-1); len(message) > 0 && !errors.Is(err, errFarTooLarge) {
+			t.Errorf("%d bytes, one too many: %v", len(message), err)
 		}
 	})
 }

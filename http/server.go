@@ -31,6 +31,9 @@ type Options struct {
 	// MaxFrame is the size in bytes of a command; 64 KiB. A larger one is answered with an error; one larger than
 	// sixteen times that ends the connection.
 	MaxFrame int
+	// CompressMinBytes is how many bytes an event's JSON has at least to be compressed, on WebSockets whose clients offer
+	// permessage-deflate; 0: none is, and the offer is not taken.
+	CompressMinBytes int
 	// PingInterval is how often a client is pinged; 25 s.
 	PingInterval time.Duration
 	// PongTimeout is how long after a ping a client that sends nothing is taken for gone; 10 s.

@@ -24,11 +24,14 @@ var upgrader = websocket.Upgrader{
 	WriteBufferSize: 512,
 	WriteBufferPool: &sync.Pool{},
 	CheckOrigin:     func(*http.Request) bool { return true }, // originPolicy has decided
+
+	EnableCompression: true, // where negotiate has left an offer
 }
 
 // serveWS upgrades a request to a connection that speaks the dialect. It lives on in a goroutine of its own: the
 // handler's and its buffers are let go.
-func (s *Server) serveWS(d *dialect) http.HandlerFunc {
+func (s *Server) serveWS(plain *dialect) http.HandlerFunc {
+	deflating := plain.deflating(s.options.CompressMinBytes)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !websocket.IsWebSocketUpgrade(r) {
 			w.Header().Set("Upgrade", "websocket")
@@ -39,6 +42,10 @@ func (s *Server) serveWS(d *dialect) http.HandlerFunc {
 		if refused := s.admit(r); refused != nil {
 			refused.answer(w)
 			return
+		}
+		d := plain
+		if s.negotiate(r.Header) {
+			d = deflating
 		}
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
@@ -197,6 +204,8 @@ func (c *wsConn) end(err error) {
 		c.leave(goodbyeNormal)
 	case errors.Is(err, errProtocol):
 		c.leave(goodbyeProtocol)
+	case errors.Is(err, errCorrupt):
+		c.leave(goodbyeCorrupt)
 	case errors.Is(err, errFarTooLarge):
 		c.leave(goodbyeTooLarge)
 	default:
