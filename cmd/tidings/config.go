@@ -74,19 +74,20 @@ type serveCmd struct {
 	Migrate     bool     `help:"Install or bring up to date schema tidings at start." default:"true" negatable:"" env:"TIDINGS_MIGRATE"`
 	Demo        bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
 
-	MaxConnections  int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
-	MaxChannels     int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
-	MaxFrame        int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
-	QueueBytes      int           `help:"Bytes that may wait for one slow client, before it is fed from the log." default:"1048576" env:"TIDINGS_QUEUE_BYTES" placeholder:"BYTES" group:"Limits"`
-	RecentBytes     int           `help:"Bytes of the newest events that are kept in memory." default:"67108864" env:"TIDINGS_RECENT_BYTES" placeholder:"BYTES" group:"Limits"`
-	RecentAge       time.Duration `help:"How long they are kept in memory." default:"5m" env:"TIDINGS_RECENT_AGE" group:"Limits"`
-	LogReaders      int           `help:"Clients that are fed from the log at the same time; others wait their turn." default:"4" env:"TIDINGS_LOG_READERS" placeholder:"N" group:"Limits"`
-	PageRows        int           `help:"Rows of one page of a channel." default:"1000" env:"TIDINGS_PAGE_ROWS" placeholder:"N" group:"Limits"`
-	PageBytes       int           `help:"Bytes of one page of a channel." default:"4194304" env:"TIDINGS_PAGE_BYTES" placeholder:"BYTES" group:"Limits"`
-	PingInterval    time.Duration `help:"How often clients are pinged." default:"25s" env:"TIDINGS_PING_INTERVAL" group:"Limits"`
-	PongTimeout     time.Duration `help:"How long after a ping a silent client is taken for gone." default:"10s" env:"TIDINGS_PONG_TIMEOUT" group:"Limits"`
-	StallTimeout    time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
-	ShutdownTimeout time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
+	MaxConnections   int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
+	MaxChannels      int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
+	MaxFrame         int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
+	CompressMinBytes int           `help:"Bytes of JSON from which on an event is compressed, for WebSockets whose clients offer permessage-deflate. 0: none is." default:"0" env:"TIDINGS_COMPRESS_MIN_BYTES" placeholder:"BYTES" group:"Limits"`
+	QueueBytes       int           `help:"Bytes that may wait for one slow client, before it is fed from the log." default:"1048576" env:"TIDINGS_QUEUE_BYTES" placeholder:"BYTES" group:"Limits"`
+	RecentBytes      int           `help:"Bytes of the newest events that are kept in memory." default:"67108864" env:"TIDINGS_RECENT_BYTES" placeholder:"BYTES" group:"Limits"`
+	RecentAge        time.Duration `help:"How long they are kept in memory." default:"5m" env:"TIDINGS_RECENT_AGE" group:"Limits"`
+	LogReaders       int           `help:"Clients that are fed from the log at the same time; others wait their turn." default:"4" env:"TIDINGS_LOG_READERS" placeholder:"N" group:"Limits"`
+	PageRows         int           `help:"Rows of one page of a channel." default:"1000" env:"TIDINGS_PAGE_ROWS" placeholder:"N" group:"Limits"`
+	PageBytes        int           `help:"Bytes of one page of a channel." default:"4194304" env:"TIDINGS_PAGE_BYTES" placeholder:"BYTES" group:"Limits"`
+	PingInterval     time.Duration `help:"How often clients are pinged." default:"25s" env:"TIDINGS_PING_INTERVAL" group:"Limits"`
+	PongTimeout      time.Duration `help:"How long after a ping a silent client is taken for gone." default:"10s" env:"TIDINGS_PONG_TIMEOUT" group:"Limits"`
+	StallTimeout     time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
+	ShutdownTimeout  time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
 	PollInterval      time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
 	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
@@ -110,6 +111,7 @@ func (c *serveCmd) Validate() error {
 		value, min int
 	}{
 		{"max-connections", c.MaxConnections, 1}, {"max-channels", c.MaxChannels, 1}, {"max-frame", c.MaxFrame, 128},
+		{"compress-min-bytes", c.CompressMinBytes, 0},
 		{"queue-bytes", c.QueueBytes, 4096}, {"recent-bytes", c.RecentBytes, 4096}, {"log-readers", c.LogReaders, 1},
 		{"page-rows", c.PageRows, 1}, {"page-bytes", c.PageBytes, 4096},
 	} {

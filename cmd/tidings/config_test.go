@@ -32,6 +32,7 @@ func TestWrongConfiguration(t *testing.T) {
 		{"max-connections too low", "", "serve --max-connections 0", []string{"--max-connections", "0", "at least 1"}},
 		{"max-channels too low", "", "serve --max-channels=-1", []string{"--max-channels", "-1", "at least 1"}},
 		{"max-frame too low", "", "serve --max-frame 10", []string{"--max-frame", "10", "at least 128"}},
+		{"compress-min-bytes negative", "", "serve --compress-min-bytes=-1", []string{"--compress-min-bytes", "-1", "at least 0"}},
 		{"queue-bytes too low", "TIDINGS_QUEUE_BYTES=1", "serve", []string{"--queue-bytes", "1", "at least 4096"}},
 		{"recent-bytes too low", "", "serve --recent-bytes 1", []string{"--recent-bytes", "1", "at least 4096"}},
 		{"log-readers too low", "", "serve --log-readers 0", []string{"--log-readers", "0", "at least 1"}},

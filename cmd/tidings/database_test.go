@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gorilla/websocket"
+
 	"tidings/db/dbtest"
 )
 
@@ -40,6 +42,27 @@ func TestServeOwnDatabase(t *testing.T) {
 	_ = c.ws.Close()
 	if code := p.wait(); code != 0 {
 		t.Errorf("SIGINT ends it with %d", code)
+	}
+}
+
+// Compression is taken where it is offered, once it is configured.
+func TestServeCompressed(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Database(t)
+	dialer := websocket.Dialer{EnableCompression: true, HandshakeTimeout: patience}
+	for _, c := range []struct {
+		env  []string
+		want bool
+	}{{nil, false}, {[]string{"TIDINGS_COMPRESS_MIN_BYTES=100"}, true}} {
+		_, at := serve(t, environ(c.env...), "--database-url", address)
+		ws, response, err := dialer.DialContext(t.Context(), "ws://"+at+"/ws", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = ws.Close()
+		if got := response.Header.Get("Sec-WebSocket-Extensions") != ""; got != c.want {
+			t.Errorf("%v: compression is agreed on: %t, want %t", c.env, got, c.want)
+		}
 	}
 }
 
