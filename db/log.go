@@ -90,6 +90,8 @@ type logScan struct {
 	backend  string                  // the one whose origin is that of the cursor, if known
 	progress func()                  // is called for each row that arrives, if not nil
 	saw      func(realtime.Snapshot) // is called with the snapshot that the statement has, if not nil
+
+	entries int // that were looked at, in the end
 }
 
 // run calls yield with each event after the cursor, in order, and returns the position behind the last one that
@@ -124,7 +126,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 
 	var entry entry
 	at := realtime.Cursor{Origin: from.Origin, Seen: from.Seen, Last: from.Last}
-	entries := 0
+	s.entries = 0
 	var held *realtime.Event // the last event: only what follows tells whether the read ends behind it
 	for first := true; rows.Next(); first = false {
 		if s.progress != nil {
@@ -155,7 +157,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 			}
 			continue
 		}
-		entries++
+		s.entries++
 		for i := range entry.len() {
 			id := realtime.ID{Entry: entry.id, Row: i}
 			if from.Midway() && (id.Entry == from.Last.Entry && id.Row <= from.Last.Row) {
@@ -174,7 +176,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 	if err := rows.Err(); err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
 	}
-	if s.limit > 0 && entries == s.limit && held != nil {
+	if s.limit > 0 && s.entries == s.limit && held != nil {
 		return held.Cursor, false, ignoreStop(yield(held))
 	}
 	to = realtime.Cursor{Origin: from.Origin, Seen: at.Upto}

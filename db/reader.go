@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -51,6 +52,8 @@ type Reader struct {
 	asked    chan struct{} // for the topics
 	name     string        // of this reader among all, for the listener's ping
 	initOnce sync.Once
+
+	entrySize atomic.Int64 // bytes of an entry of the last page; zero: none was read
 
 	mu        sync.Mutex
 	asking    []chan error // who waits for the topics
@@ -467,8 +470,16 @@ func (r *Reader) setLive(live bool) {
 	}
 }
 
-// pageEntries is the least number of entries for which one page of the log asks.
-const pageEntries = 1024
+// pageEntries is for how many entries of the log a page asks: for as many as have about so many bytes, if they are like
+// those of the last page. What a page brings beyond its bytes is thrown away, and what it lacks is another page.
+func (r *Reader) pageEntries(bytes int) int {
+	const least, most, usual = 16, 4096, 512 // usual is in bytes
+	size := int(r.entrySize.Load())
+	if size == 0 {
+		size = usual
+	}
+	return min(max(bytes/size, least), most)
+}
 
 // Read implements realtime.Log on the pool.
 func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, maxBytes int) (
@@ -482,7 +493,7 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 	}
 	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
 	bytes := 0
-	scan := logScan{upto: upto, topics: topics, limit: max(pageEntries, maxBytes/pageEntries), progress: progress}
+	scan := logScan{upto: upto, topics: topics, limit: r.pageEntries(maxBytes), progress: progress}
 	to, end, err = scan.run(ctx, tx, from, func(e *realtime.Event) error {
 		events = append(events, e)
 		if bytes += len(e.Data); bytes >= maxBytes {
@@ -490,5 +501,8 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 		}
 		return nil
 	})
+	if scan.entries > 0 {
+		r.entrySize.Store(int64(max(bytes/scan.entries, 1)))
+	}
 	return events, to, end, silent(ctx, err, 2*r.Timeout)
 }

@@ -14,6 +14,7 @@ type page struct {
 	batch
 	topics []string
 	bytes  int
+	expiry *time.Timer // forgets it
 }
 
 // topics are those of the channels that the next read is for, sorted.
@@ -44,10 +45,11 @@ func (h *Hub) keepPage(topics []string, b Batch) {
 	}
 	for bytes > 2*h.options.Readers*h.options.QueueBytes && len(h.pages) > 0 {
 		bytes -= h.pages[0].bytes
+		h.pages[0].expiry.Stop() // which holds it in memory, too
 		h.pages = slices.Delete(h.pages, 0, 1)
 	}
 	h.pages = append(h.pages, p)
-	time.AfterFunc(sharePage, func() {
+	p.expiry = time.AfterFunc(sharePage, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.pages = slices.DeleteFunc(h.pages, func(x *page) bool { return x == p })
