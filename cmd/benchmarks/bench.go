@@ -41,6 +41,7 @@ var sections = []struct {
 	{"channels", (*bench).channels},
 	{"log", (*bench).log},
 	{"statement", (*bench).statement},
+	{"upkeep", (*bench).upkeep},
 	{"stall", (*bench).stall},
 	{"storm", (*bench).storm},
 }

@@ -28,10 +28,14 @@ start() {
 	done
 }
 
+# Tables have rows already, so that their indexes have more than one level.
+rows="insert into %s (author_id, title, content) select 1, 'A message', 'filler' from generate_series(1, 20000)"
+
 # table makes a table of the name, and a trigger of the kind, with the settings of its function, that has the body.
 table() { # name, when, settings, body
 	psql -q <<-SQL
 		create table $1 (like messages including all);
+		${rows//%s/$1};
 		create function $1() returns trigger language plpgsql $3 as \$f\$
 		declare n bigint;
 		begin
@@ -54,8 +58,10 @@ into="insert into tidings.log_0 (topic, type, key, data) select 'messages', 'mes
 few="$into (select r.id::text, $guarded from new_rows r limit 8) as few(k, j); get diagnostics n = row_count;"
 bell="if n = 8 or pg_catalog.pg_sequence_last_value('tidings.sleepers') > 0 then raise exception 'nobody is asleep'; end if;"
 
-psql -qc "create table none (like messages including all);
-	create table outbox (id bigserial primary key, topic text not null, data jsonb not null, at timestamptz not null default now())"
+psql -qc "create table none (like messages including all)" -c "${rows//%s/none}" -c "
+	create table outbox (id bigserial primary key, topic text not null, data jsonb not null, at timestamptz not null default now());
+	insert into outbox (topic, data) select 'messages', '{}' from generate_series(1, 20000);
+	insert into tidings.log_0 (topic, type, key, data) select 'messages', 'message_added', n, '{}' from generate_series(1, 20000) n"
 table a "$statement" "" ""
 table b "$transition" "" ""
 table c "$transition" "" "$into (select r.id::text, $json from new_rows r) as every(k, j);"
@@ -64,7 +70,7 @@ table e "$transition" "" "$few"
 table f "$transition" "" "$few $bell"
 table g "$transition" "security definer" "$few $bell"
 table h "$transition" "security definer set timezone = 'UTC'" "$few $bell"
-psql -qc "create table watched (like messages including all)" -c "select tidings.watch('watched', read => 'public')" >/dev/null
+psql -qc "create table watched (like messages including all)" -c "${rows//%s/watched}" -c "select tidings.watch('watched', read => 'public')" >/dev/null
 table plain "for each row" "" "insert into outbox (topic, data) values ('messages', to_jsonb(new));"
 
 # total prints the instructions of a backend that inserts so many rows.
@@ -101,4 +107,4 @@ row g '… with the rights of its owner'
 row h '… with the time zone set'
 row watched '**a watched table**'
 last=
-row plain 'a row trigger that writes an outbox'
+row plain 'a row trigger that writes an outbox, with one index'

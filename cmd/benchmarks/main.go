@@ -25,7 +25,8 @@ import (
 type config struct {
 	rounds  int
 	seconds int
-	only    []string // empty: all sections
+	long    time.Duration // that writers write in upkeep
+	only    []string      // empty: all sections
 	out     string
 	plots   string // empty: none
 	quick   bool
@@ -60,6 +61,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	flags.SetOutput(stderr)
 	flags.IntVar(&c.rounds, "rounds", 5, "how often everything is measured; the medians are told")
 	flags.IntVar(&c.seconds, "seconds", 3, "how long writers write in each measurement")
+	flags.DurationVar(&c.long, "long", 3*time.Minute, "how long writers write where it is to be seen what that leads to")
 	only := flags.String("only", "", "comma list of sections: "+strings.Join(sectionNames(), ",")+" (default all)")
 	flags.StringVar(&c.out, "out", "", "file for the page (default standard output)")
 	flags.StringVar(&c.plots, "plots", "", "directory for the page's plots (default beside the page, named as it is; none without -out)")
@@ -78,13 +80,16 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		c.plots = strings.TrimSuffix(c.out, filepath.Ext(c.out))
 	}
 	if c.quick {
-		c.rounds, c.seconds = 1, 1
+		c.rounds, c.seconds, c.long = 1, 1, upkeepSlices*time.Second
 	}
 	if c.rounds < 1 {
 		return c, fmt.Errorf("-rounds: %d is too low: at least 1", c.rounds)
 	}
 	if c.seconds < 1 {
 		return c, fmt.Errorf("-seconds: %d is too low: at least 1", c.seconds)
+	}
+	if c.long < upkeepSlices*time.Second {
+		return c, fmt.Errorf("-long: %s is too short: at least %s", c.long, upkeepSlices*time.Second)
 	}
 	for name := range strings.SplitSeq(*only, ",") {
 		switch name = strings.TrimSpace(name); {

@@ -29,7 +29,7 @@ func TestParsePlots(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
-	for _, args := range []string{"-only nothing", "-rounds 0", "-seconds 0", bareLoopArgument} {
+	for _, args := range []string{"-only nothing", "-rounds 0", "-seconds 0", "-long 1s", bareLoopArgument} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
 			t.Errorf("%s was taken", args)
 		}

@@ -60,7 +60,9 @@ In the second table, the writers update random rows of %s that are there.`,
 		return s, err
 	}
 	s.tables = []resultTable{inserts, updates}
-	s.remarks = fmt.Sprintf("The subscribers got %s events on the way, %d lost, %d doubled.", asCount(float64(sum.deliveries)), sum.lost, sum.doubled)
+	s.remarks = fmt.Sprintf(`The subscribers got %s events on the way, %d lost, %d doubled.
+
+[Where the time goes](performance.md) says what the trigger, the service and its clients have of it.`, asCount(float64(sum.deliveries)), sum.lost, sum.doubled)
 	return s, nil
 }
 
