@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"tidings/db/dbtest"
 )
@@ -220,34 +221,32 @@ func TestRotateUnderWriters(t *testing.T) {
 
 	var mu sync.Mutex
 	committed := map[int]bool{}
-	stop := make(chan struct{})
 	group, ctx := errgroup.WithContext(t.Context())
+	writing, stop := context.WithCancel(ctx)
+	unread := semaphore.NewWeighted(20_000) // rows: faster than it can read, the reader could not keep up
 	since := cursor(t, s)
 	for w := range writers {
 		c := l.connect(t)
 		run(t, c, `set lock_timeout = '3s'`) // longer than any wait should be
 		group.Go(func() error {
 			random := rand.New(rand.NewPCG(1, uint64(w)))
-			for n := w * 1_000_000; ; {
-				select {
-				case <-stop:
-					return nil
-				default:
-				}
+			for n := w * 1_000_000; unread.Acquire(writing, maxItems) == nil; {
 				wrote, err := writeItems(ctx, c, random, &n)
 				if err != nil {
 					return fmt.Errorf("writer %d: %w", w, err)
 				}
+				unread.Release(int64(maxItems - len(wrote)))
 				mu.Lock()
 				for _, n := range wrote {
 					committed[n] = true
 				}
 				mu.Unlock()
 			}
+			return nil
 		})
 	}
 
-	t.Cleanup(func() { _ = group.Wait() }) // where the test has failed
+	t.Cleanup(func() { stop(); _ = group.Wait() }) // where the test has failed
 
 	read := map[int]int{}
 	keepUp := func() (n int) {
@@ -256,6 +255,7 @@ func TestRotateUnderWriters(t *testing.T) {
 			read[e.n]++
 		}
 		since = next
+		unread.Release(int64(len(got)))
 		return len(got)
 	}
 	// No transaction is open for more than three eras, so that six eras are time enough to read them all.
@@ -276,7 +276,7 @@ func TestRotateUnderWriters(t *testing.T) {
 			}
 		}
 	}
-	close(stop)
+	stop()
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -298,6 +298,9 @@ func TestRotateUnderWriters(t *testing.T) {
 		t.Error("there is no horizon")
 	}
 }
+
+// maxItems is how many rows writeItems may write.
+const maxItems = 3 * 5
 
 // writeItems inserts some rows in one transaction, whose numbers follow n, and returns those that were committed.
 func writeItems(ctx context.Context, c *pgx.Conn, random *rand.Rand, n *int) (wrote []int, err error) {

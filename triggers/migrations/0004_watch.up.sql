@@ -181,12 +181,12 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     insert into tidings.%1$I (topic, type, key, old_key, data)
     select %2$L, %3$L, of_row.key, case when before.was operator(pg_catalog.<>) of_row.key or before.was is not null and of_row.key is null then before.was end, %4$s
       from (select of_row.key from old_rows as "tidings row"%5$s) as before(was), new_rows as "tidings row"%6$s
-     where (select pg_catalog.count(*) from (select from new_rows limit 2) as ones) operator(pg_catalog.=) 1%7$s;
+     where not exists (select from new_rows offset 1)%7$s;
     get diagnostics n = row_count;$move$,
         tidings.current_partition(), w.topic, type, tidings.capture_data(w),
         tidings.capture_columns(w, false), tidings.capture_columns(w, true),
         -- A trigger may lose a row on its way between partitions. Then who was where cannot be told.
-        case when c.relkind = 'p' then ' and (select pg_catalog.count(*) from (select from old_rows limit 2) as ones) operator(pg_catalog.=) 1' else '' end)
+        case when c.relkind = 'p' then ' and not exists (select from old_rows offset 1)' else '' end)
       from pg_class c
      where c.oid = w.relation
 $$;
