@@ -23,22 +23,18 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 			h.passTurn()
 		}
 	}()
-	h.mu.Lock()
-	s.mu.Lock()
+	s.lock()
 	if s.closed || s.live {
-		s.mu.Unlock()
-		h.mu.Unlock()
+		s.unlock()
 		return true, nil
 	}
 	switch {
 	case !h.live:
 		h.waiting[s] = struct{}{}
-		s.mu.Unlock()
-		h.mu.Unlock()
+		s.unlock()
 		return false, nil
 	case !s.adopt():
-		s.mu.Unlock()
-		h.mu.Unlock()
+		s.unlock()
 		return true, nil
 	}
 	if len(s.loading) > 0 || s.replay == nil {
@@ -47,18 +43,15 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 			before := h.reading
 			begin := s.load()
 			reads = h.reading > before
-			s.mu.Unlock()
-			h.mu.Unlock()
+			s.unlock()
 			return begin != nil && begin(ctx), ctx.Err()
 		case s.catchUp():
-			s.mu.Unlock()
-			h.mu.Unlock()
+			s.unlock()
 			return true, nil
 		case s.trusted && !h.position.Includes(s.from):
 			// The log has been read further than the hub has come: it will be here in a moment.
 			h.waiting[s] = struct{}{}
-			s.mu.Unlock()
-			h.mu.Unlock()
+			s.unlock()
 			h.source.Nudge()
 			return false, nil
 		}
@@ -66,8 +59,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	topics := s.topics()
 	served := s.replay == nil && s.fromPage(topics)
 	if served || !h.mayRead(s) {
-		s.mu.Unlock()
-		h.mu.Unlock()
+		s.unlock()
 		return served, nil
 	}
 	reads = true
@@ -75,8 +67,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	if replay != nil {
 		from, upto = replay.from, replay.upto.end()
 	}
-	s.mu.Unlock()
-	h.mu.Unlock()
+	s.unlock()
 
 	events, to, end, err := h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
 	if err == nil && replay == nil {

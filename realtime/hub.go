@@ -80,10 +80,11 @@ type Hub struct {
 	count    int     // subscribers
 	round    uint64  // of Publish
 
+	counters counters
+
+	// Of Publish alone.
 	nodeScratch []*node
 	subScratch  []*Subscriber
-
-	counters counters
 }
 
 // counters count events times subscribers.
@@ -174,6 +175,7 @@ func (h *Hub) Restart(at Cursor, reason Reset) {
 	h.pages = nil
 	for s := range h.subscribers() {
 		s.mu.Lock()
+		s.settle()
 		s.replay = nil
 		s.reset(s.members, reason)
 		s.mu.Unlock()
@@ -206,20 +208,33 @@ func (h *Hub) wakeWaiting() {
 	}
 }
 
-// Publish routes a batch, which must follow the last one.
+// Publish routes a batch, which must follow the last one. Only one goroutine calls it.
+//
+// Whose it is is found under the hub's lock. It is queued without: whoever changes a subscriber meanwhile queues first what is due
+// to it.
 func (h *Hub) Publish(b Batch) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.position = b.To
-	if added := h.recent.add(b); len(b.Events) > 0 {
-		h.route(added)
+	added := h.recent.add(b)
+	subs := h.subScratch[:0]
+	if len(b.Events) > 0 {
+		subs = h.route(added, subs)
 	}
 	h.wakeWaiting()
+	h.mu.Unlock()
+	for _, s := range subs {
+		s.mu.Lock()
+		s.settle()
+		s.mu.Unlock()
+	}
+	clear(subs)
+	h.subScratch = subs[:0]
 }
 
-func (h *Hub) route(b *batch) {
+// route finds the batch's subscribers, notes what is due to each that is live, and appends them to subs; h.mu is held.
+func (h *Hub) route(b *batch, subs []*Subscriber) []*Subscriber {
 	h.round++
-	nodes, subs := h.nodeScratch[:0], h.subScratch[:0]
+	nodes := h.nodeScratch[:0]
 	take := func(n *node, e *Event) {
 		if n == nil {
 			return
@@ -263,7 +278,7 @@ func (h *Hub) route(b *batch) {
 	for _, s := range subs {
 		s.mu.Lock()
 		if s.live {
-			s.offer(b.From, h.runFor(s, b))
+			s.due, s.dueRun = b, h.runFor(s, b)
 		}
 		s.mu.Unlock()
 	}
@@ -271,8 +286,8 @@ func (h *Hub) route(b *batch) {
 		n.events, n.run = nil, nil
 	}
 	clear(nodes)
-	clear(subs)
-	h.nodeScratch, h.subScratch = nodes[:0], subs[:0]
+	h.nodeScratch = nodes[:0]
+	return subs
 }
 
 // runFor returns what a live subscriber takes of the batch, which it shares with all who have the same channels.
@@ -300,6 +315,7 @@ func (h *Hub) SetTopics(topics []Topic) {
 	h.topics = byName
 	for s := range h.subscribers() {
 		s.mu.Lock()
+		s.settle()
 		for _, m := range append([]*member(nil), s.members...) {
 			if err := h.allowed(m.channel); err != nil {
 				s.remove(m)

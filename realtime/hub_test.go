@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -352,5 +353,74 @@ func TestMemoryIsBounded(t *testing.T) {
 	f.hub.Restart(f.position, realtime.ResetExpired)
 	if n := f.hub.Stats().Recent; n != 0 {
 		t.Errorf("after a restart %d bytes are kept", n)
+	}
+}
+
+// Whatever is done to a subscriber while others are being queued for comes behind what was published. It is done from
+// within Publish here: so the hub's lock is not held by then.
+func TestChangesWhilePublishing(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func(t *testing.T, c *client)
+		want string
+	}{
+		{"nothing", func(*testing.T, *client) {}, "event"},
+		{"unsubscribe", func(_ *testing.T, c *client) { c.sub.Unsubscribe(channels("messages")[0]) }, "event unsubscribed"},
+		{"subscribe", func(t *testing.T, c *client) {
+			c.sub.Subscribe(t.Context(), channels("comments"), realtime.SubscribeOptions{})
+		}, "event subscribed"},
+		{"subscribe from the beginning", func(t *testing.T, c *client) {
+			c.sub.Subscribe(t.Context(), channels("comments"), realtime.SubscribeOptions{Since: c.start[channels("messages")[0]].String()})
+		}, "event subscribed"},
+		{"switch", func(t *testing.T, c *client) {
+			c.sub.Switch(t.Context(), channels("comments")[0], realtime.SubscribeOptions{})
+		}, "event unsubscribed subscribed"},
+		{"refresh", func(_ *testing.T, c *client) { c.sub.Refresh() }, "event"},
+		{"ping", func(_ *testing.T, c *client) { c.sub.Pong() }, "event pong"},
+		{"close", func(_ *testing.T, c *client) { c.sub.Close() }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := quiet()
+			w.page = 1000
+			f := w.instance(realtime.Options{})
+			first := w.client(t, f, channels("messages")...)
+			second := w.client(t, f, channels("messages")...)
+			first.drain()
+			second.drain()
+			done := false
+			f.publishing, f.meanwhile = true, func(*client) {
+				if !done {
+					done = true
+					tt.do(t, second)
+				}
+			}
+			w.committed("messages", "1")
+			f.publishAll()
+			expect(t, "done meanwhile", done, true)
+			kinds := map[realtime.NoticeKind]string{
+				realtime.NoticeSubscribed: "subscribed", realtime.NoticeUnsubscribed: "unsubscribed",
+				realtime.NoticePong: "pong", realtime.NoticeCursor: "cursor", realtime.NoticeReset: "reset",
+			}
+			var heard []string
+			for {
+				items, err := second.sub.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(items) == 0 {
+					break
+				}
+				for _, i := range items {
+					if i.Notice != nil {
+						heard = append(heard, kinds[i.Notice.Kind])
+						continue
+					}
+					for range i.Run.Events {
+						heard = append(heard, "event")
+					}
+				}
+			}
+			expect(t, "heard", strings.Join(heard, " "), tt.want)
+		})
 	}
 }

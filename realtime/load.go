@@ -164,6 +164,7 @@ func (h *Hub) read(ctx context.Context, l *load, name string, s *Subscriber, gro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	var final *Error
 	if err == nil {
 		final = Errorf(CodeSnapshotTooLarge,

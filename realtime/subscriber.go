@@ -63,6 +63,8 @@ type Subscriber struct {
 	apart     bool      // they are loaded one after another
 	told      bool      // a cursor was queued since the last Refresh
 	refreshed Cursor    // by the last Refresh that said one
+	due       *batch    // that was published, and of which dueRun is still to be queued
+	dueRun    *Run      // nil: nothing of it is
 	queue     []Item
 	bytes     int
 	notices   int
@@ -114,13 +116,24 @@ func (h *Hub) NewSubscriber(wake func()) *Subscriber {
 	return &Subscriber{hub: h, wake: wake, live: true}
 }
 
+// lock takes the hub's lock and the subscriber's, and queues what is due: so the subscriber has everything up to the hub's
+// position, or is behind.
+func (s *Subscriber) lock() {
+	s.hub.mu.Lock()
+	s.mu.Lock()
+	s.settle()
+}
+
+func (s *Subscriber) unlock() {
+	s.mu.Unlock()
+	s.hub.mu.Unlock()
+}
+
 // Close ends all subscriptions and makes Next return nothing.
 func (s *Subscriber) Close() {
 	h := s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock()
+	defer s.unlock()
 	if s.closed {
 		return
 	}
@@ -148,10 +161,8 @@ func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, options 
 		}
 	}
 	h := s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock()
+	defer s.unlock()
 	for _, r := range refused {
 		s.refuse(r.channel, r.err)
 	}
@@ -189,11 +200,8 @@ type refusal struct {
 
 // Unsubscribe leaves a channel.
 func (s *Subscriber) Unsubscribe(c Channel) {
-	h := s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock()
+	defer s.unlock()
 	if !s.drop(c) {
 		s.refuse(c, Errorf(CodeNotSubscribed, "channel %q is not subscribed", c))
 	}
@@ -206,8 +214,7 @@ func (s *Subscriber) Switch(ctx context.Context, c Channel, options SubscribeOpt
 		s.Tell(err, c)
 		return
 	}
-	s.hub.mu.Lock()
-	s.mu.Lock()
+	s.lock()
 	var all []Channel
 	for _, m := range s.members {
 		all = append(all, m.channel)
@@ -230,8 +237,7 @@ func (s *Subscriber) Switch(ctx context.Context, c Channel, options SubscribeOpt
 			s.announce()
 		}
 	}
-	s.mu.Unlock()
-	s.hub.mu.Unlock()
+	s.unlock()
 	if !stays {
 		s.Subscribe(ctx, []Channel{c}, options)
 	}
@@ -244,10 +250,10 @@ func (s *Subscriber) Tell(err *Error, c Channel) {
 	s.refuse(c, err)
 }
 
-// Pong queues the answer to a ping.
+// Pong queues the answer to a ping, behind all that was published before.
 func (s *Subscriber) Pong() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock()
+	defer s.unlock()
 	s.push(Item{Notice: &Notice{Kind: NoticePong}})
 }
 
@@ -256,10 +262,10 @@ func (s *Subscriber) Pong() {
 func (s *Subscriber) Refresh() {
 	h := s.hub
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.nextReader() // whose turn it was may have something to write first, and nobody who reads it
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h.mu.Unlock()
+	s.lock()
+	defer s.unlock()
 	if s.live && !s.told && len(s.members) > 0 && !sameCursor(s.refreshed, h.position) {
 		s.refreshed = h.position
 		s.push(Item{Notice: &Notice{Kind: NoticeCursor, Cursor: h.position}})
@@ -495,7 +501,15 @@ func (s *Subscriber) sign() {
 	s.signature = strings.Join(names, "\n") // no name has one
 }
 
-// offer queues a run that was just published, if there is room.
+// settle queues what is due; only s.mu is needed.
+func (s *Subscriber) settle() {
+	if b, run := s.due, s.dueRun; b != nil {
+		s.due, s.dueRun = nil, nil
+		s.offer(b.From, run)
+	}
+}
+
+// offer queues a run that was just published, if there is room; only s.mu is needed.
 func (s *Subscriber) offer(from Cursor, run *Run) {
 	if run == nil {
 		return
@@ -536,6 +550,7 @@ func (s *Subscriber) wakeup() {
 	}
 }
 
+// fallBehind needs s.mu alone.
 func (s *Subscriber) fallBehind(from Cursor, trusted bool) {
 	s.live, s.from, s.trusted = false, from, trusted
 	s.wakeup()

@@ -152,6 +152,9 @@ type feed struct {
 	hub      *realtime.Hub
 	position realtime.Cursor
 	nudged   bool
+
+	publishing bool
+	meanwhile  func(woken *client) // is called in the midst of Publish, if not nil
 }
 
 func (w *world) instance(options realtime.Options) *feed {
@@ -208,7 +211,9 @@ func (f *feed) publish() {
 		if err != nil {
 			panic(err)
 		}
+		f.publishing = true
 		f.hub.Publish(b)
+		f.publishing = false
 		f.position = b.To
 	}
 }
@@ -217,6 +222,7 @@ func (f *feed) publish() {
 type client struct {
 	t         *testing.T
 	world     *world
+	feed      *feed
 	sub       *realtime.Subscriber
 	woken     atomic.Bool
 	channels  []realtime.Channel
@@ -242,7 +248,13 @@ func (c *client) connect(f *feed, since string) {
 	c.woken.Store(false)
 	clear(c.ready)
 	c.unread = -1
-	c.sub = f.hub.NewSubscriber(func() { c.woken.Store(true) })
+	c.feed = f
+	c.sub = f.hub.NewSubscriber(func() {
+		c.woken.Store(true)
+		if f.publishing && f.meanwhile != nil && f.hub.Free() {
+			f.meanwhile(c)
+		}
+	})
 	if len(c.channels) > 0 {
 		c.sub.Subscribe(c.t.Context(), c.channels, realtime.SubscribeOptions{Since: since})
 	}
@@ -407,12 +419,32 @@ func TestExactlyOnceAcrossInstances(t *testing.T) {
 	for seed := range uint64(simulations(t)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(seed)
+			w, midst := newWorld(seed), 0
 			options := realtime.Options{QueueBytes: 2000 + w.random.IntN(4000), RecentBytes: 1000 + w.random.IntN(20000)}
 			feeds := []*feed{w.instance(options), w.instance(options)}
 			var clients []*client
 			for i := range 12 {
 				clients = append(clients, w.client(t, feeds[i%2], channelSets[i%len(channelSets)]...))
+			}
+			for _, f := range feeds {
+				f.meanwhile = func(woken *client) {
+					c := clients[w.random.IntN(len(clients))]
+					if c == woken {
+						return // its lock is held
+					}
+					switch w.random.IntN(4) {
+					case 0:
+						c.take()
+					case 1:
+						c.sub.Refresh()
+					case 2:
+						if len(c.start) == len(c.channels) {
+							c.cut()
+							c.connect(feeds[w.random.IntN(2)], c.cursor)
+						}
+					}
+					midst++
+				}
 			}
 			for range 1500 {
 				switch n := w.random.IntN(20); {
@@ -436,6 +468,9 @@ func TestExactlyOnceAcrossInstances(t *testing.T) {
 					w.step()
 					f.hub.SetLive(true)
 				}
+			}
+			if midst == 0 {
+				t.Error("nothing happened in the midst of publishing")
 			}
 			w.settle(feeds, clients)
 			for _, c := range clients {
