@@ -268,7 +268,7 @@ func TestRotateAsPlainRole(t *testing.T) {
 	address := newDatabase(t)
 	admin := connectTo(t, address)
 	role, guest := newRole(t, admin), newRole(t, admin)
-	run(t, admin, `do $$ begin execute format('alter database %I owner to %I', current_database(), '`+role+`'); end $$`)
+	giveDatabase(t, admin, role)
 	l := openLiveAt(t, with(t, address, "user", role))
 	s, g := l.connect(t), connectTo(t, with(t, address, "user", guest))
 	run(t, admin, items) // of the superuser, watched by the superuser

@@ -104,6 +104,12 @@ func newRole(t *testing.T, c conn) string {
 	return role
 }
 
+// giveDatabase makes a role the owner of the database.
+func giveDatabase(t *testing.T, c conn, role string) {
+	t.Helper()
+	run(t, c, `do $$ begin execute format('alter database %I owner to %I', current_database(), '`+role+`'); end $$`)
+}
+
 // conn is a pool, a connection or a transaction.
 type conn interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)

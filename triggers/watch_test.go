@@ -305,7 +305,7 @@ func TestPlainRole(t *testing.T) {
 	address := newDatabase(t)
 	admin := connectTo(t, address)
 	role := newRole(t, admin)
-	run(t, admin, `do $$ begin execute format('alter database %I owner to %I', current_database(), '`+role+`'); end $$`)
+	giveDatabase(t, admin, role)
 	l := openLiveAt(t, with(t, address, "user", role))
 	s := l.connect(t)
 	if got := list[string](t, s, `select evtname from pg_event_trigger`); len(got) > 0 {
