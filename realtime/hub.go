@@ -162,7 +162,7 @@ func (h *Hub) Continue(at Cursor) {
 	defer h.mu.Unlock()
 	h.position = at
 	h.recent.restart(at) // its events' cursors have the old name
-	h.pages = nil
+	h.dropPages(len(h.pages))
 	h.wakeWaiting()
 }
 
@@ -172,7 +172,7 @@ func (h *Hub) Restart(at Cursor, reason Reset) {
 	defer h.mu.Unlock()
 	h.position = at
 	h.recent.restart(at)
-	h.pages = nil
+	h.dropPages(len(h.pages))
 	for s := range h.subscribers() {
 		s.mu.Lock()
 		s.settle()

@@ -45,8 +45,7 @@ func (h *Hub) keepPage(topics []string, b Batch) {
 	}
 	for bytes > 2*h.options.Readers*h.options.QueueBytes && len(h.pages) > 0 {
 		bytes -= h.pages[0].bytes
-		h.pages[0].expiry.Stop() // which holds it in memory, too
-		h.pages = slices.Delete(h.pages, 0, 1)
+		h.dropPages(1)
 	}
 	h.pages = append(h.pages, p)
 	p.expiry = time.AfterFunc(sharePage, func() {
@@ -63,6 +62,14 @@ func (h *Hub) keepPage(topics []string, b Batch) {
 		s.wakeup()
 		return true
 	})
+}
+
+// dropPages forgets the n oldest pages; h.mu is held.
+func (h *Hub) dropPages(n int) {
+	for _, p := range h.pages[:n] {
+		p.expiry.Stop() // which holds it in memory, too
+	}
+	h.pages = slices.Delete(h.pages, 0, n)
 }
 
 // serves reports whether there is something in the page for a subscriber at the position.

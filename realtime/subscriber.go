@@ -261,9 +261,7 @@ func (s *Subscriber) Pong() {
 // otherwise grow old while nothing happens in its channels.
 func (s *Subscriber) Refresh() {
 	h := s.hub
-	h.mu.Lock()
-	h.nextReader() // whose turn it was may have something to write first, and nobody who reads it
-	h.mu.Unlock()
+	h.passTurn() // whose it was may have something to write first, and nobody who reads it
 	s.lock()
 	defer s.unlock()
 	if s.live && !s.told && len(s.members) > 0 && !sameCursor(s.refreshed, h.position) {
