@@ -15,7 +15,7 @@ import (
 // that has much to read stays awake.
 const (
 	// A reader that is awake waits between two reads, and what is written meanwhile comes together: so long that it
-	// reads for a tenth of the time, but no longer than writers' clients may wait, and no shorter than is of use.
+	// reads for a twentieth of the time, but no longer than writers' clients may wait, and no shorter than is of use.
 	awakeShare    = 20
 	awakeLongest  = 10 * time.Millisecond
 	awakeShortest = 2 * time.Millisecond

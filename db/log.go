@@ -23,20 +23,19 @@ import (
 // whose origin is known.
 const (
 	readNear = `
-with new as materialized (
-    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
-     where xid >= pg_snapshot_xmin($1::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::pg_snapshot)
-       and id + 0 >= $3 and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot)))` + readNew
+with new as materialized (` + readEntries + `
+     where xid >= pg_snapshot_xmin($1::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::pg_snapshot)` + readWithin + `)` + readNew
 	readFar = `
-with new as materialized (
-    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
-     where xid >= pg_snapshot_xmax($1::pg_snapshot)
-       and id + 0 >= $3 and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot))
-    union all
-    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
-     where xid = any (array(select pg_snapshot_xip($1::pg_snapshot)))
-       and id + 0 >= $3 and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot)))` + readNew
-	readNew = `
+with new as materialized (` + readEntries + `
+     where xid >= pg_snapshot_xmax($1::pg_snapshot)` + readWithin + `
+    union all` + readEntries + `
+     where xid = any (array(select pg_snapshot_xip($1::pg_snapshot)))` + readWithin + `)` + readNew
+	readEntries = `
+    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log`
+	readWithin = `
+       and id + 0 >= $3 and ` + readBound
+	readBound = `($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot))`
+	readNew   = `
 select 0::bigint as id, (select xid from new order by xid desc limit 1), ` + readState + ` as origin, null::text, null::json, null::text[]
 union all
 select id, xid, at, topic, type, key, old_key, data, rows from new
@@ -56,13 +55,13 @@ const readPage = `
 select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::pg_snapshot) order by xid desc limit 1), ` + readState + ` as origin,
        null::text, null::json, null::text[]
 union all
-(select id, xid, at, topic, type, key, old_key, data, rows from tidings.log
+(` + readEntries + `
   where id >= case when $3::bigint > 0 then $3::bigint else
               (select min(new.id + 0) from (select id from tidings.log where xid >= pg_snapshot_xmax($1::pg_snapshot)
                                             union all
                                             select id from tidings.log where xid = any (array(select pg_snapshot_xip($1::pg_snapshot)))) as new) end
     and not pg_visible_in_snapshot(xid, $1::pg_snapshot)
-    and ($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot)) and ($5::text[] is null or topic = any ($5))
+    and ` + readBound + ` and ($5::text[] is null or topic = any ($5))
   order by id limit $6)
  order by 1`
 
@@ -90,8 +89,6 @@ type logScan struct {
 	backend  string                  // the one whose origin is that of the cursor, if known
 	progress func()                  // is called for each row that arrives, if not nil
 	saw      func(realtime.Snapshot) // is called with the snapshot that the statement has, if not nil
-
-	entries int // that were looked at, in the end
 }
 
 // run calls yield with each event after the cursor, in order, and returns the position behind the last one that
@@ -126,7 +123,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 
 	var entry entry
 	at := realtime.Cursor{Origin: from.Origin, Seen: from.Seen, Last: from.Last}
-	s.entries = 0
+	entries := 0
 	var held *realtime.Event // the last event: only what follows tells whether the read ends behind it
 	for first := true; rows.Next(); first = false {
 		if s.progress != nil {
@@ -157,7 +154,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 			}
 			continue
 		}
-		s.entries++
+		entries++
 		for i := range entry.len() {
 			id := realtime.ID{Entry: entry.id, Row: i}
 			if from.Midway() && (id.Entry == from.Last.Entry && id.Row <= from.Last.Row) {
@@ -176,7 +173,7 @@ func (s *logScan) run(ctx context.Context, q querier, from realtime.Cursor, yiel
 	if err := rows.Err(); err != nil {
 		return from, false, fmt.Errorf("read log: %w", explain(err))
 	}
-	if s.limit > 0 && s.entries == s.limit && held != nil {
+	if s.limit > 0 && entries == s.limit && held != nil {
 		return held.Cursor, false, ignoreStop(yield(held))
 	}
 	to = realtime.Cursor{Origin: from.Origin, Seen: at.Upto}

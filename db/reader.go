@@ -492,17 +492,22 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 		return nil, from, false, fmt.Errorf("read log: %w", silent(ctx, explain(err), 2*r.Timeout))
 	}
 	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
-	bytes := 0
+	bytes, entries := 0, 0
+	last := int64(0)
 	scan := logScan{upto: upto, topics: topics, limit: r.pageEntries(maxBytes), progress: progress}
 	to, end, err = scan.run(ctx, tx, from, func(e *realtime.Event) error {
 		events = append(events, e)
+		if e.ID.Entry != last {
+			last = e.ID.Entry
+			entries++
+		}
 		if bytes += len(e.Data); bytes >= maxBytes {
 			return errStop
 		}
 		return nil
 	})
-	if scan.entries > 0 {
-		r.entrySize.Store(int64(max(bytes/scan.entries, 1)))
+	if entries > 0 {
+		r.entrySize.Store(int64(max(bytes/entries, 1)))
 	}
 	return events, to, end, silent(ctx, err, 2*r.Timeout)
 }
