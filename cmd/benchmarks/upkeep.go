@@ -12,14 +12,6 @@ const (
 	upkeepRows    = 10_000
 )
 
-// kept is what a slice of upkeep came to.
-type kept struct {
-	perSecond       float64
-	entries         int64
-	logBytes, other int64
-	eras            int64
-}
-
 // upkeep measures whether the log, and what stands beside it, stays as large as what it has to keep.
 func (b *bench) upkeep(ctx context.Context) (section, error) {
 	slice := b.long / upkeepSlices
@@ -56,18 +48,19 @@ partitions and their indexes take on disk, with what is dead in them; *beside it
 		if err != nil {
 			return s, err
 		}
-		k := kept{perSecond: done.perSecond}
+		var entries, eras, logBytes, besideBytes int64
 		err = endless.db.Pool.QueryRow(ctx, `select (select count(*) from tidings.log), (select max(era) from tidings.eras),
 			(select sum(pg_total_relation_size(c.oid)) filter (where c.relname like 'log\_%') from pg_class c where c.relnamespace = 'tidings'::regnamespace and c.relkind = 'r'),
 			(select sum(pg_total_relation_size(c.oid)) filter (where c.relname not like 'log\_%') from pg_class c where c.relnamespace = 'tidings'::regnamespace and c.relkind in ('r', 'S'))`).
-			Scan(&k.entries, &k.eras, &k.logBytes, &k.other)
+			Scan(&entries, &eras, &logBytes, &besideBytes)
 		if err != nil {
 			return s, fmt.Errorf("measure the log: %w", err)
 		}
-		b.say("  after %s: %s rows/s, %s entries in %s, %s beside it, %s", time.Duration(n+1)*slice, asCount(k.perSecond), asCount(float64(k.entries)),
-			asMegabytes(float64(k.logBytes)), asKilobytes(float64(k.other)), plural(int(k.eras), "rotation"))
-		t.add((time.Duration(n+1) * slice).String(), asCount(k.perSecond), asCount(float64(k.entries)), asMegabytes(float64(k.logBytes)),
-			asCount(float64(k.logBytes)/float64(max(k.entries, 1))), asKilobytes(float64(k.other)), asCount(float64(k.eras)))
+		after := time.Duration(n+1) * slice
+		b.say("  after %s: %s rows/s, %s entries in %s, %s beside it, %s", after, asCount(done.perSecond), asCount(float64(entries)),
+			asMegabytes(float64(logBytes)), asKilobytes(float64(besideBytes)), plural(int(eras), "rotation"))
+		t.add(after.String(), asCount(done.perSecond), asCount(float64(entries)), asMegabytes(float64(logBytes)),
+			asCount(float64(logBytes)/float64(max(entries, 1))), asKilobytes(float64(besideBytes)), asCount(float64(eras)))
 	}
 	s.tables = []resultTable{t}
 	return s, nil
