@@ -69,7 +69,6 @@ type Hub struct {
 	reading  int           // subscribers that are being fed from the log
 	toRead   []*Subscriber // those that wait for it, in order
 	topics   map[string]Topic
-	nodes    map[string]*node // by topic
 	position Cursor
 	lineage  Lineage
 	live     bool
@@ -78,28 +77,19 @@ type Hub struct {
 	loads    map[string]*load
 	pages    []*page // that were read a moment ago
 	count    int     // subscribers
-	round    uint64  // of Publish
 
+	registry registry
+	now      atomic.Pointer[batch] // is being published: up to the position, and not yet queued for everyone
 	counters counters
 
 	// Of Publish alone.
-	nodeScratch []*node
-	subScratch  []*Subscriber
+	round uint64
+	found found
 }
 
 // counters count events times subscribers.
 type counters struct {
 	routed, delivered, fromMemory, fromLog, loaded, reads atomic.Uint64
-}
-
-// node is the subscribers of a channel; a topic's node has its keys' nodes.
-type node struct {
-	members []*member
-	keys    map[string]*node
-
-	round  uint64   // of Publish, that events are of
-	events []*Event // of this round
-	run    *Run     // of events, once somebody takes all of them
 }
 
 // NewHub makes a hub. It is not live until Start and SetLive have been called.
@@ -109,7 +99,6 @@ func NewHub(source Source, options Options) *Hub {
 		options: options,
 		source:  source,
 		topics:  make(map[string]Topic),
-		nodes:   make(map[string]*node),
 		recent:  recent{maxBytes: options.RecentBytes, maxAge: options.RecentAge},
 		waiting: make(map[*Subscriber]struct{}),
 		loads:   make(map[string]*load),
@@ -173,7 +162,7 @@ func (h *Hub) Restart(at Cursor, reason Reset) {
 	h.position = at
 	h.recent.restart(at)
 	h.dropPages(len(h.pages))
-	for s := range h.subscribers() {
+	for s := range h.registry.subscribers() {
 		s.mu.Lock()
 		s.settle()
 		s.replay = nil
@@ -181,22 +170,6 @@ func (h *Hub) Restart(at Cursor, reason Reset) {
 		s.mu.Unlock()
 	}
 	h.wakeWaiting()
-}
-
-// subscribers returns all that have a channel; h.mu is held.
-func (h *Hub) subscribers() map[*Subscriber]struct{} {
-	all := make(map[*Subscriber]struct{})
-	for _, topic := range h.nodes {
-		for _, m := range topic.members {
-			all[m.subscriber] = struct{}{}
-		}
-		for _, key := range topic.keys {
-			for _, m := range key.members {
-				all[m.subscriber] = struct{}{}
-			}
-		}
-	}
-	return all
 }
 
 func (h *Hub) wakeWaiting() {
@@ -210,97 +183,28 @@ func (h *Hub) wakeWaiting() {
 
 // Publish routes a batch, which must follow the last one. Only one goroutine calls it.
 //
-// Whose it is is found under the hub's lock. It is queued without: whoever changes a subscriber meanwhile queues first what is due
-// to it.
-func (h *Hub) Publish(b Batch) {
+// The hub's lock is held while the position changes, and not while the batch's subscribers are found and it is queued for
+// them: whoever changes one of them meanwhile queues first what of the batch is that one's.
+func (h *Hub) Publish(published Batch) {
 	h.mu.Lock()
+	h.round++
+	b := h.recent.add(published, h.round)
 	h.position = b.To
-	added := h.recent.add(b)
-	subs := h.subScratch[:0]
 	if len(b.Events) > 0 {
-		subs = h.route(added, subs)
+		h.now.Store(b)
 	}
 	h.wakeWaiting()
 	h.mu.Unlock()
-	for _, s := range subs {
-		s.mu.Lock()
-		s.settle()
-		s.mu.Unlock()
-	}
-	clear(subs)
-	h.subScratch = subs[:0]
-}
 
-// route finds the batch's subscribers, notes what is due to each that is live, and appends them to subs; h.mu is held.
-func (h *Hub) route(b *batch, subs []*Subscriber) []*Subscriber {
-	h.round++
-	nodes := h.nodeScratch[:0]
-	take := func(n *node, e *Event) {
-		if n == nil {
-			return
-		}
-		if n.round != h.round {
-			n.round, n.events, n.run = h.round, nil, nil
-			nodes = append(nodes, n)
-		}
-		n.events = append(n.events, e)
-	}
-	for _, e := range b.Events {
-		topic := h.nodes[e.Topic]
-		if topic == nil {
-			continue
-		}
-		take(topic, e)
-		switch {
-		case e.Everywhere:
-			for _, key := range topic.keys {
-				take(key, e)
-			}
-		default:
-			if e.Keyed {
-				take(topic.keys[e.Key], e)
-			}
-			if e.Moved && !(e.Keyed && e.Key == e.OldKey) {
-				take(topic.keys[e.OldKey], e)
-			}
-		}
-	}
-	for _, n := range nodes {
-		for _, m := range n.members {
-			s := m.subscriber
-			if s.round != h.round {
-				s.round, s.touched = h.round, s.touched[:0]
-				subs = append(subs, s)
-			}
-			s.touched = append(s.touched, n)
-		}
-	}
-	for _, s := range subs {
+	for _, s := range h.registry.find(b, &h.found) {
 		s.mu.Lock()
-		if s.live {
-			s.due, s.dueRun = b, h.runFor(s, b)
+		if s.takes(b) {
+			s.offer(b.From, s.runOf(b))
 		}
 		s.mu.Unlock()
 	}
-	for _, n := range nodes {
-		n.events, n.run = nil, nil
-	}
-	clear(nodes)
-	h.nodeScratch = nodes[:0]
-	return subs
-}
-
-// runFor returns what a live subscriber takes of the batch, which it shares with all who have the same channels.
-func (h *Hub) runFor(s *Subscriber, b *batch) *Run {
-	if len(s.members) > 1 {
-		return b.run(s.signature, s.wants)
-	}
-	n := s.touched[0]
-	if n.run == nil {
-		n.run = ending(n.events, b.To)
-		b.keep(s.signature, n.run)
-	}
-	return n.run
+	h.now.Store(nil)
+	h.found.forget()
 }
 
 // SetTopics replaces what can be subscribed to. Who has a channel that is no longer there, or no longer public, is told
@@ -313,7 +217,7 @@ func (h *Hub) SetTopics(topics []Topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.topics = byName
-	for s := range h.subscribers() {
+	for s := range h.registry.subscribers() {
 		s.mu.Lock()
 		s.settle()
 		for _, m := range append([]*member(nil), s.members...) {
@@ -358,41 +262,6 @@ func (h *Hub) Authorize(ctx context.Context, c Channel) *Error {
 	return h.allowed(c)
 }
 
-// join adds the member to its channel's node; h.mu is held.
-func (h *Hub) join(m *member) {
-	topic := h.nodes[m.channel.Topic]
-	if topic == nil {
-		topic = &node{keys: make(map[string]*node)}
-		h.nodes[m.channel.Topic] = topic
-	}
-	n := topic
-	if m.channel.Key != "" {
-		if n = topic.keys[m.channel.Key]; n == nil {
-			n = &node{}
-			topic.keys[m.channel.Key] = n
-		}
-	}
-	m.node, m.index = n, len(n.members)
-	n.members = append(n.members, m)
-}
-
-// leave is the reverse of join.
-func (h *Hub) leave(m *member) {
-	n := m.node
-	last := len(n.members) - 1
-	n.members[m.index] = n.members[last]
-	n.members[m.index].index = m.index
-	n.members[last] = nil
-	n.members = n.members[:last]
-	topic := h.nodes[m.channel.Topic]
-	if m.channel.Key != "" && last == 0 {
-		delete(topic.keys, m.channel.Key)
-	}
-	if len(topic.members) == 0 && len(topic.keys) == 0 {
-		delete(h.nodes, m.channel.Topic)
-	}
-}
-
 // Stats are the hub's figures: those of the moment, and what was counted since it began. An event that is told to two
 // subscribers counts twice.
 type Stats struct {
@@ -413,16 +282,9 @@ func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := Stats{
-		Subscribers: h.count, Subscriptions: make(map[string]int, len(h.nodes)), Recent: h.recent.size(),
+		Subscribers: h.count, Subscriptions: h.registry.count(), Recent: h.recent.size(),
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
 		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
-	}
-	for name, topic := range h.nodes {
-		n := len(topic.members)
-		for _, key := range topic.keys {
-			n += len(key.members)
-		}
-		s.Subscriptions[name] = n
 	}
 	return s
 }

@@ -36,7 +36,7 @@ func (h *Hub) keepPage(topics []string, b Batch) {
 	if len(b.Events) == 0 {
 		return
 	}
-	p := &page{topics: topics, batch: batch{Batch: b}, bytes: batchBytes(b)}
+	p := &page{topics: topics, batch: batch{Batch: b, shared: new(runs)}, bytes: batchBytes(b)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	bytes := p.bytes

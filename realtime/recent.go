@@ -1,10 +1,6 @@
 package realtime
 
-import (
-	"slices"
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // recent holds the newest events in memory, so that who was away for a moment, or fell behind, is not a query. It is a
 // window of whole batches: everything between its start and the hub's position.
@@ -14,50 +10,35 @@ type recent struct {
 	bytes    int
 	maxBytes int
 	maxAge   time.Duration // zero: without end
-
-	runs    []*batch     // that have runs, in the order in which they got them
-	encoded atomic.Int64 // bytes of these, as they are sent
+	runs     runs
 }
 
 // restart forgets all and begins at the position.
 func (r *recent) restart(at Cursor) {
-	for _, b := range r.runs {
-		b.strip()
+	for _, b := range r.batches {
+		r.runs.forget(b)
 	}
-	r.start, r.batches, r.bytes, r.runs = at, nil, 0, nil
+	r.start, r.batches, r.bytes = at, nil, 0
 }
 
-// add adds what was published, and returns it.
-func (r *recent) add(published Batch) *batch {
-	b := &batch{Batch: published, recent: r}
+// add adds what was published in a round, and returns it.
+func (r *recent) add(published Batch, round uint64) *batch {
+	b := &batch{Batch: published, round: round, shared: &r.runs}
 	if len(b.Events) > 0 {
 		b.at = time.Now()
 		r.batches = append(r.batches, b)
 		r.bytes += batchBytes(published)
 	}
-	// What is encoded can be made again.
-	for len(r.runs) > 0 && r.size() > r.maxBytes {
-		r.runs[0].strip()
-		r.runs[0] = nil
-		r.runs = r.runs[1:]
-	}
+	r.runs.shrink(r.maxBytes - r.bytes) // what is encoded can be made again
 	drop := 0
 	for drop < len(r.batches) && (r.size() > r.maxBytes || r.maxAge > 0 && time.Since(r.batches[drop].at) > r.maxAge) {
 		r.start = r.batches[drop].To
 		r.bytes -= batchBytes(r.batches[drop].Batch)
-		r.batches[drop].strip()
-		r.batches[drop].recent = nil
+		r.runs.forget(r.batches[drop])
 		r.batches[drop] = nil
 		drop++
 	}
 	r.batches = r.batches[drop:]
-	for len(r.runs) > 0 && r.runs[0].recent == nil { // dropped
-		r.runs[0] = nil
-		r.runs = r.runs[1:]
-	}
-	if len(r.runs) > 2*len(r.batches)+16 { // so are others behind the first
-		r.runs = slices.DeleteFunc(r.runs, func(b *batch) bool { return b.recent == nil })
-	}
 	if len(r.batches) == 0 {
 		r.start = b.To
 	}
@@ -65,7 +46,7 @@ func (r *recent) add(published Batch) *batch {
 }
 
 // size is what the events take, and what of them is encoded.
-func (r *recent) size() int { return r.bytes + int(r.encoded.Load()) }
+func (r *recent) size() int { return r.bytes + int(r.runs.encoded.Load()) }
 
 func batchBytes(b Batch) int {
 	n := 0
@@ -73,54 +54,6 @@ func batchBytes(b Batch) int {
 		n += e.size()
 	}
 	return n
-}
-
-// batch is a Batch and the runs that were made of it, one for each set of channels: who is fed from memory shares them
-// with all who were live when it was published.
-type batch struct {
-	Batch
-	at     time.Time       // when it was published
-	runs   map[string]*Run // by the set's signature
-	recent *recent         // whose it is; nil: nobody's
-}
-
-// run returns what a set of channels has of the batch; nil if nothing.
-func (b *batch) run(signature string, wants func(*Event) bool) *Run {
-	run, made := b.runs[signature]
-	if !made {
-		var events []*Event
-		for _, e := range b.Events {
-			if wants(e) {
-				events = append(events, e)
-			}
-		}
-		run = ending(events, b.To)
-		b.keep(signature, run)
-	}
-	return run
-}
-
-func (b *batch) keep(signature string, run *Run) {
-	if b.runs == nil {
-		b.runs = make(map[string]*Run)
-		if b.recent != nil {
-			b.recent.runs = append(b.recent.runs, b)
-		}
-	}
-	b.runs[signature] = run
-	if run != nil && b.recent != nil {
-		run.keep(&b.recent.encoded)
-	}
-}
-
-// strip forgets the runs; who has one in its queue keeps it.
-func (b *batch) strip() {
-	for _, run := range b.runs {
-		if run != nil {
-			run.forget()
-		}
-	}
-	b.runs = nil
 }
 
 // page returns runs of what comes behind the cursor, of about maxBytes, the position behind them, and whether that was
@@ -153,7 +86,7 @@ func (r *recent) page(from Cursor, maxBytes int, s *Subscriber) (runs []*Run, to
 			run = b.run(s.signature, s.wants)
 			from = b.To
 		default: // a channel begins somewhere in the batch
-			run = b.runOf(s.wants)
+			run = b.runFor(s.wants)
 			from = b.To
 		}
 		if run != nil {
@@ -230,9 +163,4 @@ func (e *Event) at(c Cursor) *Event {
 	moved := *e
 	moved.Cursor = c
 	return &moved
-}
-
-func (b *batch) runOf(wants func(*Event) bool) *Run {
-	other := batch{Batch: b.Batch}
-	return other.run("", wants)
 }

@@ -48,8 +48,8 @@ type Subscriber struct {
 	wake func()
 
 	// Of the hub's Publish alone.
-	round   uint64
-	touched []*node
+	foundIn uint64  // the round in which it was found last
+	touched []*node // where
 
 	mu        sync.Mutex
 	members   []*member
@@ -63,8 +63,7 @@ type Subscriber struct {
 	apart     bool      // they are loaded one after another
 	told      bool      // a cursor was queued since the last Refresh
 	refreshed Cursor    // by the last Refresh that said one
-	due       *batch    // that was published, and of which dueRun is still to be queued
-	dueRun    *Run      // nil: nothing of it is
+	round     uint64    // of Publish, that it has if it is live
 	queue     []Item
 	bytes     int
 	notices   int
@@ -116,7 +115,7 @@ func (h *Hub) NewSubscriber(wake func()) *Subscriber {
 	return &Subscriber{hub: h, wake: wake, live: true}
 }
 
-// lock takes the hub's lock and the subscriber's, and queues what is due: so the subscriber has everything up to the hub's
+// lock takes the hub's lock and the subscriber's, and queues what is being published: so the subscriber has everything up to the hub's
 // position, or is behind.
 func (s *Subscriber) lock() {
 	s.hub.mu.Lock()
@@ -140,7 +139,7 @@ func (s *Subscriber) Close() {
 	s.closed = true
 	h.count--
 	for _, m := range s.members {
-		h.leave(m)
+		h.registry.leave(m)
 	}
 	delete(h.waiting, s)
 	h.toRead = slices.DeleteFunc(h.toRead, func(x *Subscriber) bool { return x == s })
@@ -374,7 +373,7 @@ func (s *Subscriber) admit() {
 				continue
 			}
 			m := &member{subscriber: s, channel: c, join: r.since, snapshot: r.snapshot}
-			h.join(m)
+			h.registry.join(m)
 			added = append(added, m)
 		}
 		if len(added) == 0 {
@@ -457,7 +456,7 @@ func (s *Subscriber) drop(c Channel) bool {
 }
 
 func (s *Subscriber) remove(m *member) {
-	s.hub.leave(m)
+	s.hub.registry.leave(m)
 	s.members = slices.DeleteFunc(s.members, func(x *member) bool { return x == m })
 	s.sign()
 	s.loading = slices.DeleteFunc(s.loading, func(x *member) bool { return x == m })
@@ -499,12 +498,33 @@ func (s *Subscriber) sign() {
 	s.signature = strings.Join(names, "\n") // no name has one
 }
 
-// settle queues what is due; only s.mu is needed.
+// settle queues what is being published, if it is the subscriber's and Publish has not done so.
 func (s *Subscriber) settle() {
-	if b, run := s.due, s.dueRun; b != nil {
-		s.due, s.dueRun = nil, nil
-		s.offer(b.From, run)
+	if b := s.hub.now.Load(); b != nil && s.takes(b) {
+		s.offer(b.From, b.run(s.signature, s.wants))
 	}
+}
+
+// takes reports whether the batch is to be queued, and notes that it was; only s.mu is needed.
+func (s *Subscriber) takes(b *batch) bool {
+	if s.round >= b.round {
+		return false
+	}
+	s.round = b.round
+	return s.live
+}
+
+// runOf returns what a live subscriber that Publish has found takes of the batch, which it shares with all who have the same
+// channels; only s.mu is needed.
+func (s *Subscriber) runOf(b *batch) *Run {
+	if len(s.members) > 1 {
+		return b.run(s.signature, s.wants)
+	}
+	n := s.touched[0]
+	if n.run == nil {
+		n.run = b.keep(s.signature, ending(n.events, b.To))
+	}
+	return n.run
 }
 
 // offer queues a run that was just published, if there is room; only s.mu is needed.

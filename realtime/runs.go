@@ -1,0 +1,105 @@
+package realtime
+
+import (
+	"container/list"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// runs are those that were made of some batches, and can be made again. Its lock is taken with any of the others held.
+type runs struct {
+	mu      sync.Mutex
+	batches list.List    // *batch, those that have runs, in the order in which they got them
+	encoded atomic.Int64 // bytes of these, as they are sent
+}
+
+// batch is a Batch and the runs that were made of it, one for each set of channels: who is fed from memory shares them
+// with all who were live when it was published.
+type batch struct {
+	Batch
+	at     time.Time // when it was published
+	round  uint64    // in which
+	shared *runs     // whose lock is needed for what follows
+
+	bySignature map[string]*Run // of the set of channels; nil where it has nothing of the batch
+	listed      *list.Element   // in shared.batches; nil: it is not
+	forgotten   bool            // nobody else will ask for its runs
+}
+
+// run returns what a set of channels has of the batch; nil if nothing.
+func (b *batch) run(signature string, wants func(*Event) bool) *Run {
+	b.shared.mu.Lock()
+	run, made := b.bySignature[signature]
+	b.shared.mu.Unlock()
+	if made {
+		return run
+	}
+	return b.keep(signature, b.runFor(wants))
+}
+
+// runFor returns what is wanted of the batch, shared with nobody; nil if nothing.
+func (b *batch) runFor(wants func(*Event) bool) *Run {
+	var events []*Event
+	for _, e := range b.Events {
+		if wants(e) {
+			events = append(events, e)
+		}
+	}
+	return ending(events, b.To)
+}
+
+// keep shares the run with all who have the same channels, and returns it, or the one of somebody who was faster.
+func (b *batch) keep(signature string, run *Run) *Run {
+	rs := b.shared
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if faster, made := b.bySignature[signature]; made {
+		return faster
+	}
+	if b.bySignature == nil {
+		b.bySignature = make(map[string]*Run)
+	}
+	b.bySignature[signature] = run
+	if b.forgotten {
+		return run // those who have it now share it
+	}
+	if b.listed == nil {
+		b.listed = rs.batches.PushBack(b)
+	}
+	if run != nil {
+		run.keep(&rs.encoded)
+	}
+	return run
+}
+
+// shrink forgets runs, the oldest first, until they take maxBytes at most.
+func (rs *runs) shrink(maxBytes int) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for first := rs.batches.Front(); first != nil && int(rs.encoded.Load()) > maxBytes; first = rs.batches.Front() {
+		first.Value.(*batch).strip()
+	}
+}
+
+// forget forgets the batch's runs, and those that may still be made of it.
+func (rs *runs) forget(b *batch) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	b.strip()
+	b.forgotten = true
+}
+
+// strip forgets the runs; who has one in its queue keeps it.
+func (b *batch) strip() {
+	for _, run := range b.bySignature {
+		if run != nil {
+			run.forget()
+		}
+	}
+	b.bySignature = nil
+	if b.listed != nil {
+		b.shared.batches.Remove(b.listed)
+		b.listed = nil
+	}
+}
