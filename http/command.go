@@ -21,6 +21,50 @@ const (
 	codeBadRequest     realtime.Code = "bad_request"     // of the URL
 )
 
+// commands is the protocol of /ws and /ws/events.
+type commands struct {
+	conn *wsConn
+	sub  *realtime.Subscriber
+}
+
+func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
+
+// begin subscribes to what the URL asks for.
+func (c *commands) begin(query, _ string) {
+	want := parseQuery(query)
+	for _, err := range want.errs {
+		c.mistake(err)
+	}
+	if len(want.channels) > 0 {
+		c.sub.Subscribe(c.conn.ctx, want.channels, want.options)
+	}
+}
+
+func (c *commands) end() {}
+
+func (c *commands) mistake(err *realtime.Error) { c.sub.Tell(err, realtime.Channel{}) }
+
+func (c *commands) command(op byte, text []byte) error {
+	if op != opClientText {
+		return realtime.Errorf(codeBadFrame, "a command is a text frame, not a binary one")
+	}
+	cmd, channel, bad := parseCommand(text)
+	if bad != nil {
+		return bad
+	}
+	switch cmd.Type {
+	case "subscribe":
+		c.sub.Subscribe(c.conn.ctx, []realtime.Channel{channel}, cmd.options())
+	case "unsubscribe":
+		c.sub.Unsubscribe(channel)
+	case "switch":
+		c.sub.Switch(c.conn.ctx, channel, cmd.options())
+	case "ping":
+		c.sub.Pong()
+	}
+	return nil
+}
+
 // command is what a client says.
 type command struct {
 	Type     string `json:"type"`

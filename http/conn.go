@@ -11,10 +11,41 @@ import (
 
 // dialect is how a transport says things.
 type dialect struct {
-	events  *realtime.Format
+	event   func(b []byte, e *realtime.Event) []byte
+	events  *realtime.Format // of event; nil: what is told of a run differs from client to client
 	notice  func(b []byte, n *realtime.Notice) []byte
 	goodbye func(b []byte, g goodbye) []byte
 	deflate bool // clients may send compressed messages, and events may be
+
+	// item appends what is told of a run, or of a notice, instead of event and notice; nil: they do.
+	item func(b []byte, i realtime.Item) []byte
+}
+
+// shared returns what is the same for all who are told the item; nil: append appends it.
+func (d *dialect) shared(i realtime.Item) []byte {
+	if i.Run == nil || d.events == nil {
+		return nil
+	}
+	return i.Run.Encode(d.events)
+}
+
+func (d *dialect) append(b []byte, i realtime.Item) []byte {
+	if d.item != nil {
+		return d.item(b, i)
+	}
+	return d.notice(b, i.Notice)
+}
+
+// feed is what a connection is told: by a subscriber, or by several.
+type feed interface {
+	// Take and Next are as the Subscriber's.
+	Take(items []realtime.Item) (_ []realtime.Item, behind bool)
+	Next(ctx context.Context) ([]realtime.Item, error)
+	// Refresh is called from time to time, as the Subscriber's is to be.
+	Refresh()
+	// Unread reports whether so much is unread that no more commands should be read.
+	Unread() bool
+	Close()
 }
 
 // wire is what a transport does with what it is given to write.
@@ -36,7 +67,7 @@ var errStalled = errors.New("the client does not read")
 // nothing left.
 type conn struct {
 	server  *Server
-	sub     *realtime.Subscriber
+	feed    feed
 	dialect *dialect
 	wire    wire
 	socket  syscall.RawConn // nil: it can only be written to by waiting
@@ -56,7 +87,7 @@ type conn struct {
 // maxControl bounds what a client can have us answer while it reads nothing.
 const maxControl = 16 << 10
 
-// say writes frames before the next event.
+// say writes frames before the next event, unless too many wait.
 func (c *conn) say(frames []byte) {
 	c.mu.Lock()
 	if len(c.control)+len(frames) <= maxControl {
@@ -64,6 +95,24 @@ func (c *conn) say(frames []byte) {
 	}
 	c.mu.Unlock()
 	c.kick()
+}
+
+// answer writes frames before the next event. Who has asked for so much that it is unread is not heard until it reads.
+func (c *conn) answer(frames []byte) {
+	c.mu.Lock()
+	if !c.left {
+		c.control = append(c.control, frames...)
+	}
+	c.mu.Unlock()
+	c.kick()
+}
+
+// unread reports whether so much is unread that no more should be taken from the client.
+func (c *conn) unread() bool {
+	c.mu.Lock()
+	waiting := len(c.control)
+	c.mu.Unlock()
+	return waiting > maxControl || c.feed.Unread()
 }
 
 // leave says goodbye once what is queued has been written, and ends the connection.
@@ -78,7 +127,7 @@ func (c *conn) leave(g goodbye) {
 
 // gone ends the writing: nothing more is begun. It reports whether a goodbye was said.
 func (c *conn) gone() bool {
-	c.sub.Close()
+	c.feed.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	said := c.left
@@ -118,7 +167,7 @@ type rest struct {
 func (c *conn) pump(rest rest) {
 	err := c.wire.write(rest.frames, rest.written)
 	if err == nil {
-		c.sub.Delivered(rest.events)
+		c.server.Hub.Delivered(rest.events)
 		err = c.writeItems(rest.items)
 	}
 	for {
@@ -133,7 +182,7 @@ func (c *conn) pump(rest rest) {
 		}
 		var items []realtime.Item
 		if err == nil {
-			items, err = c.sub.Next(c.ctx)
+			items, err = c.feed.Next(c.ctx)
 		}
 		if err == nil {
 			err = c.writeItems(items)
@@ -170,24 +219,39 @@ func (c *conn) pass() {
 	}
 }
 
-// writeItems writes runs as they are and notices one by one, several of them at a time.
+// writeItems writes runs that are shared as they are, and what is between them several at a time.
 func (c *conn) writeItems(items []realtime.Item) error {
 	var batch []byte
+	events := 0
+	flush := func() error {
+		err := c.wire.write(batch, 0)
+		if err == nil {
+			c.server.Hub.Delivered(events)
+		}
+		batch, events = batch[:0], 0
+		return err
+	}
 	for _, item := range items {
+		shared := c.dialect.shared(item)
+		if shared != nil || len(batch) > maxGather {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
 		if item.Run != nil {
-			if err := c.wire.write(batch, 0); err != nil {
-				return err
-			}
-			batch = batch[:0]
-			if err := c.wire.write(item.Run.Encode(c.dialect.events), 0); err != nil {
-				return err
-			}
-			c.sub.Delivered(len(item.Run.Events))
+			events += len(item.Run.Events)
+		}
+		if shared == nil {
+			batch = c.dialect.append(batch, item)
 			continue
 		}
-		batch = c.dialect.notice(batch, item.Notice)
+		if err := c.wire.write(shared, 0); err != nil {
+			return err
+		}
+		c.server.Hub.Delivered(events)
+		events = 0
 	}
-	return c.wire.write(batch, 0)
+	return flush()
 }
 
 // awaitRead waits until the client has read the answers to its commands: of one that goes on asking without reading, no
@@ -200,7 +264,7 @@ func (c *conn) awaitRead() {
 		}
 		turn, left := c.turn, c.left
 		c.mu.Unlock()
-		if left || !c.sub.Unread() {
+		if left || !c.unread() {
 			return
 		}
 		select {

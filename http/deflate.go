@@ -47,10 +47,10 @@ func offersDeflate(offers []string) bool {
 
 // deflating is the dialect on connections whose messages may be compressed: events with at least minBytes of JSON are.
 func (d *dialect) deflating(minBytes int) *dialect {
-	events := &realtime.Format{Append: func(b []byte, e *realtime.Event) []byte {
-		return deflateFrame(d.events.Append(b, e), len(b), minBytes)
-	}}
-	return &dialect{events: events, notice: d.notice, goodbye: d.goodbye, deflate: true}
+	event := func(b []byte, e *realtime.Event) []byte {
+		return deflateFrame(d.event(b, e), len(b), minBytes)
+	}
+	return &dialect{event: event, events: &realtime.Format{Append: realtime.Each(event)}, notice: d.notice, goodbye: d.goodbye, deflate: true}
 }
 
 // deflateFrame compresses the last frame, which begins at start, if its payload has at least minBytes and gets smaller.

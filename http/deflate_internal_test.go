@@ -58,10 +58,10 @@ func TestEventIsCompressedOnce(t *testing.T) {
 		if formats[format]++; format == wsDialect.events || formats[format] > 1 {
 			continue
 		}
-		appendEvent := format.Append
-		format.Append = func(b []byte, e *realtime.Event) []byte {
-			compressions.Add(1)
-			return appendEvent(b, e)
+		appendEvents := format.Append
+		format.Append = func(b []byte, events []*realtime.Event) []byte {
+			compressions.Add(int32(len(events)))
+			return appendEvents(b, events)
 		}
 	}
 	s.mu.Unlock()
@@ -142,11 +142,11 @@ func BenchmarkDeflate(b *testing.B) {
 	for _, size := range []int{300, 4 << 10, 64 << 10} {
 		e := rowEvent(size)
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			plain := wsDialect.events.Append(nil, e)
-			deflating := wsDialect.deflating(1).events
+			plain := wsDialect.event(nil, e)
+			deflating := wsDialect.deflating(1)
 			var frame []byte
 			for b.Loop() {
-				frame = deflating.Append(frame[:0], e)
+				frame = deflating.event(frame[:0], e)
 			}
 			b.ReportMetric(float64(len(plain)), "plain-B")
 			b.ReportMetric(float64(len(frame)), "compressed-B")

@@ -28,23 +28,25 @@ func appendFrame(b []byte, op byte, payload func(b []byte) []byte) []byte {
 	b = payload(b)
 	n := len(b) - start - maxHeader
 
-	header := append(room[:0], op)
-	switch {
-	case n < 126:
-		header = append(header, byte(n))
-	case n < 1<<16:
-		header = append(header, 126)
-		header = binary.BigEndian.AppendUint16(header, uint16(n))
-	default:
-		header = append(header, 127)
-		header = binary.BigEndian.AppendUint64(header, uint64(n))
-	}
+	header := appendHeader(room[:0], op, n)
 	copy(b[start:], header)
 	if len(header) < maxHeader {
 		copy(b[start+len(header):], b[start+maxHeader:])
 		b = b[:start+len(header)+n]
 	}
 	return b
+}
+
+// appendHeader appends the header of a frame whose payload has n bytes.
+func appendHeader(b []byte, op byte, n int) []byte {
+	b = append(b, op)
+	switch {
+	case n < 126:
+		return append(b, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	}
+	return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
 }
 
 // appendControl appends a control frame; its payload is cut off at the 125 bytes that it may have.
@@ -90,10 +92,12 @@ var wsDialect = webSocketDialect("type")
 var envelopeDialect = webSocketDialect("event")
 
 func webSocketDialect(name string) *dialect {
+	event := func(b []byte, e *realtime.Event) []byte {
+		return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, name, e) })
+	}
 	return &dialect{
-		events: &realtime.Format{Append: func(b []byte, e *realtime.Event) []byte {
-			return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, name, e) })
-		}},
+		event:  event,
+		events: &realtime.Format{Append: realtime.Each(event)},
 		notice: func(b []byte, n *realtime.Notice) []byte {
 			return appendFrame(b, opText, func(b []byte) []byte { return appendNotice(b, name, n) })
 		},

@@ -7,6 +7,8 @@ type goodbye struct {
 	reason string
 }
 
+func (g goodbye) Error() string { return g.reason }
+
 // The goodbyes. Codes below 4000 are RFC 6455's.
 var (
 	goodbyeNormal     = goodbye{1000, ""} // the client's own close, answered

@@ -15,9 +15,9 @@ import (
 // sseDialect is the protocol of /events, Server-Sent Events as the HTML standard has them: the data is the JSON of
 // /ws, and the id is the cursor, which browsers send along when they come back.
 var sseDialect = &dialect{
-	events: &realtime.Format{Append: func(b []byte, e *realtime.Event) []byte {
+	events: &realtime.Format{Append: realtime.Each(func(b []byte, e *realtime.Event) []byte {
 		return appendMessage(b, e.Cursor, func(b []byte) []byte { return appendEvent(b, "type", e) })
-	}},
+	})},
 	notice: func(b []byte, n *realtime.Notice) []byte {
 		switch n.Kind {
 		case realtime.NoticeCursor:
@@ -49,17 +49,22 @@ func appendMessage(b []byte, id realtime.Cursor, data func(b []byte) []byte) []b
 		b = append(b, '\n')
 	}
 	if data != nil {
-		b = append(b, "data: "...)
-		start := len(b)
-		b = data(b)
-		for i, char := range b[start:] {
-			if char == '\n' || char == '\r' {
-				b[start+i] = ' ' // in JSON it is white space: inside a string it would be escaped
-			}
-		}
-		b = append(b, '\n')
+		return appendData(b, data)
 	}
 	return append(b, '\n')
+}
+
+// appendData appends the data, which the function appends, and the message's end.
+func appendData(b []byte, data func(b []byte) []byte) []byte {
+	b = append(b, "data: "...)
+	start := len(b)
+	b = data(b)
+	for i, char := range b[start:] {
+		if char == '\n' || char == '\r' {
+			b[start+i] = ' ' // in JSON it is white space: inside a string it would be escaped
+		}
+	}
+	return append(b, '\n', '\n')
 }
 
 // sseConn is one stream of Server-Sent Events. Its goroutine is the request's.
@@ -85,12 +90,25 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		refused.answerEvents(w, r)
 		return
 	}
+	s.stream(w, r, sseDialect, func(c *sseConn) (start func()) {
+		sub := s.Hub.NewSubscriber(c.kick)
+		c.feed = sub
+		return func() {
+			for _, err := range want.errs {
+				sub.Tell(err, realtime.Channel{})
+			}
+			sub.Subscribe(c.ctx, want.channels, want.options)
+		}
+	})
+}
 
+// stream answers a request with a stream of Server-Sent Events, which prepare completes, until the client goes or is told goodbye.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, d *dialect, prepare func(c *sseConn) (start func())) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	c := &sseConn{conn: conn{server: s, dialect: sseDialect, ctx: ctx, cancel: cancel}, w: w, control: http.NewResponseController(w)}
+	c := &sseConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, w: w, control: http.NewResponseController(w)}
 	c.wire = c
-	c.sub = s.Hub.NewSubscriber(c.kick)
+	start := prepare(c)
 	defer c.close()
 	if !s.add(&c.conn) {
 		notReady.answerEvents(w, r)
@@ -100,10 +118,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 
 	beginEvents(w)
 	c.say(retryIn(750))
-	for _, err := range want.errs {
-		c.sub.Tell(err, realtime.Channel{})
-	}
-	c.sub.Subscribe(ctx, want.channels, want.options)
+	start()
 
 	beat := time.NewTicker(s.options.PingInterval)
 	defer beat.Stop()
@@ -113,7 +128,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-beat.C:
 			c.say([]byte(":\n\n")) // shows a client, and what is in between, that the stream lives
-			c.sub.Refresh()
+			c.feed.Refresh()
 		}
 	}
 }

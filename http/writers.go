@@ -95,7 +95,7 @@ func (d *desk) serve(c *conn) {
 		c.control = nil
 		c.mu.Unlock()
 
-		items, behind := c.sub.Take(d.items[:0])
+		items, behind := c.feed.Take(d.items[:0])
 		d.items = items
 		left := d.write(c, control, items)
 		if left == nil && (behind || leaving != nil) {
@@ -125,40 +125,44 @@ func (d *desk) serve(c *conn) {
 
 // write writes control frames and items as far as it can without waiting, and returns the rest, if any.
 func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
-	if len(control) == 0 && len(items) == 1 && items[0].Run != nil {
-		run := items[0].Run
-		frames := run.Encode(c.dialect.events)
-		n := d.socket.write(c.socket, frames)
-		if n < len(frames) {
-			return &rest{frames: frames, written: n, events: len(run.Events)}
+	if len(control) == 0 && len(items) == 1 {
+		if frames := c.dialect.shared(items[0]); frames != nil {
+			return d.flush(c, frames, len(items[0].Run.Events), nil, false)
 		}
-		c.sub.Delivered(len(run.Events))
-		return nil
 	}
 	frames, events := append(d.frames[:0], control...), 0
-	for i := 0; ; i++ {
-		var next []byte
-		if i < len(items) && items[i].Run != nil {
-			next = items[i].Run.Encode(c.dialect.events)
-		}
-		if i == len(items) || len(frames) > 0 && len(frames)+len(next) > maxGather {
-			if n := d.socket.write(c.socket, frames); n < len(frames) {
-				return &rest{frames: slices.Clone(frames), written: n, events: events, items: slices.Clone(items[i:])}
+	for i, item := range items {
+		shared := c.dialect.shared(item)
+		if len(frames) > 0 && len(frames)+len(shared) > maxGather {
+			if rest := d.flush(c, frames, events, items[i:], true); rest != nil {
+				return rest
 			}
-			c.sub.Delivered(events)
 			frames, events = frames[:0], 0
+		}
+		if shared != nil {
+			frames = append(frames, shared...)
+		} else {
+			frames = c.dialect.append(frames, item)
+		}
+		if item.Run != nil {
+			events += len(item.Run.Events)
 		}
 		if cap(frames) <= 2*maxGather {
 			d.frames = frames
 		}
-		switch {
-		case i == len(items):
-			return nil
-		case next != nil:
-			frames = append(frames, next...)
-			events += len(items[i].Run.Events)
-		case items[i].Run == nil:
-			frames = c.dialect.notice(frames, items[i].Notice)
-		}
 	}
+	return d.flush(c, frames, events, nil, true)
+}
+
+// flush writes frames, and returns what of them could not be written, and the items behind them. The desk's own are used again.
+func (d *desk) flush(c *conn, frames []byte, events int, items []realtime.Item, own bool) *rest {
+	n := d.socket.write(c.socket, frames)
+	if n == len(frames) {
+		c.server.Hub.Delivered(events)
+		return nil
+	}
+	if own {
+		frames = slices.Clone(frames)
+	}
+	return &rest{frames: frames, written: n, events: events, items: slices.Clone(items)}
 }

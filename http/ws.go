@@ -28,47 +28,71 @@ var upgrader = websocket.Upgrader{
 	EnableCompression: true, // where negotiate has left an offer
 }
 
-// serveWS upgrades a request to a connection that speaks the dialect. It lives on in a goroutine of its own: the
-// handler's and its buffers are let go.
+// serveWS has a connection speak the dialect: commands that name channels.
 func (s *Server) serveWS(plain *dialect) http.HandlerFunc {
 	deflating := plain.deflating(s.options.CompressMinBytes)
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !websocket.IsWebSocketUpgrade(r) {
-			w.Header().Set("Upgrade", "websocket")
-			writeError(w, http.StatusUpgradeRequired, "not_a_websocket",
-				fmt.Sprintf("this is a WebSocket endpoint: new WebSocket('ws://%s%s?channel=messages')", r.Host, r.URL.Path))
-			return
-		}
-		if refused := s.admit(r); refused != nil {
-			refused.answer(w)
-			return
-		}
 		d := plain
 		if s.negotiate(r.Header) {
 			d = deflating
 		}
-		ws, err := upgrader.Upgrade(w, r, nil)
-		if err != nil {
-			s.connections.Add(-1)
-			return // Upgrade has answered
-		}
-		ctx, cancel := context.WithCancel(context.Background()) // not the request's, which would be kept with all it has
-		c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, net: ws.NetConn()}
-		c.reader = bufio.NewReaderSize(c.net, readBuffer)
-		c.wire, c.socket = c, socketOf(c.net)
-		c.sub = s.Hub.NewSubscriber(c.kick)
-		if !s.add(&c.conn) {
-			c.close()
-			s.connections.Add(-1)
-			return
-		}
-		c.begin(r.URL.RawQuery)
-		go func() {
-			defer s.connections.Add(-1)
-			defer s.remove(&c.conn)
-			c.run()
-		}()
+		s.upgrade(w, r, &upgrader, d, func(c *wsConn) {
+			sub := s.Hub.NewSubscriber(c.kick)
+			c.feed, c.protocol = sub, &commands{c, sub}
+		})
 	}
+}
+
+// upgrade makes a WebSocket of a request, which prepare completes. It lives on in a goroutine of its own: the handler's and its buffers
+// are let go.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, upgrader *websocket.Upgrader, d *dialect, prepare func(c *wsConn)) {
+	if !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Upgrade", "websocket")
+		writeError(w, http.StatusUpgradeRequired, "not_a_websocket",
+			fmt.Sprintf("this is a WebSocket endpoint: new WebSocket('ws://%s%s?channel=messages')", r.Host, r.URL.Path))
+		return
+	}
+	if refused := s.admit(r); refused != nil {
+		refused.answer(w)
+		return
+	}
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		s.connections.Add(-1)
+		return // Upgrade has answered
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // not the request's, which would be kept with all it has
+	c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, net: ws.NetConn()}
+	c.reader = bufio.NewReaderSize(c.net, readBuffer)
+	c.wire, c.socket = c, socketOf(c.net)
+	prepare(c)
+	if !s.add(&c.conn) {
+		c.close()
+		s.connections.Add(-1)
+		return
+	}
+	c.begin()
+	c.protocol.begin(r.URL.RawQuery, ws.Subprotocol())
+	go func() {
+		defer s.connections.Add(-1)
+		defer s.remove(&c.conn)
+		c.run()
+	}()
+}
+
+// protocol is what a client says over a WebSocket.
+type protocol interface {
+	// begin is called once, when the connection has been made.
+	begin(query, subprotocol string)
+	// command does what a message says. A *realtime.Error is a mistake that the client is told of, and the connection goes on; a goodbye
+	// ends it.
+	command(op byte, text []byte) error
+	// mistake tells the client of one.
+	mistake(err *realtime.Error)
+	// end is called when the connection has ended.
+	end()
+	// limit is how many bytes a message has at most.
+	limit() int
 }
 
 // maxBadFrames is how many frames in a row may make no sense before a client is sent away.
@@ -83,8 +107,9 @@ const (
 // wsConn is one WebSocket connection. Its reader is the goroutine of run.
 type wsConn struct {
 	conn
-	net    net.Conn
-	reader *bufio.Reader
+	net      net.Conn
+	reader   *bufio.Reader
+	protocol protocol
 
 	last atomic.Int64 // when something was heard, since clockStart
 	// Of the wheel alone.
@@ -92,20 +117,12 @@ type wsConn struct {
 	nextPing    time.Duration // as last
 }
 
-// begin subscribes to what the URL asks for. It is no part of run, whose goroutine stays as long as the connection and needs the
-// less memory the less it has done.
-func (c *wsConn) begin(query string) {
+// begin has the wheel visit the connection. It is no part of run, whose goroutine stays as long as the connection and needs the less
+// memory the less it has done.
+func (c *wsConn) begin() {
 	c.heard()
 	c.nextPing = time.Since(clockStart) + c.server.options.PingInterval
 	c.server.wheel.add(c, c.server.options.PingInterval)
-
-	want := parseQuery(query)
-	for _, err := range want.errs {
-		c.sub.Tell(err, realtime.Channel{})
-	}
-	if len(want.channels) > 0 {
-		c.sub.Subscribe(c.ctx, want.channels, want.options)
-	}
 }
 
 // run reads from the connection until it ends.
@@ -116,13 +133,18 @@ func (c *wsConn) run() {
 	for {
 		err := c.readCommand()
 		var refused *realtime.Error
+		var bye goodbye
 		switch {
 		case err == nil:
 			bad = 0
 		case errors.As(err, &refused):
 			if bad++; bad < maxBadFrames {
-				c.sub.Tell(refused, realtime.Channel{})
+				c.protocol.mistake(refused)
 			}
+		case errors.As(err, &bye):
+			c.leave(bye)
+			c.pumps.Wait()
+			return
 		default:
 			c.end(err)
 			return
@@ -132,7 +154,7 @@ func (c *wsConn) run() {
 			c.pumps.Wait()
 			return
 		}
-		if c.sub.Unread() {
+		if c.unread() {
 			c.awaitRead()
 			c.heard()
 		}
@@ -153,7 +175,7 @@ func (c *wsConn) visit() time.Duration {
 	if now >= c.nextPing {
 		c.nextPing = now + o.PingInterval
 		c.say(pingFrame)
-		c.sub.Refresh()
+		c.feed.Refresh()
 	}
 	gone := time.Duration(c.last.Load()) + o.PingInterval + o.PongTimeout
 	if now >= gone {
@@ -165,10 +187,9 @@ func (c *wsConn) visit() time.Duration {
 
 var pingFrame = appendControl(nil, opPing, nil)
 
-// readCommand reads one frame and does what it says. A *realtime.Error is the client's mistake, and the connection goes
-// on.
+// readCommand reads one message and does what it says. A *realtime.Error is the client's mistake, and the connection goes on.
 func (c *wsConn) readCommand() error {
-	limit := c.server.options.MaxFrame
+	limit := c.protocol.limit()
 	op, text, size, err := c.readMessage(limit)
 	if err != nil {
 		return err
@@ -177,24 +198,7 @@ func (c *wsConn) readCommand() error {
 	if size > uint64(limit) {
 		return realtime.Errorf(codeFrameTooLarge, "a command has at most %d bytes, not %d", limit, size)
 	}
-	if op != opClientText {
-		return realtime.Errorf(codeBadFrame, "a command is a text frame, not a binary one")
-	}
-	cmd, channel, bad := parseCommand(text)
-	if bad != nil {
-		return bad
-	}
-	switch cmd.Type {
-	case "subscribe":
-		c.sub.Subscribe(c.ctx, []realtime.Channel{channel}, cmd.options())
-	case "unsubscribe":
-		c.sub.Unsubscribe(channel)
-	case "switch":
-		c.sub.Switch(c.ctx, channel, cmd.options())
-	case "ping":
-		c.sub.Pong()
-	}
-	return nil
+	return c.protocol.command(op, text)
 }
 
 // end answers the end of reading: with a goodbye, if there is somebody to hear it.
@@ -274,6 +278,7 @@ func (c *wsConn) abort() {
 
 // close is run's end.
 func (c *wsConn) close() {
+	c.protocol.end()
 	if c.gone() {
 		c.linger()
 	}

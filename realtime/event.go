@@ -80,45 +80,67 @@ func newRun(events []*Event) *Run {
 	return r
 }
 
-// Format is a way to write events down, one after another. It is known by its address: whoever shares encodings shares it.
+// Format is a way to write events down. It is known by its address: whoever shares encodings shares it.
 type Format struct {
-	// Append appends an event.
-	Append func(b []byte, e *Event) []byte
+	// Append appends the events of a run, one after another. It may take its time: others who want the run in the same format wait,
+	// and nobody else.
+	Append func(b []byte, events []*Event) []byte
+}
+
+// Each is a Format's Append that appends event by event.
+func Each(appendEvent func(b []byte, e *Event) []byte) func(b []byte, events []*Event) []byte {
+	return func(b []byte, events []*Event) []byte {
+		for _, e := range events {
+			b = appendEvent(b, e)
+		}
+		return b
+	}
 }
 
 // encoding is a run in a format.
 type encoding struct {
 	format *Format
-	bytes  []byte
+	once   sync.Once
+	made   atomic.Bool
+	bytes  []byte // once it is made
 	next   *encoding
 }
 
 // Encode returns the run's events in the format. The bytes are shared and must not be changed.
 func (r *Run) Encode(f *Format) []byte {
-	if e := r.encoding(f); e != nil {
-		return e.bytes
+	e := r.encoding(f)
+	if e == nil {
+		e = r.newEncoding(f)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e := r.encoding(f); e != nil {
-		return e.bytes // somebody was faster
+	if !e.made.Load() {
+		e.once.Do(func() { r.encode(e) })
 	}
-	b := make([]byte, 0, r.bytes)
-	for _, e := range r.Events {
-		b = f.Append(b, e)
-	}
+	return e.bytes
+}
+
+// Encoded reports whether the run is encoded in the format.
+func (r *Run) Encoded(f *Format) bool {
+	e := r.encoding(f)
+	return e != nil && e.made.Load()
+}
+
+// encode makes the encoding.
+func (r *Run) encode(e *encoding) {
+	b := e.format.Append(make([]byte, 0, r.bytes), r.Events)
 	if cap(b) > 2*len(b) {
 		b = bytes.Clone(b) // it is kept, and is much shorter than the events
 	}
-	r.encoded.Store(&encoding{format: f, bytes: b, next: r.encoded.Load()})
+	e.bytes = b
+	e.made.Store(true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.size += cap(b)
 	if r.meter != nil {
 		r.meter.Add(int64(cap(b)))
 	}
-	return b
 }
 
-// encoding returns what was made already; nil: nothing.
+// encoding returns that of the format; nil: nobody wanted it so far.
 func (r *Run) encoding(f *Format) *encoding {
 	for e := r.encoded.Load(); e != nil; e = e.next {
 		if e.format == f {
@@ -126,6 +148,18 @@ func (r *Run) encoding(f *Format) *encoding {
 		}
 	}
 	return nil
+}
+
+// newEncoding adds one of the format.
+func (r *Run) newEncoding(f *Format) *encoding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.encoding(f); e != nil {
+		return e // somebody was faster
+	}
+	e := &encoding{format: f, next: r.encoded.Load()}
+	r.encoded.Store(e)
+	return e
 }
 
 // keep has what the run takes counted.

@@ -262,6 +262,9 @@ func (h *Hub) Authorize(ctx context.Context, c Channel) *Error {
 	return h.allowed(c)
 }
 
+// Delivered counts events that were written to clients.
+func (h *Hub) Delivered(events int) { h.counters.delivered.Add(uint64(events)) }
+
 // Stats are the hub's figures: those of the moment, and what was counted since it began. An event that is told to two
 // subscribers counts twice.
 type Stats struct {

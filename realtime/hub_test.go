@@ -272,14 +272,14 @@ func TestLogThatFails(t *testing.T) {
 // Events of several channels of one subscriber come once and in order; shared runs are encoded once in each format.
 func TestRunsAreShared(t *testing.T) {
 	encodings := 0
-	format := &realtime.Format{Append: func(b []byte, _ *realtime.Event) []byte {
+	format := &realtime.Format{Append: realtime.Each(func(b []byte, _ *realtime.Event) []byte {
 		encodings++
 		return append(b, '.')
-	}}
-	other := &realtime.Format{Append: func(b []byte, _ *realtime.Event) []byte {
+	})}
+	other := &realtime.Format{Append: realtime.Each(func(b []byte, _ *realtime.Event) []byte {
 		encodings++
 		return append(b, ',')
-	}}
+	})}
 	w := quiet()
 	f := w.instance(realtime.Options{})
 	var runs []*realtime.Run
@@ -311,7 +311,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	const limit = 200_000
 	w.page = 1000
 	f := w.instance(realtime.Options{RecentBytes: limit, QueueBytes: 1 << 20})
-	format := &realtime.Format{Append: func(b []byte, e *realtime.Event) []byte { return append(b, e.Data...) }}
+	format := &realtime.Format{Append: realtime.Each(func(b []byte, e *realtime.Event) []byte { return append(b, e.Data...) })}
 	var clients []*client
 	for n := range 40 {
 		clients = append(clients, w.client(t, f, channels("messages", fmt.Sprintf("comments:%d", n))...)) // each a set of its own

@@ -11,6 +11,7 @@ import (
 type Item struct {
 	Run    *Run
 	Notice *Notice
+	Of     *Subscriber // whose it is
 }
 
 // Notice is something said to one subscriber.
@@ -44,6 +45,8 @@ const maxNotices = 1000
 // Subscriber is one client's place in the stream. It is either live, and the hub puts what is published into its queue,
 // or behind, at a position of its own from which Next feeds it until it has reached the hub's.
 type Subscriber struct {
+	Owner any // the transport's own
+
 	hub  *Hub
 	wake func()
 
@@ -269,9 +272,6 @@ func (s *Subscriber) Refresh() {
 	}
 	s.told = false
 }
-
-// Delivered counts events that were written to the client.
-func (s *Subscriber) Delivered(events int) { s.hub.counters.delivered.Add(uint64(events)) }
 
 // Unread reports whether so many answers to the client's commands are unread that no more should be taken from it.
 func (s *Subscriber) Unread() bool {
@@ -545,6 +545,7 @@ func (s *Subscriber) push(i Item) {
 	if s.closed {
 		return
 	}
+	i.Of = s
 	s.queue = append(s.queue, i)
 	if i.Run != nil {
 		s.bytes += i.Run.bytes
