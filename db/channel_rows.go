@@ -1,0 +1,206 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// User is a row of users.
+type User struct {
+	ID          int64
+	Username    string
+	DisplayName string
+	CreatedAt   time.Time
+}
+
+// Message is a row of messages.
+type Message struct {
+	ID, AuthorID         int64
+	Title, Content       string
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Comment is a row of comments.
+type Comment struct {
+	ID, MessageID, AuthorID int64
+	Content                 string
+	CreatedAt, UpdatedAt    time.Time
+}
+
+var (
+	userColumns    = []string{"id", "username", "display_name", "created_at"}
+	messageColumns = []string{"id", "author_id", "title", "content", "created_at", "updated_at"}
+	commentColumns = []string{"id", "message_id", "author_id", "content", "created_at", "updated_at"}
+)
+
+func userFields(u *User) (*int64, []any) {
+	return &u.ID, []any{&u.ID, &u.Username, &u.DisplayName, &u.CreatedAt}
+}
+
+func messageFields(m *Message) (*int64, []any) {
+	return &m.ID, []any{&m.ID, &m.AuthorID, &m.Title, &m.Content, &m.CreatedAt, &m.UpdatedAt}
+}
+
+func commentFields(c *Comment) (*int64, []any) {
+	return &c.ID, []any{&c.ID, &c.MessageID, &c.AuthorID, &c.Content, &c.CreatedAt, &c.UpdatedAt}
+}
+
+// scanner reads a row that has nothing but the columns.
+func scanner[T any](fields func(*T) (*int64, []any)) pgx.RowToFunc[T] {
+	return func(row pgx.CollectableRow) (value T, err error) {
+		_, columns := fields(&value)
+		err = row.Scan(columns...)
+		return value, err
+	}
+}
+
+// byID reads rows by their ids. What there is not is not in the map.
+func byID[T any](ctx context.Context, r *Reading, table string, columns []string, ids []int64, fields func(*T) (*int64, []any)) (map[int64]T, error) {
+	sql := fmt.Sprintf("select %s from %s where id = any ($1::bigint[])", strings.Join(columns, ", "), table)
+	rows, err := collect(ctx, r, table, sql, []any{ids}, scanner(fields))
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[int64]T, len(rows))
+	for _, row := range rows {
+		id, _ := fields(&row)
+		byID[*id] = row
+	}
+	return byID, nil
+}
+
+// Users returns users by id.
+func (r *Reading) Users(ctx context.Context, ids []int64) (map[int64]User, error) {
+	return byID(ctx, r, "users", userColumns, ids, userFields)
+}
+
+// Messages returns messages by id.
+func (r *Reading) Messages(ctx context.Context, ids []int64) (map[int64]Message, error) {
+	return byID(ctx, r, "messages", messageColumns, ids, messageFields)
+}
+
+// Comments returns comments by id.
+func (r *Reading) Comments(ctx context.Context, ids []int64) (map[int64]Comment, error) {
+	return byID(ctx, r, "comments", commentColumns, ids, commentFields)
+}
+
+// UserNamed returns the user of the name; nil: there is none.
+func (r *Reading) UserNamed(ctx context.Context, username string) (*User, error) {
+	sql := fmt.Sprintf("select %s from users where lower(username) = lower($1)", strings.Join(userColumns, ", "))
+	users, err := collect(ctx, r, "a user", sql, []any{username}, scanner(userFields))
+	if err != nil || len(users) == 0 {
+		return nil, err
+	}
+	return &users[0], nil
+}
+
+// UserFilter says which users are listed. Zero fields do not count.
+type UserFilter struct {
+	Text string // in the username or the display name, without regard to case
+}
+
+// ListUsers returns a page of the users.
+func (r *Reading) ListUsers(ctx context.Context, page Page, filter UserFilter) (Listed[User], error) {
+	l := list{table: "users", columns: userColumns, key: "lower(username)", keyType: "text"}
+	if page.Order != ByName {
+		l.key, l.keyType, l.descending = "created_at", "timestamptz", page.Order == NewestFirst
+	}
+	var conditions []condition
+	if filter.Text != "" {
+		conditions = append(conditions, condition{"(username ilike ? or display_name ilike ?)", contains(filter.Text)})
+	}
+	lists, err := listed(ctx, r, l, page, nil, conditions, userFields)
+	return lists[0], err
+}
+
+// MessageFilter says which messages are listed. Zero fields do not count.
+type MessageFilter struct {
+	AuthorID                   *int64
+	Text                       string // in the title or the content, without regard to case
+	CreatedFrom, CreatedBefore *time.Time
+}
+
+func messageList(order Order) list {
+	return list{table: "messages", columns: messageColumns, parent: "author_id", key: "created_at", keyType: "timestamptz",
+		descending: order == NewestFirst}
+}
+
+// ListMessages returns a page of the messages.
+func (r *Reading) ListMessages(ctx context.Context, page Page, filter MessageFilter) (Listed[Message], error) {
+	conditions := created(filter.CreatedFrom, filter.CreatedBefore)
+	if filter.AuthorID != nil {
+		conditions = append(conditions, condition{"author_id = ?::bigint", *filter.AuthorID})
+	}
+	if filter.Text != "" {
+		conditions = append(conditions, condition{"(title ilike ? or content ilike ?)", contains(filter.Text)})
+	}
+	lists, err := listed(ctx, r, messageList(page.Order), page, nil, conditions, messageFields)
+	return lists[0], err
+}
+
+// MessagesBy returns a page of the messages of each of the authors, by author.
+func (r *Reading) MessagesBy(ctx context.Context, authors []int64, page Page) (map[int64]Listed[Message], error) {
+	return listed(ctx, r, messageList(page.Order), page, authors, nil, messageFields)
+}
+
+// CommentFilter says which comments are listed. Zero fields do not count.
+type CommentFilter struct {
+	MessageID, AuthorID        *int64
+	Text                       string // in the content, without regard to case
+	CreatedFrom, CreatedBefore *time.Time
+}
+
+func commentList(order Order) list {
+	return list{table: "comments", columns: commentColumns, parent: "message_id", key: "created_at", keyType: "timestamptz",
+		descending: order == NewestFirst}
+}
+
+// ListComments returns a page of the comments.
+func (r *Reading) ListComments(ctx context.Context, page Page, filter CommentFilter) (Listed[Comment], error) {
+	conditions := created(filter.CreatedFrom, filter.CreatedBefore)
+	if filter.MessageID != nil {
+		conditions = append(conditions, condition{"message_id = ?::bigint", *filter.MessageID})
+	}
+	if filter.AuthorID != nil {
+		conditions = append(conditions, condition{"author_id = ?::bigint", *filter.AuthorID})
+	}
+	if filter.Text != "" {
+		conditions = append(conditions, condition{"content ilike ?", contains(filter.Text)})
+	}
+	lists, err := listed(ctx, r, commentList(page.Order), page, nil, conditions, commentFields)
+	return lists[0], err
+}
+
+// CommentsOn returns a page of the comments on each of the messages, by message.
+func (r *Reading) CommentsOn(ctx context.Context, messages []int64, page Page) (map[int64]Listed[Comment], error) {
+	return listed(ctx, r, commentList(page.Order), page, messages, nil, commentFields)
+}
+
+// CountComments returns how many comments there are on each of the messages.
+func (r *Reading) CountComments(ctx context.Context, messages []int64) (map[int64]int, error) {
+	return r.counts(ctx, "the number of comments", `select message_id, count(*) from comments where message_id = any ($1::bigint[]) group by 1`, messages)
+}
+
+// CountMessages returns how many messages each of the authors has written.
+func (r *Reading) CountMessages(ctx context.Context, authors []int64) (map[int64]int, error) {
+	return r.counts(ctx, "the number of messages", `select author_id, count(*) from messages where author_id = any ($1::bigint[]) group by 1`, authors)
+}
+
+func (r *Reading) counts(ctx context.Context, what, sql string, ids []int64) (map[int64]int, error) {
+	type count struct {
+		id int64
+		n  int
+	}
+	rows, err := collect(ctx, r, what, sql, []any{ids}, func(row pgx.CollectableRow) (c count, err error) {
+		return c, row.Scan(&c.id, &c.n)
+	})
+	counts := make(map[int64]int, len(rows))
+	for _, c := range rows {
+		counts[c.id] = c.n
+	}
+	return counts, err
+}
