@@ -68,9 +68,17 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 
 // servePreflight answers what a browser asks before it lets a page send headers of its own.
 func (s *Server) servePreflight(w http.ResponseWriter, r *http.Request) {
+	s.preflight(w, r, "GET", "Last-Event-ID, Cache-Control")
+}
+
+func (s *Server) serveGraphPreflight(w http.ResponseWriter, r *http.Request) {
+	s.preflight(w, r, "GET, POST", "Authorization, Content-Type, Last-Event-ID, Cache-Control")
+}
+
+func (s *Server) preflight(w http.ResponseWriter, r *http.Request, methods, headers string) {
 	s.allowOrigin(w, r)
-	w.Header().Set("Access-Control-Allow-Methods", "GET")
-	w.Header().Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control")
+	w.Header().Set("Access-Control-Allow-Methods", methods)
+	w.Header().Set("Access-Control-Allow-Headers", headers)
 	w.Header().Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tidings/http/graph"
 	"tidings/realtime"
 )
 
@@ -34,6 +35,14 @@ type Options struct {
 	// CompressMinBytes is how many bytes an event's JSON has at least to be compressed, on WebSockets whose clients offer
 	// permessage-deflate; 0: none is, and the offer is not taken.
 	CompressMinBytes int
+	// MaxBody is the size in bytes of a GraphQL request, and of a message on its WebSockets; 256 KiB.
+	MaxBody int
+	// MaxBatch is how many GraphQL operations may be sent together; 10.
+	MaxBatch int
+	// MaxOperations is how many GraphQL operations a connection may have at a time; 100.
+	MaxOperations int
+	// InitTimeout is how long a client may take to begin on GraphQL's WebSockets; 10 s.
+	InitTimeout time.Duration
 	// PingInterval is how often a client is pinged; 25 s.
 	PingInterval time.Duration
 	// PongTimeout is how long after a ping a client that sends nothing is taken for gone; 10 s.
@@ -65,6 +74,16 @@ func (o Options) withDefaults() Options {
 	if o.PageBytes == 0 {
 		o.PageBytes = 4 << 20
 	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 256 << 10
+	}
+	if o.MaxBatch == 0 {
+		o.MaxBatch = 10
+	}
+	if o.MaxOperations == 0 {
+		o.MaxOperations = 100
+	}
+	def(&o.InitTimeout, 10*time.Second)
 	def(&o.PingInterval, 25*time.Second)
 	def(&o.PongTimeout, 10*time.Second)
 	def(&o.StallTimeout, 90*time.Second)
@@ -77,8 +96,11 @@ type Server struct {
 	Hub     *realtime.Hub
 	Health  func() Health       // how the feeding of the hub is doing
 	Channel func() ChannelStore // returns nil where the application's tables are not there; may be nil
-	Logger  *slog.Logger
-	Options Options
+	Graph   *graph.API           // nil: there is no /graphql
+	// Authenticate finds out whose a token is; nil: none is taken.
+	Authenticate Authenticate
+	Logger       *slog.Logger
+	Options      Options
 
 	initOnce    sync.Once
 	options     Options
@@ -117,6 +139,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("OPTIONS /events", s.servePreflight)
 	mux.HandleFunc("GET /channels/{channel...}", s.serveChannel)
 	mux.HandleFunc("OPTIONS /channels/", s.servePreflight)
+	if s.Graph != nil {
+		mux.HandleFunc("/graphql", s.serveGraphQL)
+		mux.HandleFunc("OPTIONS /graphql", s.serveGraphPreflight)
+	}
 	mux.HandleFunc("GET /healthz", s.serveHealthz)
 	mux.HandleFunc("GET /readyz", s.serveReadyz)
 	mux.HandleFunc("GET /{$}", s.servePage)

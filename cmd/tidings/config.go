@@ -74,6 +74,9 @@ type serveCmd struct {
 	Migrate     bool     `help:"Install or bring up to date schema tidings at start." default:"true" negatable:"" env:"TIDINGS_MIGRATE"`
 	Demo        bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
 
+	Development *bool  `help:"Let whoever sends no token write as any user, and tell GraphQL's schema to anybody. By default so with the embedded PostgreSQL, and not with a database of yours." negatable:"" env:"TIDINGS_DEVELOPMENT"`
+	JWTSecret   string `name:"jwt-secret" help:"The secret, of 32 bytes at least, by which users' tokens are signed (HS256; the subject is the user's id). Empty: no tokens are taken." env:"TIDINGS_JWT_SECRET" placeholder:"SECRET"`
+
 	MaxConnections   int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
 	MaxChannels      int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
 	MaxFrame         int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
@@ -89,10 +92,29 @@ type serveCmd struct {
 	StallTimeout     time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
 	ShutdownTimeout  time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
+	GraphQL graphQLFlags `embed:"" prefix:"graphql-" group:"GraphQL"`
+
 	PollInterval      time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
 	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
 	HeartbeatInterval time.Duration `help:"How often, by all instances together, an entry is written whose way through the log is watched. 0: never." default:"5s" env:"TIDINGS_HEARTBEAT_INTERVAL" group:"Database"`
 	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
+}
+
+// graphQLFlags are the limits of /graphql.
+type graphQLFlags struct {
+	MaxBody       int           `help:"Bytes of one request, or of one message on a WebSocket." default:"262144" env:"TIDINGS_GRAPHQL_MAX_BODY" placeholder:"BYTES"`
+	MaxBatch      int           `help:"Operations that may be sent in one request." default:"10" env:"TIDINGS_GRAPHQL_MAX_BATCH" placeholder:"N"`
+	MaxOperations int           `help:"Operations at a time on one WebSocket." default:"100" env:"TIDINGS_GRAPHQL_MAX_OPERATIONS" placeholder:"N"`
+	MaxQueryBytes int           `help:"Bytes of one document." default:"65536" env:"TIDINGS_GRAPHQL_MAX_QUERY_BYTES" placeholder:"BYTES"`
+	MaxTokens     int           `help:"Words and marks of one document." default:"5000" env:"TIDINGS_GRAPHQL_MAX_TOKENS" placeholder:"N"`
+	MaxDepth      int           `help:"How deep fields may be nested." default:"16" env:"TIDINGS_GRAPHQL_MAX_DEPTH" placeholder:"N"`
+	MaxFields     int           `help:"Fields of one operation, those of its fragments counted as often as they are spread." default:"1000" env:"TIDINGS_GRAPHQL_MAX_FIELDS" placeholder:"N"`
+	MaxAliases    int           `help:"Aliases of one operation, counted likewise." default:"50" env:"TIDINGS_GRAPHQL_MAX_ALIASES" placeholder:"N"`
+	MaxComplexity int           `help:"Fields of an answer, if all of its pages are full." default:"20000" env:"TIDINGS_GRAPHQL_MAX_COMPLEXITY" placeholder:"N"`
+	PageSize      int           `help:"Rows of a page where the request does not say." default:"20" env:"TIDINGS_GRAPHQL_PAGE_SIZE" placeholder:"N"`
+	MaxPageSize   int           `help:"Rows of a page." default:"100" env:"TIDINGS_GRAPHQL_MAX_PAGE_SIZE" placeholder:"N"`
+	Timeout       time.Duration `help:"How long a query or a mutation may take." default:"10s" env:"TIDINGS_GRAPHQL_TIMEOUT"`
+	InitTimeout   time.Duration `help:"How long a client may take to begin on a WebSocket." default:"10s" env:"TIDINGS_GRAPHQL_INIT_TIMEOUT"`
 }
 
 // Validate names what is wrong with a value.
@@ -106,6 +128,9 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--allow-origin: %q is not an origin, such as https://app.example.com", origin)
 		}
 	}
+	if n := len(c.JWTSecret); n > 0 && n < 32 {
+		return fmt.Errorf("--jwt-secret: it has %d bytes, and is too easily guessed: at least 32", n)
+	}
 	for _, limit := range []struct {
 		name       string
 		value, min int
@@ -114,6 +139,12 @@ func (c *serveCmd) Validate() error {
 		{"compress-min-bytes", c.CompressMinBytes, 0},
 		{"queue-bytes", c.QueueBytes, 4096}, {"recent-bytes", c.RecentBytes, 4096}, {"log-readers", c.LogReaders, 1},
 		{"page-rows", c.PageRows, 1}, {"page-bytes", c.PageBytes, 4096},
+		{"graphql-max-body", c.GraphQL.MaxBody, 1024}, {"graphql-max-batch", c.GraphQL.MaxBatch, 1},
+		{"graphql-max-operations", c.GraphQL.MaxOperations, 1}, {"graphql-max-query-bytes", c.GraphQL.MaxQueryBytes, 64},
+		{"graphql-max-tokens", c.GraphQL.MaxTokens, 16}, {"graphql-max-depth", c.GraphQL.MaxDepth, 1},
+		{"graphql-max-fields", c.GraphQL.MaxFields, 1}, {"graphql-max-aliases", c.GraphQL.MaxAliases, 1},
+		{"graphql-max-complexity", c.GraphQL.MaxComplexity, 1}, {"graphql-page-size", c.GraphQL.PageSize, 1},
+		{"graphql-max-page-size", c.GraphQL.MaxPageSize, c.GraphQL.PageSize},
 	} {
 		if limit.value < limit.min {
 			return fmt.Errorf("--%s: %d is too low: at least %d", limit.name, limit.value, limit.min)
@@ -128,6 +159,7 @@ func (c *serveCmd) Validate() error {
 		{"stall-timeout", c.StallTimeout, time.Second}, {"shutdown-timeout", c.ShutdownTimeout, 100 * time.Millisecond},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
 		{"heartbeat-interval", c.HeartbeatInterval, 0},
+		{"graphql-timeout", c.GraphQL.Timeout, 100 * time.Millisecond}, {"graphql-init-timeout", c.GraphQL.InitTimeout, 100 * time.Millisecond},
 	} {
 		if d.value < d.min {
 			return fmt.Errorf("--%s: %s is too short: at least %s", d.name, d.value, d.min)

@@ -14,6 +14,7 @@ import (
 
 	"tidings/db"
 	tidingshttp "tidings/http"
+	"tidings/http/graph"
 	"tidings/realtime"
 	"tidings/triggers"
 )
@@ -73,8 +74,24 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	reader.Sink = hub
 	channel := &db.Channel{DB: database}
 	var hasChannel atomic.Bool
+	development := embedded != nil
+	if c.Development != nil {
+		development = *c.Development
+	}
+	api := graph.New(func() *db.Channel {
+		if hasChannel.Load() {
+			return channel
+		}
+		return nil
+	}, hub, logger, graph.Options{
+		Introspection: development, OpenWrites: development,
+		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
+		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,
+		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
+	})
+	defer api.Close()
 	server := &tidingshttp.Server{
-		Hub: hub, Logger: logger,
+		Hub: hub, Graph: api, Logger: logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
@@ -91,8 +108,13 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Options: tidingshttp.Options{
 			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
 			PageRows: c.PageRows, PageBytes: c.PageBytes,
+			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
 			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
 		},
+	}
+
+	if c.JWTSecret != "" {
+		server.Authenticate = tidingshttp.JWT([]byte(c.JWTSecret))
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -227,6 +249,7 @@ func invitation(address net.Addr, where *database) string {
 tidings is live.
 
   The page:     http://%[1]s/
+  GraphQL:      http://%[1]s/graphql
   A WebSocket:  ws://%[1]s/ws?channel=messages
 
   To see something happen on both, paste this into another terminal:

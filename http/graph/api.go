@@ -1,0 +1,204 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/executor"
+	"github.com/99designs/gqlgen/graphql/handler/extension"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"tidings/db"
+	"tidings/realtime"
+)
+
+// Options are the API's limits. Zero values take the defaults.
+type Options struct {
+	// Introspection answers what the schema is.
+	Introspection bool
+	// OpenWrites has who sends no token write as anybody, as a person in psql may.
+	OpenWrites bool
+	// MaxQueryBytes and MaxTokens are how long a document may be; 64 KiB and 5,000.
+	MaxQueryBytes int
+	MaxTokens     int
+	// MaxDepth is how deep fields may be nested; 16, which the usual introspection query needs.
+	MaxDepth int
+	// MaxFields and MaxAliases are how many an operation may have, those of its fragments counted each time they are spread; 1,000
+	// and 50.
+	MaxFields  int
+	MaxAliases int
+	// MaxComplexity is how many fields an answer may have, if all pages are full; 20,000.
+	MaxComplexity int
+	// DefaultPageSize and MaxPageSize are of connections; 20 and 100.
+	DefaultPageSize int
+	MaxPageSize     int
+	// Timeout is how long a query or a mutation may take; 10 s.
+	Timeout time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	def := func(n *int, value int) {
+		if *n == 0 {
+			*n = value
+		}
+	}
+	def(&o.MaxQueryBytes, 64<<10)
+	def(&o.MaxTokens, 5000)
+	def(&o.MaxDepth, 16)
+	def(&o.MaxFields, 1000)
+	def(&o.MaxAliases, 50)
+	def(&o.MaxComplexity, 20_000)
+	def(&o.DefaultPageSize, 20)
+	def(&o.MaxPageSize, 100)
+	o.DefaultPageSize = min(o.DefaultPageSize, o.MaxPageSize)
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+	return o
+}
+
+// API executes GraphQL requests.
+type API struct {
+	store    func() *db.Channel
+	hub      *realtime.Hub
+	logger   *slog.Logger
+	options  Options
+	executor *executor.Executor
+
+	ctx    context.Context // of what subscriptions read
+	cancel context.CancelFunc
+	group  sync.WaitGroup // of executions for subscriptions
+
+	mu    sync.Mutex
+	plans map[planKey]*Plan
+}
+
+// cacheText is how much text of documents is kept parsed, and how much more of those that clients may name by their hash.
+const (
+	cacheText     = 1 << 20
+	persistedText = 8 << 20
+)
+
+// New makes an API, which is to be closed. The store returns nil where the application's tables are not there.
+func New(store func() *db.Channel, hub *realtime.Hub, logger *slog.Logger, options Options) *API {
+	a := &API{store: store, hub: hub, logger: logger, options: options.withDefaults(), plans: make(map[planKey]*Plan)}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	schema := Config{Resolvers: resolvers{}}
+	a.weigh(&schema.Complexity)
+	e := executor.New(NewExecutableSchema(schema))
+	e.SetErrorPresenter(a.present)
+	e.SetRecoverFunc(func(_ context.Context, panicked any) error {
+		return fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())
+	})
+	e.SetQueryCache(newCache(cacheText, func(doc *ast.QueryDocument) int { return len(doc.Position.Src.Input) }))
+	e.SetParserTokenLimit(a.options.MaxTokens)
+	e.SetDisableSuggestion(!a.options.Introspection)
+	e.Use(extension.AutomaticPersistedQuery{Cache: newCache(persistedText, func(query string) int { return len(query) })})
+	e.Use(&limits{options: &a.options})
+	e.Use(extension.FixedComplexityLimit(a.options.MaxComplexity))
+	if a.options.Introspection {
+		e.Use(extension.Introspection{})
+	}
+	a.executor = e
+	return a
+}
+
+// Close ends what is being executed for subscriptions, and waits for it.
+func (a *API) Close() {
+	a.cancel()
+	a.group.Wait()
+}
+
+// Request is what a client asks.
+type Request struct {
+	Query         string         `json:"query"`
+	OperationName string         `json:"operationName"`
+	Variables     map[string]any `json:"variables"`
+	Extensions    map[string]any `json:"extensions"`
+}
+
+// Response is an answer as JSON.
+type Response struct {
+	Body     []byte
+	Errors   []byte // of Body, a JSON array; nil: none
+	Executed bool   // whether it was begun: the answer has data then, if only null
+}
+
+// Operation is a request that was understood.
+type Operation struct {
+	api     *API
+	viewer  Viewer
+	context *graphql.OperationContext
+}
+
+// Prepare reads a request. Where it cannot be executed, the Response says why.
+func (a *API) Prepare(ctx context.Context, viewer Viewer, r Request) (*Operation, *Response) {
+	ctx = graphql.StartOperationTrace(ctx)
+	now := graphql.Now()
+	c, errs := a.executor.CreateOperationContext(ctx, &graphql.RawParams{
+		Query: r.Query, OperationName: r.OperationName, Variables: r.Variables, Extensions: r.Extensions,
+		ReadTime: graphql.TraceTiming{Start: now, End: now},
+	})
+	if errs != nil {
+		return nil, a.refuse(graphql.WithOperationContext(ctx, c), errs)
+	}
+	return &Operation{api: a, viewer: viewer, context: c}, nil
+}
+
+func (a *API) refuse(ctx context.Context, errs gqlerror.List) *Response {
+	return respond(a.executor.DispatchError(ctx, errs))
+}
+
+// Refusal is the answer to what is not even a request.
+func Refusal(code, format string, args ...any) *Response {
+	return respond(&graphql.Response{Errors: gqlerror.List{errorf(code, format, args...)}})
+}
+
+// respond writes an answer down.
+func respond(r *graphql.Response) *Response {
+	answer := &Response{Executed: r.Data != nil}
+	if len(r.Errors) > 0 {
+		answer.Errors, _ = json.Marshal(r.Errors) // strings, numbers and their lists can always be
+		answer.Body = append(append(answer.Body, `{"errors":`...), answer.Errors...)
+	}
+	if r.Data != nil {
+		separator := byte(',')
+		if answer.Body == nil {
+			separator = '{'
+		}
+		answer.Body = append(append(append(answer.Body, separator), `"data":`...), r.Data...)
+	}
+	answer.Body = append(answer.Body, '}')
+	return answer
+}
+
+// Kind is query, mutation or subscription.
+func (o *Operation) Kind() ast.Operation { return o.context.Operation.Operation }
+
+// Do executes a query or a mutation.
+func (o *Operation) Do(ctx context.Context) *Response {
+	kind := ofQuery
+	if o.Kind() == ast.Mutation {
+		kind = ofMutation
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.api.options.Timeout)
+	defer cancel()
+	s := o.api.newSession(o.viewer, kind)
+	defer s.close()
+	handler, ctx := o.api.executor.DispatchOperation(withSession(ctx, s), o.context)
+	r := handler(ctx)
+	if r == nil { // ctx had ended
+		r = &graphql.Response{Errors: gqlerror.List{o.api.present(ctx, context.Cause(ctx))}}
+	}
+	if r.Data == nil {
+		r.Data = json.RawMessage("null")
+	}
+	return respond(r)
+}

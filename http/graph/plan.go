@@ -1,0 +1,275 @@
+package graph
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"tidings/realtime"
+)
+
+// Plan makes the results of all subscriptions that have the same document, variables and rights: once for all of them. What it makes
+// of a run of events is kept with the run, like any other encoding.
+type Plan struct {
+	// Format is how a run is written down: results, for Results to read. It is made by Ready, and must not be by anybody else.
+	Format *realtime.Format
+
+	api    *API
+	key    planKey
+	target target
+	field  string // its name in the response
+	ctx    context.Context
+	cancel context.CancelFunc
+	users  int // of the plan; api.mu is held
+
+	mu       sync.Mutex // of executing
+	next     graphql.ResponseHandler
+	messages chan *Message
+	comments chan *Comment
+	events   chan *Event
+
+	waiting sync.Mutex
+	pending map[*realtime.Run][]func() // who waits for it
+}
+
+// planKey is what subscriptions have in common that are executed together. Since when they follow does not belong to it.
+type planKey struct {
+	query, operation, variables string
+}
+
+// plan returns the operation's plan, and counts one more user of it.
+func (a *API) plan(o *Operation, t target, field *graphql.CollectedField) *Plan {
+	key := planKey{o.context.RawQuery, o.context.OperationName, variablesKey(o.context, field)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.plans[key]
+	if p == nil {
+		t.since, t.message = "", nil
+		p = &Plan{
+			api: a, key: key, target: t, field: field.Alias,
+			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
+			pending: make(map[*realtime.Run][]func()),
+		}
+		p.Format = &realtime.Format{Append: p.append}
+		p.ctx, p.cancel = context.WithCancel(a.ctx)
+		p.next, p.ctx = a.executor.DispatchOperation(context.WithValue(p.ctx, planContext{}, p), o.context)
+		a.plans[key] = p
+	}
+	p.users++
+	return p
+}
+
+// Release counts a user out.
+func (p *Plan) Release() {
+	p.api.mu.Lock()
+	defer p.api.mu.Unlock()
+	if p.users--; p.users == 0 {
+		delete(p.api.plans, p.key)
+		p.cancel()
+	}
+}
+
+// variablesKey is what the variables are, but for the one that says since when, if it says nothing else.
+func variablesKey(c *graphql.OperationContext, field *graphql.CollectedField) string {
+	variables := c.Variables
+	if since := field.Arguments.ForName("since"); since != nil && since.Value.Kind == ast.Variable && uses(c, since.Value.Raw) == 1 {
+		variables = make(map[string]any, len(c.Variables))
+		for name, value := range c.Variables {
+			if name != since.Value.Raw {
+				variables[name] = value
+			}
+		}
+	}
+	key, _ := json.Marshal(variables) // they were JSON before
+	return string(key)
+}
+
+// uses counts how often a document refers to the variable.
+func uses(c *graphql.OperationContext, name string) int {
+	n := 0
+	var value func(v *ast.Value)
+	value = func(v *ast.Value) {
+		if v == nil {
+			return
+		}
+		if v.Kind == ast.Variable && v.Raw == name {
+			n++
+		}
+		for _, child := range v.Children {
+			value(child.Value)
+		}
+	}
+	directives := func(list ast.DirectiveList) {
+		for _, d := range list {
+			for _, a := range d.Arguments {
+				value(a.Value)
+			}
+		}
+	}
+	var selections func(set ast.SelectionSet)
+	selections = func(set ast.SelectionSet) {
+		for _, selection := range set {
+			switch s := selection.(type) {
+			case *ast.Field:
+				for _, a := range s.Arguments {
+					value(a.Value)
+				}
+				directives(s.Directives)
+				selections(s.SelectionSet)
+			case *ast.InlineFragment:
+				directives(s.Directives)
+				selections(s.SelectionSet)
+			case *ast.FragmentSpread:
+				directives(s.Directives)
+			}
+		}
+	}
+	directives(c.Operation.Directives)
+	selections(c.Operation.SelectionSet)
+	for _, f := range c.Doc.Fragments {
+		directives(f.Directives)
+		selections(f.SelectionSet)
+	}
+	return n
+}
+
+// Ready reports whether the run's results are made. Otherwise they will be, and then wake is called, once.
+func (p *Plan) Ready(run *realtime.Run, wake func()) bool {
+	if run.Encoded(p.Format) {
+		return true
+	}
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	if run.Encoded(p.Format) {
+		return true
+	}
+	others, begun := p.pending[run]
+	p.pending[run] = append(others, wake)
+	if !begun {
+		p.api.group.Go(func() { p.make(run) })
+	}
+	return false
+}
+
+// make makes the run's results, and wakes who waits for them.
+func (p *Plan) make(run *realtime.Run) {
+	run.Encode(p.Format)
+	p.waiting.Lock()
+	waiting := p.pending[run]
+	delete(p.pending, run)
+	p.waiting.Unlock()
+	for _, wake := range waiting {
+		wake()
+	}
+}
+
+// Result is what a subscription is told of one event.
+type Result struct {
+	Payload []byte // JSON
+	Cursor  []byte // the position just behind the event
+}
+
+// Results reads what a plan has made.
+func Results(encoded []byte) iter.Seq[Result] {
+	return func(yield func(Result) bool) {
+		for len(encoded) > 0 {
+			payload := binary.LittleEndian.Uint32(encoded)
+			cursor := binary.LittleEndian.Uint32(encoded[4:])
+			encoded = encoded[8:]
+			r := Result{encoded[:payload:payload], encoded[payload : payload+cursor : payload+cursor]}
+			if !yield(r) {
+				return
+			}
+			encoded = encoded[payload+cursor:]
+		}
+	}
+}
+
+func appendResult(b, payload []byte, cursor string) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(cursor)))
+	return append(append(b, payload...), cursor...)
+}
+
+// retryAfter is how long a plan waits for the database before it tries again.
+const retryAfter = 250 * time.Millisecond
+
+// append appends the events' results. While what they need cannot be read, it waits.
+func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var mine []*realtime.Event
+	for _, e := range events {
+		if p.target.topic == "" || e.Everywhere && p.target.action == "_deleted" || strings.HasSuffix(e.Type, p.target.action) && !e.Everywhere {
+			mine = append(mine, e)
+		}
+	}
+	if len(mine) == 0 {
+		return b
+	}
+	for {
+		made, ok := p.results(b, mine)
+		if ok || p.ctx.Err() != nil {
+			return made
+		}
+		timer := time.NewTimer(retryAfter)
+		select {
+		case <-timer.C:
+		case <-p.ctx.Done():
+			timer.Stop()
+			return b
+		}
+	}
+}
+
+// results appends the results of events that are all the plan's. It returns false where the database did not answer.
+func (p *Plan) results(b []byte, events []*realtime.Event) ([]byte, bool) {
+	s := p.api.newSession(Viewer{}, ofSubscription)
+	defer s.close()
+	ctx, cancel := context.WithTimeout(withSession(p.ctx, s), p.api.options.Timeout)
+	defer cancel()
+	feeds, err := p.feeds(ctx, events)
+	if err != nil {
+		return b, false
+	}
+	for i, e := range events {
+		cursor := e.Cursor.String()
+		var r *graphql.Response
+		if err := feeds[i].err; err != nil {
+			r = &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
+			err.Path = ast.Path{ast.PathName(p.field)}
+		} else {
+			feeds[i].send()
+			r = p.next(ctx)
+		}
+		if r == nil || unavailable(r.Errors) {
+			return b, false
+		}
+		b = appendResult(b, payload(r, cursor), cursor)
+	}
+	return b, true
+}
+
+func unavailable(errs gqlerror.List) bool {
+	for _, err := range errs {
+		if code := err.Extensions["code"]; code == CodeUnavailable || code == CodeTimeout {
+			return true
+		}
+	}
+	return false
+}
+
+func payload(r *graphql.Response, cursor string) []byte {
+	b := respond(r).Body
+	b = append(b[:len(b)-1], `,"extensions":{"cursor":"`...)
+	b = append(b, cursor...)
+	return append(b, `"}}`...)
+}

@@ -1,0 +1,124 @@
+package graph
+
+import (
+	"context"
+	"sync"
+
+	"tidings/db"
+	"tidings/realtime"
+)
+
+// Viewer is who sends a request. The zero Viewer is somebody without a token.
+type Viewer struct {
+	UserID int64 // 0: nobody
+}
+
+// session is what the resolvers of one execution have in common.
+type session struct {
+	options *Options
+	hub     *realtime.Hub
+	viewer  Viewer
+	kind    sessionKind
+	store  *db.Channel // nil: the application's tables are not there
+	read   *db.Reading
+
+	once once
+}
+
+type sessionKind int
+
+const (
+	ofQuery sessionKind = iota
+	ofMutation
+	ofSubscription
+)
+
+type sessionKey struct{}
+
+func withSession(ctx context.Context, s *session) context.Context {
+	return context.WithValue(ctx, sessionKey{}, s)
+}
+
+// of returns the execution's session.
+func of(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session) }
+
+func optionsOf(ctx context.Context) *Options { return of(ctx).options }
+
+// newSession begins an execution, which ends with close.
+func (a *API) newSession(viewer Viewer, kind sessionKind) *session {
+	s := &session{options: &a.options, hub: a.hub, viewer: viewer, kind: kind, store: a.store()}
+	switch {
+	case s.store == nil:
+	case kind == ofQuery:
+		s.read = s.store.ReadSnapshot()
+	default:
+		s.read = s.store.Read()
+	}
+	return s
+}
+
+func (s *session) close() {
+	if s.read != nil {
+		s.read.Close()
+	}
+}
+
+// reading returns what the application's tables are read by.
+func (s *session) reading() (*db.Reading, error) {
+	if s.read == nil {
+		return nil, errorf(CodeNotFound, "the application's tables (users, messages, comments) are not in this database: only events can be had")
+	}
+	return s.read, nil
+}
+
+// mayRead says why rows of the topic's table cannot be read, nil if they can: what can be followed can be read.
+func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error) {
+	r, err := s.reading()
+	if err != nil || topic == users {
+		return r, err
+	}
+	refused, err := do(&s.once, "may read "+topic, func() (*realtime.Error, error) {
+		return s.hub.Authorize(ctx, realtime.Channel{Topic: topic}), nil
+	})
+	if err == nil && refused != nil {
+		err = refused
+	}
+	return r, err
+}
+
+// liveCursor is the position of what a query reads.
+func (s *session) liveCursor(ctx context.Context) (string, error) {
+	return do(&s.once, "live cursor", func() (string, error) {
+		r, err := s.reading()
+		if err != nil {
+			return "", err
+		}
+		return r.Cursor(ctx)
+	})
+}
+
+// once does things once for all who ask for them, at the same time or later.
+type once struct {
+	mu   sync.Mutex
+	done map[any]func() (any, error)
+}
+
+// do returns what f returns, which is called for the first who asks with the key.
+func do[T any](o *once, key any, f func() (T, error)) (T, error) {
+	o.mu.Lock()
+	if o.done == nil {
+		o.done = make(map[any]func() (any, error))
+	}
+	result, asked := o.done[key]
+	if !asked {
+		result = sync.OnceValues(func() (any, error) { return f() })
+		o.done[key] = result
+	}
+	o.mu.Unlock()
+	value, err := result()
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return value.(T), nil
+}

@@ -1,0 +1,187 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"tidings/realtime"
+)
+
+// Subscription is what a client follows, and how it is told.
+type Subscription struct {
+	Channels []realtime.Channel
+	Since    string
+	Plan     *Plan // to be released
+}
+
+// target is what a subscription's field follows.
+type target struct {
+	topic    string // empty: all of the channels
+	action   string // what the event's type ends with
+	channels []realtime.Channel
+	since    string
+	message  *int64 // which is to be there
+}
+
+// Subscribe finds out what a subscription follows. Where it cannot be, the Response says why.
+func (o *Operation) Subscribe(ctx context.Context) (*Subscription, *Response) {
+	ctx = graphql.WithOperationContext(ctx, o.context)
+	t, field, err := o.target()
+	if err == nil {
+		err = o.check(ctx, t)
+	}
+	if err != nil {
+		err := o.api.present(ctx, err)
+		if field != nil {
+			err.Path = ast.Path{ast.PathName(field.Alias)}
+		}
+		return nil, o.api.refuse(ctx, gqlerror.List{err})
+	}
+	return &Subscription{Channels: t.channels, Since: t.since, Plan: o.api.plan(o, t, field)}, nil
+}
+
+// target reads the field and its arguments.
+func (o *Operation) target() (target, *graphql.CollectedField, error) {
+	fields := graphql.CollectFields(o.context, o.context.Operation.SelectionSet, []string{"Subscription"})
+	if len(fields) != 1 {
+		return target{}, nil, errorf(CodeBadInput, "a subscription has exactly one field, not %d", len(fields))
+	}
+	field := &fields[0]
+	args := field.ArgumentMap(o.context.Variables)
+	var t target
+	t.since, _ = args["since"].(string)
+	switch field.Name {
+	case "messageAdded", "messageUpdated", "messageDeleted":
+		t.topic = messages
+	case "commentAdded", "commentUpdated", "commentDeleted":
+		t.topic = comments
+	case "events":
+		err := t.follow(args["channels"])
+		return t, field, err
+	default:
+		return t, field, errorf(CodeBadInput, "%s is nothing to subscribe to", field.Name)
+	}
+	t.action = "_" + strings.ToLower(field.Name[len("message"):])
+	channel := realtime.Channel{Topic: t.topic}
+	if given := args["messageId"]; given != nil {
+		id, err := UnmarshalRowID(given)
+		if err != nil {
+			var input *inputError
+			errors.As(err, &input)
+			return t, field, badInput("messageId", "cannot be read: %s", input.message)
+		}
+		t.message, channel.Key = &id, strconv.FormatInt(id, 10)
+	}
+	t.channels = []realtime.Channel{channel}
+	return t, field, nil
+}
+
+// follow reads the names of channels.
+func (t *target) follow(given any) error {
+	names, ok := given.([]any)
+	if !ok {
+		names = []any{given} // a list of one may be written without brackets
+	}
+	if len(names) == 0 {
+		return badInput("channels", "are none: name at least one")
+	}
+	seen := make(map[realtime.Channel]bool)
+	for _, name := range names {
+		text, ok := name.(string)
+		if !ok {
+			return badInput("channels", "are texts such as %q", "messages")
+		}
+		c, err := realtime.ParseChannel(text)
+		if err != nil {
+			return badInput("channels", "cannot be read: %s", err)
+		}
+		if !seen[c] {
+			seen[c] = true
+			t.channels = append(t.channels, c)
+		}
+	}
+	return nil
+}
+
+// check says why what is to be followed is not there, or is not for the viewer.
+func (o *Operation) check(ctx context.Context, t target) error {
+	for _, c := range t.channels {
+		if err := o.api.hub.Authorize(ctx, c); err != nil {
+			return err
+		}
+	}
+	if t.topic == "" {
+		return nil
+	}
+	s := o.api.newSession(o.viewer, ofSubscription)
+	defer s.close()
+	r, err := s.reading()
+	if err != nil || t.message == nil || t.since != "" { // the past of a message that was deleted since can be followed
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.api.options.Timeout)
+	defer cancel()
+	found, err := r.Messages(ctx, []int64{*t.message})
+	if err == nil && len(found) == 0 {
+		err = errorf(CodeNotFound, "there is no message %d", *t.message)
+	}
+	return err
+}
+
+// Errors returns the list of errors that ends a subscription, as JSON; nil for a notice that does not.
+func Errors(n *realtime.Notice) []byte {
+	var err *gqlerror.Error
+	switch n.Kind {
+	case realtime.NoticeReset:
+		err = errorf(CodeReset, "since cannot be served (%s), so events may be missing: load afresh, and subscribe with that query's liveCursor", n.Reason)
+		err.Extensions["reason"] = n.Reason
+	case realtime.NoticeError:
+		err = errorf(strings.ToUpper(string(n.Err.Code)), "%s", n.Err.Message)
+	default:
+		return nil
+	}
+	b, _ := json.Marshal(gqlerror.List{err}) // can always be
+	return b
+}
+
+// subscriptions resolve to what a plan feeds them.
+type subscriptions struct{}
+
+type planContext struct{}
+
+func planOf(ctx context.Context) *Plan { return ctx.Value(planContext{}).(*Plan) }
+
+func (subscriptions) MessageAdded(ctx context.Context, _ *string) (<-chan *Message, error) {
+	return planOf(ctx).messages, nil
+}
+
+func (subscriptions) MessageUpdated(ctx context.Context, _ *int64, _ *string) (<-chan *Message, error) {
+	return planOf(ctx).messages, nil
+}
+
+func (subscriptions) MessageDeleted(ctx context.Context, _ *int64, _ *string) (<-chan *Message, error) {
+	return planOf(ctx).messages, nil
+}
+
+func (subscriptions) CommentAdded(ctx context.Context, _ *int64, _ *string) (<-chan *Comment, error) {
+	return planOf(ctx).comments, nil
+}
+
+func (subscriptions) CommentUpdated(ctx context.Context, _ *int64, _ *string) (<-chan *Comment, error) {
+	return planOf(ctx).comments, nil
+}
+
+func (subscriptions) CommentDeleted(ctx context.Context, _ *int64, _ *string) (<-chan *Comment, error) {
+	return planOf(ctx).comments, nil
+}
+
+func (subscriptions) Events(ctx context.Context, _ []string, _ *string) (<-chan *Event, error) {
+	return planOf(ctx).events, nil
+}

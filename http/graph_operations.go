@@ -1,0 +1,311 @@
+package http
+
+import (
+	"context"
+	"sync"
+
+	"tidings/http/graph"
+	"tidings/realtime"
+)
+
+// operations are what a connection has asked of the GraphQL API and is not done: it is told of all of them by one conn.
+//
+// A subscription is a Subscriber of its own. What its runs come to is made by its plan, once for all who have the same, and by
+// nobody who writes: a run whose results are not made yet is held back until they are.
+type operations struct {
+	server *Server
+	kick   func()
+	max    int
+	group  sync.WaitGroup // of goroutines that execute
+
+	mu     sync.Mutex
+	byID   map[string]*operation
+	woken  []*operation // have something for Take
+	closed bool
+
+	// Of whoever writes.
+	behind []*operation // have something for Next
+}
+
+// operation is one of them.
+type operation struct {
+	of     *operations
+	id     string
+	voice  voice
+	prefix []byte // of what it is told
+	cancel context.CancelFunc
+
+	// of.mu is needed.
+	sub   *realtime.Subscriber // of a subscription, once it has begun
+	plan  *graph.Plan          // as sub
+	woke  bool
+	ended bool
+
+	// Of whoever writes.
+	held   []realtime.Item // taken, and not told
+	behind bool
+}
+
+// voice is how operations are told things.
+type voice interface {
+	// prefix is what stands before each of an operation's payloads.
+	prefix(id string) []byte
+	// next appends a payload, behind the prefix, and the cursor that is in it, if there is one.
+	next(b, prefix, payload, cursor []byte) []byte
+	// failed appends that the operation has ended with the errors, a JSON array.
+	failed(b []byte, id string, errs []byte) []byte
+	// complete appends that the operation has ended.
+	complete(b []byte, id string) []byte
+	// position appends that nothing has happened up to the cursor.
+	position(b []byte, id, cursor string) []byte
+}
+
+func (s *Server) newOperations(kick func()) *operations {
+	return &operations{server: s, kick: kick, max: s.options.MaxOperations, byID: make(map[string]*operation)}
+}
+
+// begin takes an id for an operation. It returns nil where there is one with this id; too many is for when there are enough.
+func (o *operations) begin(ctx context.Context, id string, v voice) (op *operation, _ context.Context, tooMany bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.byID[id] != nil {
+		return nil, ctx, false
+	}
+	if len(o.byID) >= o.max {
+		return nil, ctx, true
+	}
+	op = &operation{of: o, id: id, voice: v, prefix: v.prefix(id)}
+	ctx, op.cancel = context.WithCancel(ctx)
+	o.byID[id] = op
+	return op, ctx, false
+}
+
+// run has the operation executed, which answers or subscribes.
+func (op *operation) run(f func()) {
+	o := op.of
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !op.ended {
+		o.group.Go(f)
+	}
+}
+
+// subscribe begins a subscription.
+func (op *operation) subscribe(ctx context.Context, s *graph.Subscription) {
+	sub := op.of.server.Hub.NewSubscriber(op.wake)
+	sub.Owner = op
+	op.of.mu.Lock()
+	gone := op.ended
+	if !gone {
+		op.sub, op.plan = sub, s.Plan
+	}
+	op.of.mu.Unlock()
+	if gone {
+		sub.Close()
+		s.Plan.Release()
+		return
+	}
+	sub.Subscribe(ctx, s.Channels, realtime.SubscribeOptions{Since: s.Since})
+}
+
+// end ends the operation, and reports whether it had not ended yet: who gets true has the last word.
+func (op *operation) end() bool {
+	op.of.mu.Lock()
+	if op.ended {
+		op.of.mu.Unlock()
+		return false
+	}
+	op.ended = true
+	delete(op.of.byID, op.id)
+	op.of.mu.Unlock()
+	op.cancel()
+	if op.sub != nil {
+		op.sub.Close()
+		op.plan.Release()
+	}
+	return true
+}
+
+// stop ends the operation with this id, if there is one.
+func (o *operations) stop(id string) {
+	o.mu.Lock()
+	op := o.byID[id]
+	o.mu.Unlock()
+	if op != nil {
+		op.end()
+	}
+}
+
+// Close ends all.
+func (o *operations) Close() {
+	o.mu.Lock()
+	o.closed = true
+	all := o.all()
+	o.mu.Unlock()
+	for _, op := range all {
+		op.end()
+	}
+	o.group.Wait()
+}
+
+// all are the operations; mu is held.
+func (o *operations) all() []*operation {
+	all := make([]*operation, 0, len(o.byID))
+	for _, op := range o.byID {
+		all = append(all, op)
+	}
+	return all
+}
+
+// Refresh has subscriptions say where they are.
+func (o *operations) Refresh() {
+	o.mu.Lock()
+	var subs []*realtime.Subscriber
+	for _, op := range o.byID {
+		if op.sub != nil {
+			subs = append(subs, op.sub)
+		}
+	}
+	o.mu.Unlock()
+	for _, sub := range subs {
+		sub.Refresh()
+	}
+}
+
+// Unread is part of feed: what operations are answered is counted by the conn.
+func (o *operations) Unread() bool { return false }
+
+// wake has Take or Next look at the operation. It may be called with the hub's locks held.
+func (op *operation) wake() {
+	o := op.of
+	o.mu.Lock()
+	if op.woke || op.ended {
+		o.mu.Unlock()
+		return
+	}
+	op.woke = true
+	o.woken = append(o.woken, op)
+	o.mu.Unlock()
+	o.kick()
+}
+
+// pop returns an operation that was woken.
+func (o *operations) pop() *operation {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.woken) > 0 {
+		op := o.woken[0]
+		if o.woken = o.woken[1:]; len(o.woken) == 0 {
+			o.woken = nil
+		}
+		op.woke = false
+		if !op.ended {
+			return op
+		}
+	}
+	return nil
+}
+
+// Take is part of feed.
+func (o *operations) Take(items []realtime.Item) (_ []realtime.Item, behind bool) {
+	for op := o.pop(); op != nil; op = o.pop() {
+		items = op.take(items)
+	}
+	return items, len(o.behind) > 0
+}
+
+// take appends what can be told now.
+func (op *operation) take(items []realtime.Item) []realtime.Item {
+	for {
+		if len(op.held) == 0 {
+			if op.behind {
+				break
+			}
+			if op.held, op.behind = op.sub.Take(op.held); len(op.held) == 0 {
+				break
+			}
+		}
+		ready := 0
+		for ready < len(op.held) && (op.held[ready].Run == nil || op.plan.Ready(op.held[ready].Run, op.wake)) {
+			ready++
+		}
+		items = append(items, op.held[:ready]...)
+		rest := copy(op.held, op.held[ready:])
+		clear(op.held[rest:])
+		if op.held = op.held[:rest]; rest > 0 {
+			return items
+		}
+	}
+	if op.behind {
+		op.of.behind = append(op.of.behind, op)
+	}
+	return items
+}
+
+// Next is part of feed.
+func (o *operations) Next(ctx context.Context) ([]realtime.Item, error) {
+	for {
+		op := o.pop()
+		if op == nil {
+			if len(o.behind) == 0 {
+				return nil, nil
+			}
+			op, o.behind = o.behind[0], o.behind[1:]
+		}
+		items, err := op.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(items) > 0 {
+			o.behind = append(o.behind, op)
+			return items, nil
+		}
+	}
+}
+
+// next returns what is to be told next, and waits until it can be.
+func (op *operation) next(ctx context.Context) (items []realtime.Item, err error) {
+	if items, op.held = op.held, nil; len(items) == 0 {
+		op.behind = false
+		if items, err = op.sub.Next(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range items {
+		if i.Run == nil {
+			continue
+		}
+		made := make(chan struct{})
+		if op.plan.Ready(i.Run, func() { close(made) }) {
+			continue
+		}
+		select {
+		case <-made:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return items, nil
+}
+
+// appendOperation appends what an operation is told.
+func appendOperation(b []byte, i realtime.Item) []byte {
+	op := i.Of.Owner.(*operation)
+	op.of.mu.Lock()
+	ended := op.ended
+	op.of.mu.Unlock()
+	switch {
+	case ended:
+	case i.Run != nil:
+		for r := range graph.Results(i.Run.Encode(op.plan.Format)) {
+			b = op.voice.next(b, op.prefix, r.Payload, r.Cursor)
+		}
+	case i.Notice.Kind == realtime.NoticeCursor:
+		b = op.voice.position(b, op.id, i.Notice.Cursor.String())
+	default:
+		if errs := graph.Errors(i.Notice); errs != nil && op.end() {
+			b = op.voice.failed(b, op.id, errs)
+		}
+	}
+	return b
+}
