@@ -96,7 +96,7 @@ type Server struct {
 	Hub     *realtime.Hub
 	Health  func() Health       // how the feeding of the hub is doing
 	Channel func() ChannelStore // returns nil where the application's tables are not there; may be nil
-	Graph   *graph.API           // nil: there is no /graphql
+	Graph   *graph.API          // nil: there is no /graphql
 	// Authenticate finds out whose a token is; nil: none is taken.
 	Authenticate Authenticate
 	Logger       *slog.Logger

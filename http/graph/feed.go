@@ -14,7 +14,7 @@ import (
 
 // feed is what one event gives to a plan.
 type feed struct {
-	send func()         // gives it to the resolver's channel
+	send func()          // gives it to the resolver's channel
 	err  *gqlerror.Error // instead: what can be said of the event
 }
 
@@ -24,10 +24,14 @@ func (p *Plan) feeds(ctx context.Context, events []*realtime.Event) ([]feed, err
 	case messages:
 		return feedRows(ctx, events, p.messages, decodeMessage, (*db.Reading).Messages,
 			func(e *realtime.Event) (int64, error) { return strconv.ParseInt(e.Key, 10, 64) },
-			func(row db.Message, with *siblings[*Message], cursor string) *Message { return &Message{row, with, cursor} })
+			func(row db.Message, with *siblings[*Message], cursor string) *Message {
+				return &Message{row, with, cursor}
+			})
 	case comments:
 		return feedRows(ctx, events, p.comments, decodeComment, (*db.Reading).Comments, nil,
-			func(row db.Comment, with *siblings[*Comment], cursor string) *Comment { return &Comment{row, with, cursor} })
+			func(row db.Comment, with *siblings[*Comment], cursor string) *Comment {
+				return &Comment{row, with, cursor}
+			})
 	}
 	feeds := make([]feed, len(events))
 	for i, e := range events {

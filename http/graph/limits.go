@@ -154,6 +154,10 @@ func (a *API) weigh(c *ComplexityRoot) {
 	c.Query.Comments = func(child int, first *int, _ *string, last *int, _ *string, _ *CommentFilter, _ Order) int {
 		return page(child, first, last)
 	}
-	c.User.Messages = func(child int, first *int, _ *string, last *int, _ *string, _ Order) int { return page(child, first, last) }
-	c.Message.Comments = func(child int, first *int, _ *string, last *int, _ *string, _ Order) int { return page(child, first, last) }
+	c.User.Messages = func(child int, first *int, _ *string, last *int, _ *string, _ Order) int {
+		return page(child, first, last)
+	}
+	c.Message.Comments = func(child int, first *int, _ *string, last *int, _ *string, _ Order) int {
+		return page(child, first, last)
+	}
 }

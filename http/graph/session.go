@@ -19,8 +19,8 @@ type session struct {
 	hub     *realtime.Hub
 	viewer  Viewer
 	kind    sessionKind
-	store  *db.Channel // nil: the application's tables are not there
-	read   *db.Reading
+	store   *db.Channel // nil: the application's tables are not there
+	read    *db.Reading
 
 	once once
 }
