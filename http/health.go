@@ -44,6 +44,11 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Delivered         uint64 `json:"delivered"`
 		Queries           uint64 `json:"queries"`
 	}
+	type graphQL struct {
+		Subscriptions int    `json:"subscriptions"`
+		Plans         int    `json:"plans"`
+		Executions    uint64 `json:"executions"`
+	}
 	body := struct {
 		Ready         bool           `json:"ready"`
 		Live          bool           `json:"live"`
@@ -56,6 +61,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Audit         audit          `json:"audit"`
 		Connections   int64          `json:"connections"`
 		Subscriptions map[string]int `json:"subscriptions"`
+		GraphQL       *graphQL       `json:"graphql"` // null where there is no /graphql
 		RecentBytes   int            `json:"recent_bytes"`
 		Process       *process       `json:"process"` // null where the system doesn't tell
 	}{
@@ -65,6 +71,10 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Audit:       audit{h.Logged, h.Audited, h.Missing},
 		Connections: s.connections.Load(), Subscriptions: stats.Subscriptions, RecentBytes: stats.Recent,
 		Process: usedByProcess(),
+	}
+	if s.Graph != nil {
+		g := graphQL(s.Graph.Stats())
+		body.GraphQL = &g
 	}
 	if h.Lag > 0 {
 		lag := h.Lag.Seconds()

@@ -36,6 +36,7 @@ var sections = []struct {
 	{"bulk", (*bench).bulk},
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanout},
+	{"graphql", (*bench).graphql},
 	{"idle", (*bench).idle},
 	{"subscribers", (*bench).subscribers},
 	{"channels", (*bench).channels},

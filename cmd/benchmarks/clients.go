@@ -53,30 +53,53 @@ func connect(ctx context.Context, url string, n int, arrived func(client int, id
 
 // connectEach returns when n clients are subscribed, each to a channel of its own.
 func connectEach(ctx context.Context, url func(client int) string, n int, arrived func(client int, id int64)) (*crowd, error) {
+	return gather(ctx, n, arrived, func(ctx context.Context, client int) (*websocket.Conn, error) { return subscribe(ctx, url(client)) })
+}
+
+// subscribe connects a client, and returns when it is subscribed.
+func subscribe(ctx context.Context, url string) (*websocket.Conn, error) {
+	ws, err := dial(ctx, dialer, url)
+	if err != nil {
+		return nil, err
+	}
+	return ws, expectFrame(ws, subscribedPrefix)
+}
+
+func dial(ctx context.Context, dialer websocket.Dialer, url string) (*websocket.Conn, error) {
+	ws, response, err := dialer.DialContext(ctx, url, http.Header{})
+	if err != nil && response != nil {
+		err = fmt.Errorf("%w: %s", err, response.Status)
+	}
+	return ws, err
+}
+
+// expectFrame reads a frame that begins so.
+func expectFrame(ws *websocket.Conn, prefix []byte) error {
+	ws.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_, text, err := ws.ReadMessage()
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(text, prefix) {
+		return fmt.Errorf("the first frame is %s", text)
+	}
+	ws.SetReadDeadline(time.Time{})
+	return nil
+}
+
+// gather returns when n clients are subscribed, which the function does.
+func gather(ctx context.Context, n int, arrived func(client int, id int64), subscribe func(ctx context.Context, client int) (*websocket.Conn, error)) (*crowd, error) {
 	c := &crowd{clients: make([]*client, n), arrived: arrived, strange: make(map[string]int)}
 	begun := time.Now()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(dialling)
 	for i := range n {
 		group.Go(func() error {
-			ws, response, err := dialer.DialContext(groupCtx, url(i), http.Header{})
-			if err != nil {
-				if response != nil {
-					err = fmt.Errorf("%w: %s", err, response.Status)
-				}
-				return err
+			ws, err := subscribe(groupCtx, i)
+			if ws != nil {
+				c.clients[i] = &client{ws: ws}
 			}
-			c.clients[i] = &client{ws: ws}
-			ws.SetReadDeadline(time.Now().Add(30 * time.Second))
-			_, text, err := ws.ReadMessage()
-			if err != nil {
-				return err
-			}
-			if !bytes.HasPrefix(text, subscribedPrefix) {
-				return fmt.Errorf("the first frame is %s", text)
-			}
-			ws.SetReadDeadline(time.Time{})
-			return nil
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {

@@ -47,6 +47,7 @@ var (
 	truncatedSuffix = []byte("_truncated")
 	beforeID        = []byte(`"data":{"id":`)
 	beforeCursor    = []byte(`"cursor":"`)
+	beforeResult    = []byte(`"payload":{"data":{"messageAdded":{"id":"`)
 )
 
 // parseEvent finds what kind of frame it is, and the id of the row. It does not decode: thousands of clients have to share
@@ -54,7 +55,7 @@ var (
 func parseEvent(text []byte) (id int64, kind eventKind) {
 	rest, ok := bytes.CutPrefix(text, beforeType)
 	if !ok {
-		return 0, eventOther
+		return parseResult(text)
 	}
 	name := rest[:max(0, bytes.IndexByte(rest, '"'))]
 	switch {
@@ -76,6 +77,19 @@ func parseEvent(text []byte) (id int64, kind eventKind) {
 		return 0, eventOther
 	}
 	return id, kind
+}
+
+// parseResult does so with a result of the subscription to messageAdded.
+func parseResult(text []byte) (id int64, kind eventKind) {
+	_, rest, ok := bytes.Cut(text, beforeResult)
+	if !ok {
+		return 0, eventOther
+	}
+	id, err := strconv.ParseInt(string(rest[:max(0, bytes.IndexByte(rest, '"'))]), 10, 64)
+	if err != nil {
+		return 0, eventOther
+	}
+	return id, eventAdded
 }
 
 // idBounds returns where the row's id begins and ends.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -78,6 +79,8 @@ type API struct {
 
 	mu    sync.Mutex
 	plans map[planKey]*Plan
+
+	executions atomic.Uint64
 }
 
 // cacheText is how much text of documents is kept parsed, and how much more of those that clients may name by their hash.
@@ -114,6 +117,24 @@ func New(store func() *db.Channel, hub *realtime.Hub, logger *slog.Logger, optio
 func (a *API) Close() {
 	a.cancel()
 	a.group.Wait()
+}
+
+// Stats are the API's figures: those of the moment, and what was counted since it began.
+type Stats struct {
+	Subscriptions int    // that are told of events
+	Plans         int    // that make their results: each for all who have the same document, variables and rights
+	Executions    uint64 // of a subscription's fields, for an event
+}
+
+// Stats returns the API's figures.
+func (a *API) Stats() Stats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := Stats{Plans: len(a.plans), Executions: a.executions.Load()}
+	for _, p := range a.plans {
+		s.Subscriptions += p.users
+	}
+	return s
 }
 
 // Request is what a client asks.

@@ -119,28 +119,16 @@ func related[T, Row, To any](ctx context.Context, with *siblings[T], topic strin
 func userID(u *User) int64       { return u.ID }
 func messageID(m *Message) int64 { return m.ID }
 
-// author is the user among those that were read; that there is none, though the row says so, is a row of an event whose author was
-// deleted since.
-func author(byID map[int64]*User, err error, id int64) (*User, error) {
-	if err != nil {
-		return nil, err
-	}
-	if u := byID[id]; u != nil {
-		return u, nil
-	}
-	return nil, errorf(CodeNotFound, "the author %d has been deleted", id)
-}
-
-// Author is who wrote it.
+// Author is who wrote it; nil: that one has been deleted.
 func (m *Message) Author(ctx context.Context) (*User, error) {
 	byID, err := related(ctx, m.with, users, func(m *Message) int64 { return m.AuthorID }, (*db.Reading).Users, newUsers, userID)
-	return author(byID, err, m.AuthorID)
+	return byID[m.AuthorID], err
 }
 
-// Author is who wrote it.
+// Author is who wrote it; nil: that one has been deleted.
 func (c *Comment) Author(ctx context.Context) (*User, error) {
 	byID, err := related(ctx, c.with, users, func(c *Comment) int64 { return c.AuthorID }, (*db.Reading).Users, newUsers, userID)
-	return author(byID, err, c.AuthorID)
+	return byID[c.AuthorID], err
 }
 
 // Message is what it is said of; nil: it has been deleted.

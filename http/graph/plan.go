@@ -248,6 +248,7 @@ func (p *Plan) results(b []byte, events []*realtime.Event) ([]byte, bool) {
 			err.Path = ast.Path{ast.PathName(p.field)}
 		} else {
 			feeds[i].send()
+			p.api.executions.Add(1)
 			r = p.next(ctx)
 		}
 		if r == nil || unavailable(r.Errors) {
