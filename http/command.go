@@ -33,7 +33,7 @@ func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
 func (c *commands) begin(query, _ string) {
 	want := parseQuery(query)
 	for _, err := range want.errs {
-		c.mistake(err)
+		c.sub.Tell(err, realtime.Channel{})
 	}
 	if len(want.channels) > 0 {
 		c.sub.Subscribe(c.conn.ctx, want.channels, want.options)
@@ -42,7 +42,10 @@ func (c *commands) begin(query, _ string) {
 
 func (c *commands) end() {}
 
-func (c *commands) mistake(err *realtime.Error) { c.sub.Tell(err, realtime.Channel{}) }
+func (c *commands) mistake(err *realtime.Error) error {
+	c.sub.Tell(err, realtime.Channel{})
+	return nil
+}
 
 func (c *commands) command(op byte, text []byte) error {
 	if op != opClientText {

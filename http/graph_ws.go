@@ -103,8 +103,9 @@ func (g *graphWS) calm() {
 // end is called when the connection has ended.
 func (g *graphWS) end() { g.calm() }
 
-// mistake is not called: each ends the connection.
-func (g *graphWS) mistake(*realtime.Error) {}
+func (g *graphWS) mistake(err *realtime.Error) error {
+	return badMessage("Invalid message received: %s", err.Message)
+}
 
 // graphMessage is what client and server say.
 type graphMessage struct {

@@ -48,6 +48,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Subscriptions int    `json:"subscriptions"`
 		Plans         int    `json:"plans"`
 		Executions    uint64 `json:"executions"`
+		Statements    uint64 `json:"statements"`
 	}
 	body := struct {
 		Ready         bool           `json:"ready"`

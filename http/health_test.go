@@ -43,7 +43,7 @@ func TestHealth(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if want := []string{"audit", "beating", "connections", "events", "lag_seconds", "last_read", "listening", "live", "process",
+	if want := []string{"audit", "beating", "connections", "events", "graphql", "lag_seconds", "last_read", "listening", "live", "process",
 		"ready", "recent_bytes", "stopping", "subscriptions"}; !slices.Equal(names, want) {
 		t.Errorf("got the fields %q, want %q", names, want)
 	}

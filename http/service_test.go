@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 	"tidings/db"
 	"tidings/db/dbtest"
 	tidingshttp "tidings/http"
+	"tidings/http/graph"
 	"tidings/realtime"
 	"tidings/triggers"
 )
@@ -92,7 +94,9 @@ func (d *database) comment(message int64, content string) int64 {
 type options struct {
 	hub    realtime.Options
 	server tidingshttp.Options
-	listen string // host:port; "" is any port
+	graph  *graph.Options // nil: those of development
+	secret string         // of tokens
+	listen string         // host:port; "" is any port
 }
 
 // service is one running instance, put together as the program does it.
@@ -134,8 +138,12 @@ func launch(t testing.TB, url string, o options) *service {
 	reader.Sink = hub
 	channel := &db.Channel{DB: opened}
 	var hasChannel atomic.Bool
+	if o.graph == nil {
+		o.graph = &graph.Options{Introspection: true, OpenWrites: true}
+	}
+	api := graph.New(channel, hasChannel.Load, hub, slog.New(slog.NewTextHandler(t.Output(), nil)), *o.graph)
 	server := &tidingshttp.Server{
-		Hub: hub,
+		Hub: hub, Graph: api,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
@@ -147,6 +155,9 @@ func launch(t testing.TB, url string, o options) *service {
 			return nil
 		},
 		Options: o.server,
+	}
+	if o.secret != "" {
+		server.Authenticate = tidingshttp.JWT([]byte(o.secret))
 	}
 	ctx, tell := context.WithCancel(context.Background())
 	below, stopBelow := context.WithCancel(context.Background())
@@ -176,6 +187,7 @@ func launch(t testing.TB, url string, o options) *service {
 		if err := group.Wait(); err != nil {
 			t.Errorf("the service ended with: %v", err)
 		}
+		api.Close()
 		opened.Close()
 	}
 	t.Cleanup(s.end)

@@ -87,8 +87,8 @@ type protocol interface {
 	// command does what a message says. A *realtime.Error is a mistake that the client is told of, and the connection goes on; a goodbye
 	// ends it.
 	command(op byte, text []byte) error
-	// mistake tells the client of one.
-	mistake(err *realtime.Error)
+	// mistake tells the client of one, or returns the goodbye that does.
+	mistake(err *realtime.Error) error
 	// end is called when the connection has ended.
 	end()
 	// limit is how many bytes a message has at most.
@@ -133,25 +133,22 @@ func (c *wsConn) run() {
 	for {
 		err := c.readCommand()
 		var refused *realtime.Error
+		if !errors.As(err, &refused) {
+			bad = 0
+		} else if bad++; bad < maxBadFrames {
+			err = c.protocol.mistake(refused)
+		} else {
+			err = goodbyeBadCommand
+		}
 		var bye goodbye
 		switch {
 		case err == nil:
-			bad = 0
-		case errors.As(err, &refused):
-			if bad++; bad < maxBadFrames {
-				c.protocol.mistake(refused)
-			}
 		case errors.As(err, &bye):
 			c.leave(bye)
 			c.pumps.Wait()
 			return
 		default:
 			c.end(err)
-			return
-		}
-		if bad >= maxBadFrames {
-			c.leave(goodbyeBadCommand)
-			c.pumps.Wait()
 			return
 		}
 		if c.unread() {

@@ -78,12 +78,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	if c.Development != nil {
 		development = *c.Development
 	}
-	api := graph.New(func() *db.Channel {
-		if hasChannel.Load() {
-			return channel
-		}
-		return nil
-	}, hub, logger, graph.Options{
+	api := graph.New(channel, hasChannel.Load, hub, logger, graph.Options{
 		Introspection: development, OpenWrites: development,
 		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
 		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,

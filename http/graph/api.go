@@ -67,7 +67,8 @@ func (o Options) withDefaults() Options {
 
 // API executes GraphQL requests.
 type API struct {
-	store    func() *db.Channel
+	store    *db.Channel
+	tables   func() bool // whether the application's are there
 	hub      *realtime.Hub
 	logger   *slog.Logger
 	options  Options
@@ -80,7 +81,7 @@ type API struct {
 	mu    sync.Mutex
 	plans map[planKey]*Plan
 
-	executions atomic.Uint64
+	executions, statements atomic.Uint64
 }
 
 // cacheText is how much text of documents is kept parsed, and how much more of those that clients may name by their hash.
@@ -89,9 +90,9 @@ const (
 	persistedText = 8 << 20
 )
 
-// New makes an API, which is to be closed. The store returns nil where the application's tables are not there.
-func New(store func() *db.Channel, hub *realtime.Hub, logger *slog.Logger, options Options) *API {
-	a := &API{store: store, hub: hub, logger: logger, options: options.withDefaults(), plans: make(map[planKey]*Plan)}
+// New makes an API, which is to be closed. Whether the application's tables are there is asked with each request.
+func New(store *db.Channel, tables func() bool, hub *realtime.Hub, logger *slog.Logger, options Options) *API {
+	a := &API{store: store, tables: tables, hub: hub, logger: logger, options: options.withDefaults(), plans: make(map[planKey]*Plan)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	schema := Config{Resolvers: resolvers{}}
 	a.weigh(&schema.Complexity)
@@ -124,13 +125,14 @@ type Stats struct {
 	Subscriptions int    // that are told of events
 	Plans         int    // that make their results: each for all who have the same document, variables and rights
 	Executions    uint64 // of a subscription's fields, for an event
+	Statements    uint64 // that read the application's tables
 }
 
 // Stats returns the API's figures.
 func (a *API) Stats() Stats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := Stats{Plans: len(a.plans), Executions: a.executions.Load()}
+	s := Stats{Plans: len(a.plans), Executions: a.executions.Load(), Statements: a.statements.Load()}
 	for _, p := range a.plans {
 		s.Subscriptions += p.users
 	}
@@ -212,7 +214,7 @@ func (o *Operation) Do(ctx context.Context) *Response {
 	ctx, cancel := context.WithTimeout(ctx, o.api.options.Timeout)
 	defer cancel()
 	s := o.api.newSession(o.viewer, kind)
-	defer s.close()
+	defer o.api.end(s)
 	handler, ctx := o.api.executor.DispatchOperation(withSession(ctx, s), o.context)
 	r := handler(ctx)
 	if r == nil { // ctx had ended

@@ -7,4 +7,4 @@
 // answered is refused before it is executed. Every error has a code in its extensions.
 package graph
 
-//go:generate go run github.com/99designs/gqlgen generate --config ../../gqlgen.yml
+//go:generate go tool gqlgen generate

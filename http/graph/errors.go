@@ -16,20 +16,21 @@ import (
 
 // The codes in an error's extensions, besides those of parsing and validating, which are gqlgen's.
 const (
-	CodeBadInput        = "BAD_USER_INPUT"      // a value cannot be; extensions.field says which
-	CodeNotFound        = "NOT_FOUND"           // what is to be changed or followed is not there
-	CodeUnauthenticated = "UNAUTHENTICATED"     // a token is needed
-	CodeForbidden       = "FORBIDDEN"           // it is not yours
-	CodeConflict        = "CONFLICT"            // the clientMutationId was used for something else
-	CodeUnavailable     = "UNAVAILABLE"         // the database does not answer; try again
-	CodeTimeout         = "TIMEOUT"             // it took too long
-	CodeReset           = "RESET"               // since cannot be served: load afresh; extensions.reason says why
-	CodeTruncated       = "TRUNCATED"           // all rows were deleted at once
-	CodeOmitted         = "OMITTED"             // a row is too large to be sent
-	CodeInternal        = "INTERNAL"            // a mistake of ours, which is in the service's log
-	CodeBadRequest      = "BAD_REQUEST"         // it is no GraphQL request
-	CodeTooComplex      = "QUERY_TOO_COMPLEX"   // deeper, larger or with more aliases than is answered
-	CodeTooMany         = "TOO_MANY_OPERATIONS" // more at once than a connection or a batch may have
+	CodeBadInput        = "BAD_USER_INPUT"         // a value cannot be; extensions.field says which
+	CodeNotFound        = "NOT_FOUND"              // what is to be changed or followed is not there
+	CodeUnauthenticated = "UNAUTHENTICATED"        // a token is needed
+	CodeForbidden       = "FORBIDDEN"              // it is not yours
+	CodeConflict        = "CONFLICT"               // the clientMutationId was used for something else
+	CodeUnavailable     = "UNAVAILABLE"            // the database does not answer; try again
+	CodeTimeout         = "TIMEOUT"                // it took too long
+	CodeReset           = "RESET"                  // since cannot be served: load afresh; extensions.reason says why
+	CodeTruncated       = "TRUNCATED"              // all rows were deleted at once
+	CodeOmitted         = "OMITTED"                // a row is too large to be sent
+	CodeInternal        = "INTERNAL"               // a mistake of ours, which is in the service's log
+	CodeBadRequest      = "BAD_REQUEST"            // it is no GraphQL request
+	CodeTooComplex      = "QUERY_TOO_COMPLEX"      // deeper, larger or with more aliases than is answered
+	CodeIntrospection   = "INTROSPECTION_DISABLED" // the schema is not told
+	CodeTooMany         = "TOO_MANY_OPERATIONS"    // more at once than a connection or a batch may have
 )
 
 // errorf makes an error with a code.

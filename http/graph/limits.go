@@ -48,7 +48,7 @@ func (l *limits) MutateOperationParameters(ctx context.Context, params *graphql.
 		errcode.Set(syntax, errcode.ParseFailed)
 		return syntax
 	}
-	measures := measuring{doc: doc, fragments: make(map[string]*measure)}
+	measures := measuring{doc: doc, introspection: o.Introspection, fragments: make(map[string]*measure)}
 	for _, operation := range doc.Operations {
 		m, err := measures.of(operation.SelectionSet)
 		switch {
@@ -78,8 +78,9 @@ type measure struct {
 
 // measuring measures selections, each fragment once.
 type measuring struct {
-	doc       *ast.QueryDocument
-	fragments map[string]*measure // nil: is being measured
+	doc           *ast.QueryDocument
+	introspection bool                // is allowed
+	fragments     map[string]*measure // nil: is being measured
 }
 
 // enough is where counting stops.
@@ -93,6 +94,9 @@ func (m *measuring) of(selections ast.SelectionSet) (total measure, err *gqlerro
 			part, err = m.of(s.SelectionSet)
 			part.depth++
 			part.fields++
+			if !m.introspection && (s.Name == "__schema" || s.Name == "__type") {
+				return total, errorf(CodeIntrospection, "the schema is not told here: introspection is on in development alone")
+			}
 			if s.Alias != s.Name {
 				part.aliases++
 			}

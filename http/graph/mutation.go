@@ -27,8 +27,7 @@ func onceFor(clientMutationID *string, input any) (db.Once, error) {
 // actor is on whose behalf a mutation is done.
 func actor(ctx context.Context) (*session, db.Actor, error) {
 	s := of(ctx)
-	if s.store == nil {
-		_, err := s.reading()
+	if _, err := s.reading(); err != nil {
 		return s, db.Actor{}, err
 	}
 	if s.viewer.UserID == 0 && !s.options.OpenWrites {

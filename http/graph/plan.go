@@ -233,7 +233,7 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 // results appends the results of events that are all the plan's. It returns false where the database did not answer.
 func (p *Plan) results(b []byte, events []*realtime.Event) ([]byte, bool) {
 	s := p.api.newSession(Viewer{}, ofSubscription)
-	defer s.close()
+	defer p.api.end(s)
 	ctx, cancel := context.WithTimeout(withSession(p.ctx, s), p.api.options.Timeout)
 	defer cancel()
 	feeds, err := p.feeds(ctx, events)

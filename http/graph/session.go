@@ -19,7 +19,8 @@ type session struct {
 	hub     *realtime.Hub
 	viewer  Viewer
 	kind    sessionKind
-	store   *db.Channel // nil: the application's tables are not there
+	store   *db.Channel
+	tables  bool // the application's are there
 	read    *db.Reading
 
 	once once
@@ -44,29 +45,25 @@ func of(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session
 
 func optionsOf(ctx context.Context) *Options { return of(ctx).options }
 
-// newSession begins an execution, which ends with close.
+// newSession begins an execution.
 func (a *API) newSession(viewer Viewer, kind sessionKind) *session {
-	s := &session{options: &a.options, hub: a.hub, viewer: viewer, kind: kind, store: a.store()}
-	switch {
-	case s.store == nil:
-	case kind == ofQuery:
-		s.read = s.store.ReadSnapshot()
-	default:
-		s.read = s.store.Read()
+	s := &session{options: &a.options, hub: a.hub, viewer: viewer, kind: kind, store: a.store, tables: a.tables(), read: a.store.Read()}
+	if kind == ofQuery {
+		s.read = a.store.ReadSnapshot()
 	}
 	return s
 }
 
-func (s *session) close() {
-	if s.read != nil {
-		s.read.Close()
-	}
+// end ends an execution.
+func (a *API) end(s *session) {
+	a.statements.Add(uint64(s.read.Statements()))
+	s.read.Close()
 }
 
 // reading returns what the application's tables are read by.
 func (s *session) reading() (*db.Reading, error) {
-	if s.read == nil {
-		return nil, errorf(CodeNotFound, "the application's tables (users, messages, comments) are not in this database: only events can be had")
+	if !s.tables {
+		return nil, errorf(CodeNotFound, "the application's tables (users, messages, comments) are not in this database: only events and cursors can be had")
 	}
 	return s.read, nil
 }
@@ -89,11 +86,7 @@ func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error
 // liveCursor is the position of what a query reads.
 func (s *session) liveCursor(ctx context.Context) (string, error) {
 	return do(&s.once, "live cursor", func() (string, error) {
-		r, err := s.reading()
-		if err != nil {
-			return "", err
-		}
-		return r.Cursor(ctx)
+		return s.read.Cursor(ctx)
 	})
 }
 

@@ -121,7 +121,7 @@ func (o *Operation) check(ctx context.Context, t target) error {
 		return nil
 	}
 	s := o.api.newSession(o.viewer, ofSubscription)
-	defer s.close()
+	defer o.api.end(s)
 	r, err := s.reading()
 	if err != nil || t.message == nil || t.since != "" { // the past of a message that was deleted since can be followed
 		return err
