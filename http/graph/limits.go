@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/errcode"
@@ -44,6 +45,9 @@ func (l *limits) MutateOperationParameters(ctx context.Context, params *graphql.
 		var syntax *gqlerror.Error
 		if !errors.As(err, &syntax) {
 			syntax = gqlerror.Errorf("%s", err)
+		}
+		if strings.Contains(syntax.Message, "token limit") {
+			return errorf(CodeTooComplex, "a document has at most %d words and marks", o.MaxTokens)
 		}
 		errcode.Set(syntax, errcode.ParseFailed)
 		return syntax
