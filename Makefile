@@ -62,7 +62,7 @@ setup: ## install PostgreSQL's binaries if they are missing
 	@deploy/install-postgres.sh
 
 .PHONY: setup-test
-setup-test: ## install what only the tests need if it is missing: a C compiler, Chromium
+setup-test: ## install what only the tests need if it is missing: a C compiler, Chromium, Node and GraphQL's clients
 	@deploy/install-test-tools.sh
 
 .PHONY: clean

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what only the tests need, with the system's package manager: a C compiler for the race detector, and Chromium
-# for the tests in a browser. Does nothing if both are there. Without a compiler it fails; without Chromium it warns.
+# Installs what only the tests need, with the system's package manager: a C compiler for the race detector, Chromium for the
+# tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm. Does
+# nothing if all is there. Without a compiler it fails; without the rest it warns.
 # With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
 set -eu
 
@@ -25,6 +26,17 @@ has_chromium() {
 		fi
 	done
 	return 1
+}
+
+# The clients need Node 18.
+has_node() {
+	command -v npm >/dev/null && node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null
+}
+
+# npm writes .package-lock.json last.
+has_clients() {
+	[ -e "$clients/node_modules/.package-lock.json" ] &&
+		[ ! "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]
 }
 
 # macOS lets no library be put before the system's programs: it is of no use there.
@@ -98,6 +110,26 @@ install_chromium() {
 	esac
 }
 
+install_node() {
+	case $manager in
+	apt-get) apt_install nodejs npm ;;
+	dnf) as_root dnf -y install nodejs npm ;;
+	apk) as_root apk add nodejs npm ;;
+	pacman) as_root pacman -S --needed --noconfirm nodejs npm || as_root pacman -Sy --needed --noconfirm nodejs npm ;;
+	zypper) as_root zypper --non-interactive install nodejs npm ;;
+	brew) brew install node ;;
+	esac
+}
+
+# install_clients leaves what it installs to whose directory it is, also when root installs it.
+install_clients() {
+	(cd "$clients" && npm ci --ignore-scripts --no-audit --no-fund >&2) || return
+	if [ "$(id -u)" -eq 0 ]; then
+		# shellcheck disable=SC2012 # stat's options are not the same everywhere
+		chown -R "$(ls -ldn "$clients" | awk '{ print $3 ":" $4 }')" "$clients/node_modules"
+	fi
+}
+
 install_faketime() {
 	case $manager in
 	apt-get) apt_install libfaketime ;;
@@ -113,17 +145,19 @@ install_faketime() {
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 	case $manager in
-	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium\n\n' >&2 ;;
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, Node, npm\n\n' >&2 ;;
 	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
 	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
 	esac
 }
 
+clients=$(cd "$(dirname "$0")/../http/testdata/npm" && pwd)
+
 if [ "${1-}" = faults ]; then
 	if has_faketime; then
 		exit 0
 	fi
-elif has_compiler && has_chromium; then
+elif has_compiler && has_chromium && has_node && has_clients; then
 	exit 0
 fi
 
@@ -156,10 +190,30 @@ if ! has_chromium; then
 	if ! can_install; then
 		say "warning: Chromium, for the tests in a browser, is missing, and this user cannot install it. Type:"
 		how_to
+	else
+		say "Chromium is missing; installing it with $manager"
+		if ! install_chromium; then
+			say "warning: $manager could not install Chromium: the tests in a browser need Chromium or Google Chrome"
+		fi
+	fi
+fi
+
+if ! has_node; then
+	if ! can_install; then
+		say "warning: Node 18 or newer and npm, for the tests with GraphQL's clients, are missing, and this user cannot install them. Type:"
+		how_to
 		exit 0
 	fi
-	say "Chromium is missing; installing it with $manager"
-	if ! install_chromium; then
-		say "warning: $manager could not install Chromium: the tests in a browser need Chromium or Google Chrome"
+	say "Node and npm are missing; installing them with $manager"
+	if ! install_node || ! has_node; then
+		say "warning: $manager could not install Node 18 or newer and npm: the tests with GraphQL's clients need them"
+		exit 0
+	fi
+fi
+
+if ! has_clients; then
+	say "GraphQL's clients are missing; installing them with npm"
+	if ! install_clients; then
+		say "warning: npm could not install what $clients/package-lock.json lists: the tests with GraphQL's clients need it"
 	fi
 fi

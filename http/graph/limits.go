@@ -46,8 +46,8 @@ func (l *limits) MutateOperationParameters(ctx context.Context, params *graphql.
 		if !errors.As(err, &syntax) {
 			syntax = gqlerror.Errorf("%s", err)
 		}
-		if strings.Contains(syntax.Message, "token limit") {
-			return errorf(CodeTooComplex, "a document has at most %d words and marks", o.MaxTokens)
+		if strings.HasPrefix(syntax.Message, "exceeded ") {
+			return errorf(CodeTooComplex, "a document has at most %d words and marks, and nests nothing a thousand deep", o.MaxTokens)
 		}
 		errcode.Set(syntax, errcode.ParseFailed)
 		return syntax
