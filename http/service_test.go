@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 	"tidings/db"
 	"tidings/db/dbtest"
 	tidingshttp "tidings/http"
+	"tidings/http/graph"
 	"tidings/realtime"
 	"tidings/triggers"
 )
@@ -134,8 +136,15 @@ func launch(t testing.TB, url string, o options) *service {
 	reader.Sink = hub
 	channel := &db.Channel{DB: opened}
 	var hasChannel atomic.Bool
+	api := graph.New(func() *db.Channel {
+		if hasChannel.Load() {
+			return channel
+		}
+		return nil
+	}, hub, slog.New(slog.DiscardHandler), graph.Options{Introspection: true, OpenWrites: true})
 	server := &tidingshttp.Server{
-		Hub: hub,
+		Hub:   hub,
+		Graph: api,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
@@ -176,6 +185,7 @@ func launch(t testing.TB, url string, o options) *service {
 		if err := group.Wait(); err != nil {
 			t.Errorf("the service ended with: %v", err)
 		}
+		api.Close()
 		opened.Close()
 	}
 	t.Cleanup(s.end)
