@@ -57,6 +57,10 @@ fmt: ## format the code
 generate: ## write the generated code anew
 	go generate ./...
 
+.PHONY: graphiql
+graphiql: ## renew the files of GraphiQL, which the service brings (needs npm)
+	@deploy/update-graphiql.sh
+
 .PHONY: setup
 setup: ## install PostgreSQL's binaries if they are missing
 	@deploy/install-postgres.sh

@@ -142,6 +142,7 @@ func (s *Server) Handler() http.Handler {
 	if s.Graph != nil {
 		mux.HandleFunc("/graphql", s.serveGraphQL)
 		mux.HandleFunc("OPTIONS /graphql", s.serveGraphPreflight)
+		mux.HandleFunc("GET /graphql/files/{version}/{name}", s.serveGraphiQLFile)
 	}
 	mux.HandleFunc("GET /healthz", s.serveHealthz)
 	mux.HandleFunc("GET /readyz", s.serveReadyz)

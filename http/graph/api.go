@@ -139,6 +139,9 @@ func (a *API) Stats() Stats {
 	return s
 }
 
+// Introspection is whether the API answers what its schema is.
+func (a *API) Introspection() bool { return a.options.Introspection }
+
 // Request is what a client asks.
 type Request struct {
 	Query         string         `json:"query"`
