@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"tidings/db"
 	tidingshttp "tidings/http"
 	"tidings/http/graph"
 	"tidings/realtime"
@@ -250,7 +251,7 @@ func TestGraphiQLFiles(t *testing.T) {
 func TestGraphiQLOff(t *testing.T) {
 	t.Parallel()
 	hub := realtime.NewHub(nil, realtime.Options{})
-	api := graph.New(nil, func() bool { return false }, hub, slog.New(slog.DiscardHandler), graph.Options{})
+	api := graph.New(&db.Channel{}, func() bool { return false }, hub, slog.New(slog.DiscardHandler), graph.Options{})
 	defer api.Close()
 	server := httptest.NewServer((&tidingshttp.Server{Hub: hub, Graph: api}).Handler())
 	defer server.Close()

@@ -165,7 +165,8 @@ type Operation struct {
 }
 
 // Prepare reads a request. Where it cannot be executed, the Response says why.
-func (a *API) Prepare(ctx context.Context, viewer Viewer, r Request) (*Operation, *Response) {
+func (a *API) Prepare(ctx context.Context, viewer Viewer, r Request) (op *Operation, refused *Response) {
+	defer a.recovered(ctx, &refused)
 	ctx = graphql.StartOperationTrace(ctx)
 	now := graphql.Now()
 	c, errs := a.executor.CreateOperationContext(ctx, &graphql.RawParams{
@@ -176,6 +177,13 @@ func (a *API) Prepare(ctx context.Context, viewer Viewer, r Request) (*Operation
 		return nil, a.refuse(graphql.WithOperationContext(ctx, c), errs)
 	}
 	return &Operation{api: a, viewer: viewer, context: c}, nil
+}
+
+// recovered makes an answer of a panic: a mistake of ours in one request is not to end the others.
+func (a *API) recovered(ctx context.Context, answer **Response) {
+	if panicked := recover(); panicked != nil { //nolint:revive // it is deferred by those who may panic
+		*answer = respond(&graphql.Response{Errors: gqlerror.List{a.present(ctx, fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))}})
+	}
 }
 
 func (a *API) refuse(ctx context.Context, errs gqlerror.List) *Response {
@@ -209,7 +217,8 @@ func respond(r *graphql.Response) *Response {
 func (o *Operation) Kind() ast.Operation { return o.context.Operation.Operation }
 
 // Do executes a query or a mutation.
-func (o *Operation) Do(ctx context.Context) *Response {
+func (o *Operation) Do(ctx context.Context) (answer *Response) {
+	defer o.api.recovered(ctx, &answer)
 	kind := ofQuery
 	if o.Kind() == ast.Mutation {
 		kind = ofMutation

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vektah/gqlparser/v2/ast"
 
+	"tidings/db"
 	"tidings/http/graph"
 	"tidings/realtime"
 )
@@ -32,7 +33,7 @@ func (noSource) Load(context.Context, ...realtime.Page) ([]realtime.Loaded, erro
 // newAPI is an API without a database, for what does not come so far.
 func newAPI(t testing.TB, options graph.Options) *graph.API {
 	t.Helper()
-	api := graph.New(nil, func() bool { return false }, realtime.NewHub(noSource{}, realtime.Options{}), slog.New(slog.DiscardHandler), options)
+	api := graph.New(&db.Channel{}, func() bool { return false }, realtime.NewHub(noSource{}, realtime.Options{}), slog.New(slog.DiscardHandler), options)
 	t.Cleanup(api.Close)
 	return api
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"iter"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -231,7 +233,18 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 }
 
 // results appends the results of events that are all the plan's. It returns false where the database did not answer.
-func (p *Plan) results(b []byte, events []*realtime.Event) ([]byte, bool) {
+func (p *Plan) results(b []byte, events []*realtime.Event) (made []byte, ok bool) {
+	defer func() {
+		if panicked := recover(); panicked != nil { // a mistake of ours in one subscription is not to end the others
+			err := p.api.present(p.ctx, fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))
+			err.Path = ast.Path{ast.PathName(p.field)}
+			made, ok = b, true
+			for _, e := range events {
+				r := &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
+				made = appendResult(made, payload(r, e.Cursor.String()), e.Cursor.String())
+			}
+		}
+	}()
 	s := p.api.newSession(Viewer{}, ofSubscription)
 	defer p.api.end(s)
 	ctx, cancel := context.WithTimeout(withSession(p.ctx, s), p.api.options.Timeout)

@@ -31,7 +31,8 @@ type target struct {
 }
 
 // Subscribe finds out what a subscription follows. Where it cannot be, the Response says why.
-func (o *Operation) Subscribe(ctx context.Context) (*Subscription, *Response) {
+func (o *Operation) Subscribe(ctx context.Context) (s *Subscription, refused *Response) {
+	defer o.api.recovered(ctx, &refused)
 	ctx = graphql.WithOperationContext(ctx, o.context)
 	t, field, err := o.target()
 	if err == nil {

@@ -1,0 +1,206 @@
+package http_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"tidings/http/graph"
+	"tidings/realtime"
+)
+
+// While what a subscription needs beside its events cannot be read, its results wait, and nobody else's.
+func TestGraphWaitsForTheDatabase(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`alter table messages drop constraint messages_author_id_fkey`) // whose check would wait as well
+	s := start(t, d.url, options{graph: &graph.Options{Timeout: 200 * time.Millisecond}})
+	c, other, plain := s.graphInit(), s.graphInit(), s.dial("messages")
+	since := s.liveCursor()
+	c.begin("slow", addedSince, map[string]any{"since": since})
+	c.begin("fast", `subscription { messageAdded(since: "`+since+`") { title } }`, nil)
+	other.begin("slow", addedSince, map[string]any{"since": since})
+	s.awaitSubscriptions(4)
+
+	locked, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = locked.Rollback(t.Context()) }()
+	if _, err := locked.Exec(t.Context(), `lock table users in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		d.message(fmt.Sprint(n))
+		plain.expectRow("message_added", fmt.Sprint(n))
+		c.expectResult("fast", fmt.Sprintf(`{"messageAdded":{"title":"%d"}}`, n))
+	}
+	before := s.server.Graph.Stats().Statements
+	eventually(t, "it was tried more than once", func() bool { return s.server.Graph.Stats().Statements > before+1 })
+	if err := locked.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		want := fmt.Sprintf(`{"messageAdded":{"id":"%d","title":"%d","author":{"username":"ada"}}}`, n+1, n)
+		c.expectResult("slow", want)
+		other.expectResult("slow", want)
+	}
+}
+
+// A query that cannot be answered says so in time, and its connection is used by others again.
+func TestGraphTimeout(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url+"&pool_max_conns=2", options{graph: &graph.Options{Timeout: 200 * time.Millisecond}})
+	locked, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = locked.Rollback(t.Context()) }()
+	if _, err := locked.Exec(t.Context(), `lock table users in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		s.graphFails("", `{ users { nodes { id } } }`, graph.CodeTimeout, "longer than 200ms")
+	}
+	if err := locked.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.graph(`{ users { nodes { id } } }`, `{"users":{"nodes":[{"id":"1"}]}}`)
+}
+
+// A client that reads nothing for a while is fed from the log, at the pace at which it reads, and misses nothing; the results
+// for it do not pile up meanwhile.
+func TestGraphSlowClient(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{hub: realtime.Options{QueueBytes: 64 << 10, RecentBytes: 512 << 10}})
+	slow, fast := s.graphInit(), s.graphInit()
+	for _, c := range []*graphClient{slow, fast} {
+		c.begin("1", `subscription { messageAdded(since: "`+s.liveCursor()+`") { id content } }`, nil)
+	}
+	s.awaitSubscriptions(2)
+	const rows = 1500
+	go func() {
+		for range rows / 10 {
+			if _, err := d.pool.Exec(t.Context(), `insert into messages (author_id, title, content) select 1, 'x', repeat('y', 8000) from generate_series(1, 10)`); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	read := func(c *graphClient) {
+		for n := range rows {
+			a := c.result("1")
+			if want := fmt.Sprintf(`{"messageAdded":{"id":"%d",`, n+1); !strings.HasPrefix(string(a.Data), want) {
+				t.Fatalf("got %.100s, want %s", a.Data, want)
+			}
+		}
+	}
+	read(fast)
+	read(slow)
+	if kept := s.hub.Stats().Recent; kept > 1<<20 {
+		t.Errorf("%d bytes are kept, want about 512 KiB", kept)
+	}
+}
+
+// A row that an event cannot carry is read when it is told.
+func TestGraphRowsThatAreNotInEvents(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`select tidings.watch('messages', event => 'message', key => 'id', columns => array['id', 'title'], read => 'public')`)
+	s := start(t, d.url, options{})
+	c := s.graphInit()
+	c.follow(s, "1", `subscription ($since: String) { messageAdded(since: $since) { id content author { username } } }`)
+	d.message("x")
+	c.expectResult("1", `{"messageAdded":{"id":"1","content":"text","author":{"username":"ada"}}}`)
+	both, err := d.pool.Begin(t.Context()) // the row is gone when its event is told
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{`insert into messages (author_id, title, content) values (1, 'y', 'gone')`, `delete from messages where title = 'y'`} {
+		if _, err := both.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := both.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a := c.result("1")
+	if len(a.Errors) != 1 || a.Errors[0].code() != graph.CodeOmitted || a.Extensions.Cursor == "" {
+		t.Errorf("a row that is gone: got %s %v", a.Data, a.Errors)
+	}
+	d.message("z")
+	c.expectResult("1", `{"messageAdded":{"id":"3","content":"text","author":{"username":"ada"}}}`)
+}
+
+// On a stream, the cursor is the message's id, by which browsers go on.
+func TestGraphStream(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{})
+	document := `subscription { messageAdded(since: "` + s.liveCursor() + `") { title } }`
+	open := func(last string) *stream {
+		header := http.Header{"Accept": {"text/event-stream"}}
+		if last != "" {
+			header.Set("Last-Event-ID", last)
+		}
+		e, err := s.openEvents("HTTP/1.1", "/graphql?query="+url.QueryEscape(document), header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.close)
+		return e
+	}
+	d.message("one")
+	d.message("two")
+	e := open("")
+	first := e.graphNext()
+	if string(first.Data) != `{"messageAdded":{"title":"one"}}` || e.id == "" || e.id != first.Extensions.Cursor {
+		t.Errorf("got %s with the id %q", first.Data, e.id)
+	}
+	if second := open(e.id).graphNext(); string(second.Data) != `{"messageAdded":{"title":"two"}}` {
+		t.Errorf("got %s", second.Data)
+	}
+	for _, tt := range []struct{ document, want string }{
+		{`{ message(id: 1) { title } }`, `{"data":{"message":{"title":"one"}}}`},
+		{`subscription { commentAdded(messageId: 99) { id } }`, graph.CodeNotFound},
+		{`subscription { messageAdded(since: "x") { id } }`, graph.CodeReset},
+		{`{ nothing }`, "GRAPHQL_VALIDATION_FAILED"},
+	} {
+		response := s.request("GET", "/graphql?query="+url.QueryEscape(tt.document), map[string][]string{"Accept": {"text/event-stream"}})
+		if response.status != 200 || !strings.Contains(response.body, tt.want) || !strings.HasSuffix(strings.TrimRight(response.body, ": \n"), "event: complete\ndata") {
+			t.Errorf("%s: got %d %s", tt.document, response.status, response.body)
+		}
+	}
+}
+
+// graphNext reads the next result of a GraphQL stream.
+func (e *stream) graphNext() (a graphAnswer) {
+	e.t.Helper()
+	timer := time.AfterFunc(patience, e.cancel)
+	defer timer.Stop()
+	for {
+		line, err := e.reader.ReadString('\n')
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		switch field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); field {
+		case "id":
+			e.id = value
+		case "event":
+			if value != "next" {
+				e.t.Fatalf("got %s, want a result", line)
+			}
+		case "data":
+			if err := json.Unmarshal([]byte(value), &a); err != nil {
+				e.t.Fatal(err)
+			}
+			return a
+		}
+	}
+}
