@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"tidings/http/graph"
 )
 
 // GraphiQL and what it needs, compressed as deploy/update-graphiql.sh has left them, and what sets it up here.
@@ -69,6 +71,16 @@ func (s *Server) hasGraphiQL(w http.ResponseWriter) bool {
 		return false
 	}
 	return true
+}
+
+// serveSchema answers with the schema as text.
+func (s *Server) serveSchema(w http.ResponseWriter, _ *http.Request) {
+	if !s.hasGraphiQL(w) {
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(graph.Schema) // the client may be gone
 }
 
 // serveGraphiQLFile answers with a file that the page loads.

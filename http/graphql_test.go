@@ -420,8 +420,15 @@ func TestGraphOverHTTP(t *testing.T) {
 func TestGraphIntrospection(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	start(t, d.url, options{}).graph(`{ __type(name: "Message") { name } }`, `{"__type":{"name":"Message"}}`)
+	development := start(t, d.url, options{})
+	development.graph(`{ __type(name: "Message") { name } }`, `{"__type":{"name":"Message"}}`)
+	if a := development.get("/graphql/schema.graphql"); a.status != 200 || !strings.Contains(a.body, "type Message {") {
+		t.Errorf("the schema as text: got %d", a.status)
+	}
 	production := start(t, d.url, options{graph: &graph.Options{}})
+	if a := production.get("/graphql/schema.graphql"); a.status != 404 {
+		t.Errorf("the schema as text, in production: got %d", a.status)
+	}
 	production.graphFails("", `{ __schema { types { name } } }`, graph.CodeIntrospection, "introspection")
 	if err := production.graphFails("", `{ messagess { nodes { id } } }`, "GRAPHQL_VALIDATION_FAILED", "messagess"); strings.Contains(err.Message, "Did you mean") {
 		t.Errorf("where the schema is not told, an error tells of it: %s", err.Message)

@@ -141,6 +141,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("OPTIONS /channels/", s.servePreflight)
 	if s.Graph != nil {
 		mux.HandleFunc("/graphql", s.serveGraphQL)
+		mux.HandleFunc("GET /graphql/schema.graphql", s.serveSchema)
 		mux.HandleFunc("OPTIONS /graphql", s.serveGraphPreflight)
 		mux.HandleFunc("GET /graphql/files/{version}/{name}", s.serveGraphiQLFile)
 	}

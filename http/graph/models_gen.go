@@ -12,23 +12,28 @@ import (
 
 // A page of comments.
 type CommentConnection struct {
+	// The page: its comments, each with its place.
 	Edges []*CommentEdge `json:"edges"`
 	// The edges' nodes.
-	Nodes    []*Comment `json:"nodes"`
-	PageInfo *PageInfo  `json:"pageInfo"`
+	Nodes []*Comment `json:"nodes"`
+	// Where the page lies among all.
+	PageInfo *PageInfo `json:"pageInfo"`
 }
 
 // A comment in a page.
 type CommentEdge struct {
 	// Its place, for `after` and `before` with the same order: it stays, whatever is written.
-	Cursor string   `json:"cursor"`
-	Node   *Comment `json:"node"`
+	Cursor string `json:"cursor"`
+	// The comment itself.
+	Node *Comment `json:"node"`
 }
 
 // Which comments are listed: those for which all that is given holds.
 type CommentFilter struct {
+	// What they are said of.
 	MessageID *int64 `json:"messageId,omitempty"`
-	AuthorID  *int64 `json:"authorId,omitempty"`
+	// Who wrote them.
+	AuthorID *int64 `json:"authorId,omitempty"`
 	// In the content, without regard to case.
 	Text *string `json:"text,omitempty"`
 	// At this moment or later.
@@ -39,6 +44,7 @@ type CommentFilter struct {
 
 // A comment to be written.
 type CreateCommentInput struct {
+	// What it is said of.
 	MessageID int64 `json:"messageId"`
 	// Who writes. With a token it is the token's user, and need not be given.
 	AuthorID *int64 `json:"authorId,omitempty"`
@@ -50,8 +56,10 @@ type CreateCommentInput struct {
 
 // The comment that was written.
 type CreateCommentPayload struct {
-	Comment          *Comment `json:"comment"`
-	ClientMutationID *string  `json:"clientMutationId,omitempty"`
+	// What was written.
+	Comment *Comment `json:"comment"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
 // A message to be written.
@@ -59,7 +67,8 @@ type CreateMessageInput struct {
 	// Who writes. With a token it is the token's user, and need not be given.
 	AuthorID *int64 `json:"authorId,omitempty"`
 	// Not empty, 500 characters at most.
-	Title   string `json:"title"`
+	Title string `json:"title"`
+	// What it is to say.
 	Content string `json:"content"`
 	// A random text of 200 bytes at most, with which it can be sent again and is done once.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
@@ -67,12 +76,15 @@ type CreateMessageInput struct {
 
 // The message that was written.
 type CreateMessagePayload struct {
-	Message          *Message `json:"message"`
-	ClientMutationID *string  `json:"clientMutationId,omitempty"`
+	// What was written.
+	Message *Message `json:"message"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
 // A comment to be deleted.
 type DeleteCommentInput struct {
+	// The comment's.
 	ID int64 `json:"id"`
 	// A random text of 200 bytes at most, with which it can be sent again and is done once.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
@@ -80,12 +92,15 @@ type DeleteCommentInput struct {
 
 // The id of the comment that there was.
 type DeleteCommentPayload struct {
-	ID               int64   `json:"id"`
+	// The comment's.
+	ID int64 `json:"id"`
+	// The input's.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
 // A message to be deleted.
 type DeleteMessageInput struct {
+	// The message's.
 	ID int64 `json:"id"`
 	// A random text of 200 bytes at most, with which it can be sent again and is done once.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
@@ -93,27 +108,33 @@ type DeleteMessageInput struct {
 
 // The id of the message that there was.
 type DeleteMessagePayload struct {
-	ID               int64   `json:"id"`
+	// The message's.
+	ID int64 `json:"id"`
+	// The input's.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
 // A page of messages.
 type MessageConnection struct {
+	// The page: its messages, each with its place.
 	Edges []*MessageEdge `json:"edges"`
 	// The edges' nodes.
-	Nodes    []*Message `json:"nodes"`
-	PageInfo *PageInfo  `json:"pageInfo"`
+	Nodes []*Message `json:"nodes"`
+	// Where the page lies among all.
+	PageInfo *PageInfo `json:"pageInfo"`
 }
 
 // A message in a page.
 type MessageEdge struct {
 	// Its place, for `after` and `before` with the same order: it stays, whatever is written.
-	Cursor string   `json:"cursor"`
-	Node   *Message `json:"node"`
+	Cursor string `json:"cursor"`
+	// The message itself.
+	Node *Message `json:"node"`
 }
 
 // Which messages are listed: those for which all that is given holds.
 type MessageFilter struct {
+	// Who wrote them.
 	AuthorID *int64 `json:"authorId,omitempty"`
 	// In the title or the content, without regard to case.
 	Text *string `json:"text,omitempty"`
@@ -137,6 +158,7 @@ type PageInfo struct {
 
 // A comment's change.
 type UpdateCommentInput struct {
+	// The comment's.
 	ID int64 `json:"id"`
 	// Not empty.
 	Content string `json:"content"`
@@ -146,15 +168,19 @@ type UpdateCommentInput struct {
 
 // The comment as it is now.
 type UpdateCommentPayload struct {
-	Comment          *Comment `json:"comment"`
-	ClientMutationID *string  `json:"clientMutationId,omitempty"`
+	// As it is now.
+	Comment *Comment `json:"comment"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
 // A message's change.
 type UpdateMessageInput struct {
+	// The message's.
 	ID int64 `json:"id"`
 	// Not empty, 500 characters at most.
-	Title   *string `json:"title,omitempty"`
+	Title *string `json:"title,omitempty"`
+	// What it is to say.
 	Content *string `json:"content,omitempty"`
 	// A random text of 200 bytes at most, with which it can be sent again and is done once.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
@@ -162,15 +188,19 @@ type UpdateMessageInput struct {
 
 // The message as it is now.
 type UpdateMessagePayload struct {
-	Message          *Message `json:"message"`
-	ClientMutationID *string  `json:"clientMutationId,omitempty"`
+	// As it is now.
+	Message *Message `json:"message"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
 // A page of users.
 type UserConnection struct {
+	// The page: its users, each with its place.
 	Edges []*UserEdge `json:"edges"`
 	// The edges' nodes.
-	Nodes    []*User   `json:"nodes"`
+	Nodes []*User `json:"nodes"`
+	// Where the page lies among all.
 	PageInfo *PageInfo `json:"pageInfo"`
 }
 
@@ -178,7 +208,8 @@ type UserConnection struct {
 type UserEdge struct {
 	// Its place, for `after` and `before` with the same order: it stays, whatever is written.
 	Cursor string `json:"cursor"`
-	Node   *User  `json:"node"`
+	// The user itself.
+	Node *User `json:"node"`
 }
 
 // Which users are listed: those for which all that is given holds.
