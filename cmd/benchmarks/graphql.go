@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -46,18 +48,80 @@ all that it does besides.`, graphQLQuery, asCount(growthLimit)),
 					values[path] = append(values[path], of(o))
 				}
 			}
-			cells := append([]string{asCount(float64(n)), name}, spreadOf(values[0]).cells(as)...)
-			t.rows = append(t.rows, append(append(cells, as(spreadOf(values[1]).median)), ratioOf(values[0], values[1]).cells(asRatio)...))
+			t.add(asCount(float64(n)), name, spreadOf(values[0]).cells(as), as(spreadOf(values[1]).median), ratioOf(values[0], values[1]).cells(asRatio))
 		}
 		row("from commit, p50", func(o outcome) float64 { return o.quantile(0.5) }, asMilliseconds)
 		row("from commit, p99", func(o outcome) float64 { return o.quantile(0.99) }, asMilliseconds)
 		if b.measured {
 			row("CPU", func(o outcome) float64 { return perMillion(o.cost.process, o.deliveries()) }, asSeconds)
 		}
-		t.rows = append(t.rows, []string{asCount(float64(n)), "executions a row", fmt.Sprintf("%.2f", executions), "", "", "", ""})
+		t.add(asCount(float64(n)), "executions a row", fmt.Sprintf("%.2f", executions), "", "", "", "")
 	}
-	s.tables = []resultTable{t}
+	queries, err := b.graphqlQueries(ctx)
+	if err != nil {
+		return s, fmt.Errorf("queries: %w", err)
+	}
+	s.tables = []resultTable{t, queries}
+	s.remarks = fmt.Sprintf(`The second table is of the query
+
+    %s
+
+with so many messages in its page, each with three comments by different users; *statements* is how many the service has sent for it. The time is that of one query after another over HTTP, the median of %d.`,
+		fmt.Sprintf(graphQLLoad, "N"), graphQLQueries)
 	return s, nil
+}
+
+// graphQLLoad is a query for messages with authors and comments.
+const graphQLLoad = `{ messages(first: %s) { nodes { title author { username } comments(first: 5) { nodes { content author { username } } } } } }`
+
+// graphQLQueries is how often a query is sent.
+const graphQLQueries = 200
+
+// graphqlQueries measures queries for pages of different sizes.
+func (b *bench) graphqlQueries(ctx context.Context) (t resultTable, err error) {
+	const begin = `truncate public.messages, public.users restart identity cascade;
+		insert into public.users (username, display_name) select 'user' || i, 'User' from generate_series(1, 100) as i;
+		insert into public.messages (author_id, title, content) select i, 'A message', 'text' from generate_series(1, 100) as i;
+		insert into public.comments (message_id, author_id, content) select m, 1 + (m + c * 7) % 100, 'A comment' from generate_series(1, 100) as m, generate_series(1, 3) as c`
+	if _, err := b.postgres.db.Pool.Exec(ctx, begin); err != nil {
+		return t, fmt.Errorf("fill the tables: %w", err)
+	}
+	service, err := b.startService(ctx)
+	if err != nil {
+		return t, err
+	}
+	defer b.stopService(service)
+	t.head = []string{"Messages", "Statements", "Time, p50"}
+	for _, n := range []int{1, 10, 100} {
+		path := "/graphql?query=" + url.QueryEscape(fmt.Sprintf(graphQLLoad, strconv.Itoa(n)))
+		var took []float64
+		before, err := service.graphQL(ctx)
+		if err != nil {
+			return t, err
+		}
+		for range graphQLQueries {
+			var answer struct {
+				Data struct {
+					Messages struct{ Nodes []struct{ Title string } }
+				}
+				Errors []struct{ Message string }
+			}
+			begun := time.Now()
+			if err := service.get(ctx, path, &answer); err != nil {
+				return t, err
+			}
+			took = append(took, seconds(time.Since(begun)))
+			if len(answer.Errors) > 0 || len(answer.Data.Messages.Nodes) != n {
+				return t, fmt.Errorf("a page of %d has %d, and the errors %v", n, len(answer.Data.Messages.Nodes), answer.Errors)
+			}
+		}
+		after, err := service.graphQL(ctx)
+		if err != nil {
+			return t, err
+		}
+		t.add(asCount(float64(n)), asCount(float64(after.Statements-before.Statements)/graphQLQueries), asMilliseconds(spreadOf(took).median))
+	}
+	return t, nil
 }
 
 // graphqlOf returns the rounds of /graphql and of /ws, and how often a row was executed.
@@ -111,7 +175,7 @@ func (b *bench) graphqlOf(ctx context.Context, n int) (rounds [2][]outcome, exec
 			return rounds, 0, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	before, err := service.executions(ctx)
+	before, err := service.graphQL(ctx)
 	if err != nil {
 		return rounds, 0, err
 	}
@@ -129,8 +193,8 @@ func (b *bench) graphqlOf(ctx context.Context, n int) (rounds [2][]outcome, exec
 	if err != nil {
 		return rounds, 0, err
 	}
-	after, err := service.executions(ctx)
-	return rounds, float64(after-before) / float64(rows*b.rounds), err
+	after, err := service.graphQL(ctx)
+	return rounds, float64(after.Executions-before.Executions) / float64(rows*b.rounds), err
 }
 
 // subscribeGraphQL connects a client that subscribes behind the cursor: whatever is written from there on is told.
@@ -163,13 +227,15 @@ func (s *service) liveCursor(ctx context.Context) (string, error) {
 	return answer.Data.LiveCursor, nil
 }
 
-// executions is how often the service has executed a subscription's selection.
-func (s *service) executions(ctx context.Context) (uint64, error) {
-	var ready struct {
-		GraphQL struct{ Executions uint64 }
-	}
+// graphQLCount is the service's own: how often it has executed a subscription's selection, and how many statements it has sent.
+type graphQLCount struct {
+	Executions, Statements uint64
+}
+
+func (s *service) graphQL(ctx context.Context) (graphQLCount, error) {
+	var ready struct{ GraphQL graphQLCount }
 	err := s.get(ctx, "/readyz", &ready)
-	return ready.GraphQL.Executions, err
+	return ready.GraphQL, err
 }
 
 func (s *service) get(ctx context.Context, path string, into any) error {
