@@ -52,6 +52,25 @@ var constraints = map[string]InvalidError{
 	"comments_content_check":   {"content", "is not empty"},
 	"comments_author_id_fkey":  {"author_id", "is of no user"},
 	"comments_message_id_fkey": {"message_id", "is of no message"},
+	"mutations_key_check":      {"key", "has 1 to 200 bytes"},
+}
+
+// refusal is what the database refuses; nil: it does not, or not for a value.
+func refusal(err error) *InvalidError {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return nil
+	}
+	if invalid, known := constraints[refused.ConstraintName]; known {
+		return &invalid
+	}
+	switch refused.Code {
+	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
+		return &InvalidError{"", "text has no NUL character"}
+	case "22007", "22008": // invalid_datetime_format, datetime_field_overflow
+		return &InvalidError{"", "a time is none that can be"}
+	}
+	return nil
 }
 
 // CreateMessage writes a message by its author.
@@ -164,14 +183,8 @@ func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, what,
 	if err == nil {
 		return row, nil
 	}
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		if invalid, known := constraints[refused.ConstraintName]; known {
-			return row, &invalid
-		}
-		if refused.Code == "22021" || refused.Code == "22P05" { // a NUL, which text cannot have
-			return row, &InvalidError{"", "text has no NUL character"}
-		}
+	if invalid := refusal(err); invalid != nil {
+		return row, invalid
 	}
 	for _, answer := range []error{ErrNotFound, ErrNotTheirs, ErrKeyUsed, ErrGone} {
 		if errors.Is(err, answer) {
