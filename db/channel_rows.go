@@ -144,7 +144,7 @@ func (r *Reading) ListMessages(ctx context.Context, page Page, filter MessageFil
 
 // MessagesBy returns a page of the messages of each of the authors, by author.
 func (r *Reading) MessagesBy(ctx context.Context, authors []int64, page Page) (map[int64]Listed[Message], error) {
-	return listed(ctx, r, messageList(page.Order), page, authors, nil, messageFields)
+	return nested(ctx, r, messageList(page.Order), page, authors, messageFields)
 }
 
 // CommentFilter says which comments are listed. Zero fields do not count.
@@ -177,7 +177,7 @@ func (r *Reading) ListComments(ctx context.Context, page Page, filter CommentFil
 
 // CommentsOn returns a page of the comments on each of the messages, by message.
 func (r *Reading) CommentsOn(ctx context.Context, messages []int64, page Page) (map[int64]Listed[Comment], error) {
-	return listed(ctx, r, commentList(page.Order), page, messages, nil, commentFields)
+	return nested(ctx, r, commentList(page.Order), page, messages, commentFields)
 }
 
 // CountComments returns how many comments there are on each of the messages.
