@@ -103,17 +103,20 @@ type UserFilter struct {
 	Text string // in the username or the display name, without regard to case
 }
 
+func userList(order Order) list {
+	if order == ByName {
+		return list{table: "users", columns: userColumns, key: "lower(username)", keyType: "text"}
+	}
+	return list{table: "users", columns: userColumns, key: "created_at", keyType: "timestamptz", descending: order == NewestFirst}
+}
+
 // ListUsers returns a page of the users.
 func (r *Reading) ListUsers(ctx context.Context, page Page, filter UserFilter) (Listed[User], error) {
-	l := list{table: "users", columns: userColumns, key: "lower(username)", keyType: "text"}
-	if page.Order != ByName {
-		l.key, l.keyType, l.descending = "created_at", "timestamptz", page.Order == NewestFirst
-	}
 	var conditions []condition
 	if filter.Text != "" {
 		conditions = append(conditions, condition{"(username ilike ? or display_name ilike ?)", contains(filter.Text)})
 	}
-	lists, err := listed(ctx, r, l, page, nil, conditions, userFields)
+	lists, err := listed(ctx, r, userList(page.Order), page, nil, conditions, userFields)
 	return lists[0], err
 }
 
