@@ -103,17 +103,20 @@ type UserFilter struct {
 	Text string // in the username or the display name, without regard to case
 }
 
+func userList(order Order) list {
+	if order == ByName {
+		return list{table: "users", columns: userColumns, key: "lower(username)", keyType: "text"}
+	}
+	return list{table: "users", columns: userColumns, key: "created_at", keyType: "timestamptz", descending: order == NewestFirst}
+}
+
 // ListUsers returns a page of the users.
 func (r *Reading) ListUsers(ctx context.Context, page Page, filter UserFilter) (Listed[User], error) {
-	l := list{table: "users", columns: userColumns, key: "lower(username)", keyType: "text"}
-	if page.Order != ByName {
-		l.key, l.keyType, l.descending = "created_at", "timestamptz", page.Order == NewestFirst
-	}
 	var conditions []condition
 	if filter.Text != "" {
 		conditions = append(conditions, condition{"(username ilike ? or display_name ilike ?)", contains(filter.Text)})
 	}
-	lists, err := listed(ctx, r, l, page, nil, conditions, userFields)
+	lists, err := listed(ctx, r, userList(page.Order), page, nil, conditions, userFields)
 	return lists[0], err
 }
 
@@ -144,7 +147,7 @@ func (r *Reading) ListMessages(ctx context.Context, page Page, filter MessageFil
 
 // MessagesBy returns a page of the messages of each of the authors, by author.
 func (r *Reading) MessagesBy(ctx context.Context, authors []int64, page Page) (map[int64]Listed[Message], error) {
-	return listed(ctx, r, messageList(page.Order), page, authors, nil, messageFields)
+	return nested(ctx, r, messageList(page.Order), page, authors, messageFields)
 }
 
 // CommentFilter says which comments are listed. Zero fields do not count.
@@ -177,7 +180,7 @@ func (r *Reading) ListComments(ctx context.Context, page Page, filter CommentFil
 
 // CommentsOn returns a page of the comments on each of the messages, by message.
 func (r *Reading) CommentsOn(ctx context.Context, messages []int64, page Page) (map[int64]Listed[Comment], error) {
-	return listed(ctx, r, commentList(page.Order), page, messages, nil, commentFields)
+	return nested(ctx, r, commentList(page.Order), page, messages, commentFields)
 }
 
 // CountComments returns how many comments there are on each of the messages.

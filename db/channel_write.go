@@ -19,6 +19,8 @@ type Actor struct {
 	Anybody bool  // may act as any user: as a person in psql may
 }
 
+func (a Actor) mayActAs(user int64) bool { return a.Anybody || a.UserID == user }
+
 // Once names a thing to be done, so that it can be asked for again and is done once: by a key that the actor has chosen. Without a
 // key it is done.
 type Once struct {
@@ -52,10 +54,32 @@ var constraints = map[string]InvalidError{
 	"comments_content_check":   {"content", "is not empty"},
 	"comments_author_id_fkey":  {"author_id", "is of no user"},
 	"comments_message_id_fkey": {"message_id", "is of no message"},
+	"mutations_key_check":      {"key", "has 1 to 200 bytes"},
+}
+
+// refusal is what the database refuses; nil: it does not, or not for a value.
+func refusal(err error) *InvalidError {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return nil
+	}
+	if invalid, known := constraints[refused.ConstraintName]; known {
+		return &invalid
+	}
+	switch refused.Code {
+	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
+		return &InvalidError{"", "text has no NUL character"}
+	case "22007", "22008": // invalid_datetime_format, datetime_field_overflow
+		return &InvalidError{"", "a time is none that can be"}
+	}
+	return nil
 }
 
 // CreateMessage writes a message by its author.
 func (c *Channel) CreateMessage(ctx context.Context, actor Actor, m Message, once Once) (Message, error) {
+	if !actor.mayActAs(m.AuthorID) {
+		return Message{}, ErrNotTheirs
+	}
 	return write(ctx, c, actor, once, "create message", "messages", messageColumns, messageFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
 		return tx.Query(ctx, `insert into messages (author_id, title, content) values ($1, $2, $3) returning `+strings.Join(messageColumns, ", "),
 			m.AuthorID, m.Title, m.Content)
@@ -65,7 +89,7 @@ func (c *Channel) CreateMessage(ctx context.Context, actor Actor, m Message, onc
 // UpdateMessage changes what is not nil.
 func (c *Channel) UpdateMessage(ctx context.Context, actor Actor, id int64, title, content *string, once Once) (Message, error) {
 	return write(ctx, c, actor, once, "update message", "messages", messageColumns, messageFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		if err := theirs(ctx, tx, actor, `select author_id from messages where id = $1 for update`, id); err != nil {
+		if err := theirs(ctx, tx, actor, `select author_id from messages where id = $1 for no key update`, id); err != nil {
 			return nil, err
 		}
 		return tx.Query(ctx, `update messages set title = coalesce($2, title), content = coalesce($3, content) where id = $1 returning `+
@@ -86,6 +110,9 @@ func (c *Channel) DeleteMessage(ctx context.Context, actor Actor, id int64, once
 
 // CreateComment writes a comment by its author.
 func (c *Channel) CreateComment(ctx context.Context, actor Actor, m Comment, once Once) (Comment, error) {
+	if !actor.mayActAs(m.AuthorID) {
+		return Comment{}, ErrNotTheirs
+	}
 	return write(ctx, c, actor, once, "create comment", "comments", commentColumns, commentFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
 		return tx.Query(ctx, `insert into comments (message_id, author_id, content) values ($1, $2, $3) returning `+strings.Join(commentColumns, ", "),
 			m.MessageID, m.AuthorID, m.Content)
@@ -95,7 +122,7 @@ func (c *Channel) CreateComment(ctx context.Context, actor Actor, m Comment, onc
 // UpdateComment changes a comment.
 func (c *Channel) UpdateComment(ctx context.Context, actor Actor, id int64, content string, once Once) (Comment, error) {
 	return write(ctx, c, actor, once, "update comment", "comments", commentColumns, commentFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		if err := theirs(ctx, tx, actor, `select author_id from comments where id = $1 for update`, id); err != nil {
+		if err := theirs(ctx, tx, actor, `select author_id from comments where id = $1 for no key update`, id); err != nil {
 			return nil, err
 		}
 		return tx.Query(ctx, `update comments set content = $2 where id = $1 returning `+strings.Join(commentColumns, ", "), id, content)
@@ -122,7 +149,7 @@ func theirs(ctx context.Context, tx pgx.Tx, actor Actor, lock string, id int64) 
 		return ErrNotFound
 	case err != nil:
 		return err
-	case !actor.Anybody && actor.UserID != author:
+	case !actor.mayActAs(author):
 		return ErrNotTheirs
 	}
 	return nil
@@ -133,8 +160,12 @@ func theirs(ctx context.Context, tx pgx.Tx, actor Actor, lock string, id int64) 
 func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, what, table string, columns []string, fields func(*T) (*int64, []any),
 	do func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error)) (row T, err error) {
 
+	digest, err := once.digest(what)
+	if err != nil {
+		return row, fmt.Errorf("%s: %w", what, err)
+	}
 	err = pgx.BeginFunc(ctx, c.DB.Pool, func(tx pgx.Tx) error {
-		done, id, err := begin(ctx, tx, actor, once, what)
+		done, id, err := begin(ctx, tx, actor, once, digest)
 		if err != nil {
 			return err
 		}
@@ -164,14 +195,8 @@ func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, what,
 	if err == nil {
 		return row, nil
 	}
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		if invalid, known := constraints[refused.ConstraintName]; known {
-			return row, &invalid
-		}
-		if refused.Code == "22021" || refused.Code == "22P05" { // a NUL, which text cannot have
-			return row, &InvalidError{"", "text has no NUL character"}
-		}
+	if invalid := refusal(err); invalid != nil {
+		return row, invalid
 	}
 	for _, answer := range []error{ErrNotFound, ErrNotTheirs, ErrKeyUsed, ErrGone} {
 		if errors.Is(err, answer) {
@@ -184,31 +209,37 @@ func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, what,
 // keyAge is how long a key is remembered. Some of the older ones are forgotten with each new one.
 const keyAge = `interval '1 day'`
 
+// digest tells what is to be done from anything else.
+func (o Once) digest(what string) ([]byte, error) {
+	input, err := json.Marshal(o.Input)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(append([]byte(what+"\n"), input...))
+	return digest[:], nil
+}
+
 // begin takes the key for what is to be done, and reports whether that was done before, and to which row. Who comes with the same key
 // at the same time waits.
-func begin(ctx context.Context, tx pgx.Tx, actor Actor, once Once, what string) (done bool, row int64, err error) {
+func begin(ctx context.Context, tx pgx.Tx, actor Actor, once Once, digest []byte) (done bool, row int64, err error) {
 	if once.Key == "" {
 		return false, 0, nil
 	}
-	input, err := json.Marshal(once.Input)
-	if err != nil {
-		return false, 0, err
-	}
-	digest := sha256.Sum256(append([]byte(what+"\n"), input...))
+	// A row in conflict stays locked even where it is not updated: nobody forgets it before it is read.
 	taken, err := tx.Exec(ctx, `insert into mutations as m (user_id, key, digest) values ($1, $2, $3)
 		on conflict (user_id, key) do update set digest = excluded.digest, row_id = null, done_at = now() where m.done_at < now() - `+keyAge,
-		actor.UserID, once.Key, digest[:])
+		actor.UserID, once.Key, digest)
 	if err != nil {
 		return false, 0, err
 	}
 	if taken.RowsAffected() == 1 {
-		_, err := tx.Exec(ctx, `delete from mutations where ctid in (select ctid from mutations where done_at < now() - `+keyAge+`
-			limit 10 for update skip locked)`)
+		_, err := tx.Exec(ctx, `delete from mutations where ctid = any (array(select ctid from mutations where done_at < now() - `+keyAge+`
+			limit 10 for update skip locked))`)
 		return false, 0, err
 	}
 	var was []byte
 	err = tx.QueryRow(ctx, `select digest, row_id from mutations where user_id = $1 and key = $2`, actor.UserID, once.Key).Scan(&was, &row)
-	if err == nil && !bytes.Equal(was, digest[:]) {
+	if err == nil && !bytes.Equal(was, digest) {
 		err = ErrKeyUsed
 	}
 	return true, row, err

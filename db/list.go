@@ -30,7 +30,7 @@ const (
 
 // Place is where a row stands in a list: it stays where it is whatever is written.
 type Place struct {
-	Key string // what the list is ordered by, as PostgreSQL prints it
+	Key string // what the list is ordered by, as PostgreSQL prints it in JSON: the same under any DateStyle
 	ID  int64  // and then by this
 }
 
@@ -73,7 +73,7 @@ func (l list) sql(page Page, parents []int64, conditions []condition) (string, [
 	}
 	from := ""
 	if parents != nil {
-		from = fmt.Sprintf("unnest(%s::bigint[]) with ordinality as p(id, n)", arg(parents))
+		from = fmt.Sprintf("unnest(%s::bigint[]) as p(id)", arg(parents))
 		and(l.parent + " = p.id")
 	}
 	for _, c := range conditions {
@@ -98,13 +98,14 @@ func (l list) sql(page Page, parents []int64, conditions []condition) (string, [
 		and("true")
 	}
 	limit := arg(page.Limit + 1) // one more tells whether there are more
+	columns := strings.Join(l.columns, ", ")
+	place := fmt.Sprintf("to_json(%s) #>> '{}' as place", l.key)
 	if parents == nil {
-		return fmt.Sprintf("select 0::bigint, %s::text as place, %s from %s where %s %s limit %s::bigint",
-			l.key, strings.Join(l.columns, ", "), l.table, where.String(), order, limit), args
+		return fmt.Sprintf("select 0::bigint, %s, %s from %s where %s %s limit %s::bigint", place, columns, l.table, where.String(), order, limit), args
 	}
-	return fmt.Sprintf(`select p.id, t.place, t.%[1]s from %[2]s cross join lateral (
-		select row_number() over (%[3]s) as n, %[4]s::text as place, %[5]s from %[6]s where %[7]s %[3]s limit %[8]s::bigint) as t
-		order by p.n, t.n`, strings.Join(l.columns, ", t."), from, order, l.key, strings.Join(l.columns, ", "), l.table, where.String(), limit), args
+	return fmt.Sprintf(`select p.id, t.place, t.%s from %s cross join lateral (
+		select row_number() over (%s) as n, %s, %s from %s where %s %[3]s limit %[8]s::bigint) as t
+		order by p.id, t.n`, strings.Join(l.columns, ", t."), from, order, place, columns, l.table, where.String(), limit), args
 }
 
 // listed reads a page of each parent, by parent; parents nil: of the whole table, as that of parent 0.
@@ -143,6 +144,14 @@ func listed[T any](ctx context.Context, r *Reading, l list, page Page, parents [
 		}
 	}
 	return byParent, nil
+}
+
+// nested reads a page of each parent, once where one is given more often.
+func nested[T any](ctx context.Context, r *Reading, l list, page Page, parents []int64, fields func(*T) (id *int64, columns []any)) (map[int64]Listed[T], error) {
+	if len(parents) == 0 {
+		return map[int64]Listed[T]{}, nil
+	}
+	return listed(ctx, r, l, page, slices.Compact(slices.Sorted(slices.Values(parents))), nil, fields)
 }
 
 // contains is an ILIKE pattern for texts with the part in them.

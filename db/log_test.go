@@ -10,9 +10,9 @@ import (
 )
 
 // However long the log is, what is new is found at once, and so is the next page of what was missed. A reader that looks
-// through the whole log, or sorts it, passes every other test.
+// through the whole log, or sorts it, passes every other test. It runs beside no other: a position has all transactions of the
+// server that run.
 func TestReadsTouchLittle(t *testing.T) {
-	t.Parallel()
 	database := install(t, dbtest.Database(t))
 	conn, err := database.ConnectReader(t.Context())
 	if err != nil {

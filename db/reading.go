@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -27,13 +28,15 @@ func (c *Channel) Read() *Reading { return &Reading{db: c.DB} }
 // ReadSnapshot begins a reading that sees one moment, that of its first statement. It takes a connection of the pool from then on.
 func (c *Channel) ReadSnapshot() *Reading { return &Reading{db: c.DB, snapshot: true} }
 
-// Close ends the reading.
+// Close ends the reading, when the snapshot's statement that runs has ended. It may be called again.
 func (r *Reading) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
 	if r.tx != nil {
-		_ = r.tx.Rollback(context.Background()) // it has only read; a broken connection is not used again
+		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout) // the server may have vanished
+		defer cancel()
+		_ = r.tx.Rollback(ctx) // it has only read; a broken connection is not used again
 		r.tx = nil
 	}
 }
@@ -50,6 +53,9 @@ var errReadingClosed = errors.New("the reading is closed")
 // collect reads all rows of a statement.
 func collect[T any](ctx context.Context, r *Reading, what, sql string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
 	rows, err := query(ctx, r, sql, args, scan)
+	if invalid := refusal(err); invalid != nil {
+		return nil, fmt.Errorf("read %s: %w", what, invalid)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", what, Unavailable(err))
 	}
@@ -57,25 +63,11 @@ func collect[T any](ctx context.Context, r *Reading, what, sql string, args []an
 }
 
 func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.count++
-	if r.closed {
-		return nil, errReadingClosed
+	on, release, err := r.begin(ctx)
+	if err != nil {
+		return nil, err
 	}
-	var on interface {
-		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	} = r.db.Pool
-	if r.snapshot {
-		if r.tx == nil {
-			tx, err := r.db.Pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-			if err != nil {
-				return nil, err
-			}
-			r.tx = tx
-		}
-		on = r.tx
-	}
+	defer release()
 	rows, err := on.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
@@ -83,23 +75,55 @@ func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan 
 	return pgx.CollectRows(rows, scan)
 }
 
-// ErrUnavailable says that the database does not answer: what was asked may be asked again.
+// begin returns what a statement is sent to, and what to call after it.
+func (r *Reading) begin(ctx context.Context) (on querier, release func(), err error) {
+	r.mu.Lock()
+	switch {
+	case r.closed:
+		err = errReadingClosed
+	case r.snapshot && r.tx == nil:
+		r.tx, err = r.db.Pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	}
+	if err != nil {
+		r.mu.Unlock()
+		return nil, nil, err
+	}
+	r.count++
+	if !r.snapshot {
+		r.mu.Unlock()
+		return r.db.Pool, func() {}, nil
+	}
+	return r.tx, r.mu.Unlock, nil // one connection has one statement at a time
+}
+
+// ErrUnavailable says that the database does not answer: what was asked may be asked again. What was to be written may have been
+// written all the same.
 var ErrUnavailable = errors.New("the database does not answer")
 
-// Unavailable marks an error as ErrUnavailable, unless the database has answered with it for good.
+// Unavailable marks an error as ErrUnavailable, unless the database has answered with it for good, or it is none of the database's.
 func Unavailable(err error) error {
 	var refused *pgconn.PgError
-	if err == nil || errors.Is(err, context.Canceled) {
+	var unreadable pgx.ScanArgError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, errReadingClosed), errors.As(err, &unreadable):
+		return err
+	case errors.As(err, &refused) && !passing(refused.Code):
 		return err
 	}
-	if errors.As(err, &refused) {
-		switch refused.Code[:2] {
-		case "08", "40", "53", "55", "57", "58": // connection, rollback, resources, state, intervention, system
-		default:
-			return err
-		}
-	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, explain(err))
+}
+
+// passing reports whether an error of the code may be gone the next time, by the code's class.
+func passing(code string) bool {
+	return len(code) > 2 && slices.Contains([]string{
+		"08", // connection
+		"25", // transaction state: broken by what was before, idle for too long, or of a standby
+		"40", // rollback
+		"53", // resources
+		"55", // state
+		"57", // intervention
+		"58", // system
+	}, code[:2])
 }
 
 // Cursor returns the position of what the reading sees.
