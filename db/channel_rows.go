@@ -31,43 +31,46 @@ type Comment struct {
 	CreatedAt, UpdatedAt    time.Time
 }
 
+// relation is a table of which rows are read as T: its id, and where each of its columns is put.
+type relation[T any] struct {
+	table   string
+	columns []string
+	fields  func(*T) (id *int64, columns []any)
+}
+
 var (
-	userColumns    = []string{"id", "username", "display_name", "created_at"}
-	messageColumns = []string{"id", "author_id", "title", "content", "created_at", "updated_at"}
-	commentColumns = []string{"id", "message_id", "author_id", "content", "created_at", "updated_at"}
+	userRows = relation[User]{"users", []string{"id", "username", "display_name", "created_at"},
+		func(u *User) (*int64, []any) { return &u.ID, []any{&u.ID, &u.Username, &u.DisplayName, &u.CreatedAt} }}
+	messageRows = relation[Message]{"messages", []string{"id", "author_id", "title", "content", "created_at", "updated_at"},
+		func(m *Message) (*int64, []any) {
+			return &m.ID, []any{&m.ID, &m.AuthorID, &m.Title, &m.Content, &m.CreatedAt, &m.UpdatedAt}
+		}}
+	commentRows = relation[Comment]{"comments", []string{"id", "message_id", "author_id", "content", "created_at", "updated_at"},
+		func(c *Comment) (*int64, []any) {
+			return &c.ID, []any{&c.ID, &c.MessageID, &c.AuthorID, &c.Content, &c.CreatedAt, &c.UpdatedAt}
+		}}
 )
 
-func userFields(u *User) (*int64, []any) {
-	return &u.ID, []any{&u.ID, &u.Username, &u.DisplayName, &u.CreatedAt}
-}
+// list is the columns as SQL.
+func (r relation[T]) list() string { return strings.Join(r.columns, ", ") }
 
-func messageFields(m *Message) (*int64, []any) {
-	return &m.ID, []any{&m.ID, &m.AuthorID, &m.Title, &m.Content, &m.CreatedAt, &m.UpdatedAt}
-}
-
-func commentFields(c *Comment) (*int64, []any) {
-	return &c.ID, []any{&c.ID, &c.MessageID, &c.AuthorID, &c.Content, &c.CreatedAt, &c.UpdatedAt}
-}
-
-// scanner reads a row that has nothing but the columns.
-func scanner[T any](fields func(*T) (*int64, []any)) pgx.RowToFunc[T] {
-	return func(row pgx.CollectableRow) (value T, err error) {
-		_, columns := fields(&value)
-		err = row.Scan(columns...)
-		return value, err
-	}
+// scan reads a row that has nothing but the columns.
+func (r relation[T]) scan(row pgx.CollectableRow) (value T, err error) {
+	_, columns := r.fields(&value)
+	err = row.Scan(columns...)
+	return value, err
 }
 
 // byID reads rows by their ids. What there is not is not in the map.
-func byID[T any](ctx context.Context, r *Reading, table string, columns []string, ids []int64, fields func(*T) (*int64, []any)) (map[int64]T, error) {
-	sql := fmt.Sprintf("select %s from %s where id = any ($1::bigint[])", strings.Join(columns, ", "), table)
-	rows, err := collect(ctx, r, table, sql, []any{ids}, scanner(fields))
+func (r relation[T]) byID(ctx context.Context, reading *Reading, ids []int64) (map[int64]T, error) {
+	sql := fmt.Sprintf("select %s from %s where id = any ($1::bigint[])", r.list(), r.table)
+	rows, err := collect(ctx, reading, r.table, sql, []any{ids}, r.scan)
 	if err != nil {
 		return nil, err
 	}
 	byID := make(map[int64]T, len(rows))
 	for _, row := range rows {
-		id, _ := fields(&row)
+		id, _ := r.fields(&row)
 		byID[*id] = row
 	}
 	return byID, nil
@@ -75,23 +78,23 @@ func byID[T any](ctx context.Context, r *Reading, table string, columns []string
 
 // Users returns users by id.
 func (r *Reading) Users(ctx context.Context, ids []int64) (map[int64]User, error) {
-	return byID(ctx, r, "users", userColumns, ids, userFields)
+	return userRows.byID(ctx, r, ids)
 }
 
 // Messages returns messages by id.
 func (r *Reading) Messages(ctx context.Context, ids []int64) (map[int64]Message, error) {
-	return byID(ctx, r, "messages", messageColumns, ids, messageFields)
+	return messageRows.byID(ctx, r, ids)
 }
 
 // Comments returns comments by id.
 func (r *Reading) Comments(ctx context.Context, ids []int64) (map[int64]Comment, error) {
-	return byID(ctx, r, "comments", commentColumns, ids, commentFields)
+	return commentRows.byID(ctx, r, ids)
 }
 
 // UserNamed returns the user of the name; nil: there is none.
 func (r *Reading) UserNamed(ctx context.Context, username string) (*User, error) {
-	sql := fmt.Sprintf("select %s from users where lower(username) = lower($1)", strings.Join(userColumns, ", "))
-	users, err := collect(ctx, r, "a user", sql, []any{username}, scanner(userFields))
+	sql := fmt.Sprintf("select %s from users where lower(username) = lower($1)", userRows.list())
+	users, err := collect(ctx, r, "a user", sql, []any{username}, userRows.scan)
 	if err != nil || len(users) == 0 {
 		return nil, err
 	}
@@ -103,11 +106,11 @@ type UserFilter struct {
 	Text string // in the username or the display name, without regard to case
 }
 
-func userList(order Order) list {
+func userList(order Order) list[User] {
 	if order == ByName {
-		return list{table: "users", columns: userColumns, key: "lower(username)", keyType: "text"}
+		return list[User]{relation: userRows, key: "lower(username)", keyType: "text"}
 	}
-	return list{table: "users", columns: userColumns, key: "created_at", keyType: "timestamptz", descending: order == NewestFirst}
+	return list[User]{relation: userRows, key: "created_at", keyType: "timestamptz", descending: order == NewestFirst}
 }
 
 // ListUsers returns a page of the users.
@@ -116,7 +119,7 @@ func (r *Reading) ListUsers(ctx context.Context, page Page, filter UserFilter) (
 	if filter.Text != "" {
 		conditions = append(conditions, condition{"(username ilike ? or display_name ilike ?)", contains(filter.Text)})
 	}
-	lists, err := listed(ctx, r, userList(page.Order), page, nil, conditions, userFields)
+	lists, err := userList(page.Order).read(ctx, r, page, nil, conditions)
 	return lists[0], err
 }
 
@@ -127,8 +130,8 @@ type MessageFilter struct {
 	CreatedFrom, CreatedBefore *time.Time
 }
 
-func messageList(order Order) list {
-	return list{table: "messages", columns: messageColumns, parent: "author_id", key: "created_at", keyType: "timestamptz",
+func messageList(order Order) list[Message] {
+	return list[Message]{relation: messageRows, parent: "author_id", key: "created_at", keyType: "timestamptz",
 		descending: order == NewestFirst}
 }
 
@@ -141,13 +144,13 @@ func (r *Reading) ListMessages(ctx context.Context, page Page, filter MessageFil
 	if filter.Text != "" {
 		conditions = append(conditions, condition{"(title ilike ? or content ilike ?)", contains(filter.Text)})
 	}
-	lists, err := listed(ctx, r, messageList(page.Order), page, nil, conditions, messageFields)
+	lists, err := messageList(page.Order).read(ctx, r, page, nil, conditions)
 	return lists[0], err
 }
 
 // MessagesBy returns a page of the messages of each of the authors, by author.
 func (r *Reading) MessagesBy(ctx context.Context, authors []int64, page Page) (map[int64]Listed[Message], error) {
-	return nested(ctx, r, messageList(page.Order), page, authors, messageFields)
+	return messageList(page.Order).nested(ctx, r, page, authors)
 }
 
 // CommentFilter says which comments are listed. Zero fields do not count.
@@ -157,8 +160,8 @@ type CommentFilter struct {
 	CreatedFrom, CreatedBefore *time.Time
 }
 
-func commentList(order Order) list {
-	return list{table: "comments", columns: commentColumns, parent: "message_id", key: "created_at", keyType: "timestamptz",
+func commentList(order Order) list[Comment] {
+	return list[Comment]{relation: commentRows, parent: "message_id", key: "created_at", keyType: "timestamptz",
 		descending: order == NewestFirst}
 }
 
@@ -174,13 +177,13 @@ func (r *Reading) ListComments(ctx context.Context, page Page, filter CommentFil
 	if filter.Text != "" {
 		conditions = append(conditions, condition{"content ilike ?", contains(filter.Text)})
 	}
-	lists, err := listed(ctx, r, commentList(page.Order), page, nil, conditions, commentFields)
+	lists, err := commentList(page.Order).read(ctx, r, page, nil, conditions)
 	return lists[0], err
 }
 
 // CommentsOn returns a page of the comments on each of the messages, by message.
 func (r *Reading) CommentsOn(ctx context.Context, messages []int64, page Page) (map[int64]Listed[Comment], error) {
-	return nested(ctx, r, commentList(page.Order), page, messages, commentFields)
+	return commentList(page.Order).nested(ctx, r, page, messages)
 }
 
 // CountComments returns how many comments there are on each of the messages.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -80,30 +79,23 @@ func (c *Channel) CreateMessage(ctx context.Context, actor Actor, m Message, onc
 	if !actor.mayActAs(m.AuthorID) {
 		return Message{}, ErrNotTheirs
 	}
-	return write(ctx, c, actor, once, "create message", "messages", messageColumns, messageFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		return tx.Query(ctx, `insert into messages (author_id, title, content) values ($1, $2, $3) returning `+strings.Join(messageColumns, ", "),
-			m.AuthorID, m.Title, m.Content)
+	return write(ctx, c, actor, once, messageRows, change{
+		what: "create message", sql: `insert into messages (author_id, title, content) values ($1, $2, $3)`, args: []any{m.AuthorID, m.Title, m.Content},
 	})
 }
 
 // UpdateMessage changes what is not nil.
 func (c *Channel) UpdateMessage(ctx context.Context, actor Actor, id int64, title, content *string, once Once) (Message, error) {
-	return write(ctx, c, actor, once, "update message", "messages", messageColumns, messageFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		if err := theirs(ctx, tx, actor, `select author_id from messages where id = $1 for no key update`, id); err != nil {
-			return nil, err
-		}
-		return tx.Query(ctx, `update messages set title = coalesce($2, title), content = coalesce($3, content) where id = $1 returning `+
-			strings.Join(messageColumns, ", "), id, title, content)
+	return write(ctx, c, actor, once, messageRows, change{
+		what: "update message", of: id, lock: "no key update",
+		sql: `update messages set title = coalesce($2, title), content = coalesce($3, content) where id = $1`, args: []any{id, title, content},
 	})
 }
 
 // DeleteMessage deletes a message and its comments.
 func (c *Channel) DeleteMessage(ctx context.Context, actor Actor, id int64, once Once) error {
-	_, err := write(ctx, c, actor, once, "delete message", "", messageColumns, messageFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		if err := theirs(ctx, tx, actor, `select author_id from messages where id = $1 for update`, id); err != nil {
-			return nil, err
-		}
-		return tx.Query(ctx, `delete from messages where id = $1 returning `+strings.Join(messageColumns, ", "), id)
+	_, err := write(ctx, c, actor, once, messageRows, change{
+		what: "delete message", of: id, lock: "update", deletes: true, sql: `delete from messages where id = $1`, args: []any{id},
 	})
 	return err
 }
@@ -113,37 +105,43 @@ func (c *Channel) CreateComment(ctx context.Context, actor Actor, m Comment, onc
 	if !actor.mayActAs(m.AuthorID) {
 		return Comment{}, ErrNotTheirs
 	}
-	return write(ctx, c, actor, once, "create comment", "comments", commentColumns, commentFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		return tx.Query(ctx, `insert into comments (message_id, author_id, content) values ($1, $2, $3) returning `+strings.Join(commentColumns, ", "),
-			m.MessageID, m.AuthorID, m.Content)
+	return write(ctx, c, actor, once, commentRows, change{
+		what: "create comment", sql: `insert into comments (message_id, author_id, content) values ($1, $2, $3)`, args: []any{m.MessageID, m.AuthorID, m.Content},
 	})
 }
 
 // UpdateComment changes a comment.
 func (c *Channel) UpdateComment(ctx context.Context, actor Actor, id int64, content string, once Once) (Comment, error) {
-	return write(ctx, c, actor, once, "update comment", "comments", commentColumns, commentFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		if err := theirs(ctx, tx, actor, `select author_id from comments where id = $1 for no key update`, id); err != nil {
-			return nil, err
-		}
-		return tx.Query(ctx, `update comments set content = $2 where id = $1 returning `+strings.Join(commentColumns, ", "), id, content)
+	return write(ctx, c, actor, once, commentRows, change{
+		what: "update comment", of: id, lock: "no key update", sql: `update comments set content = $2 where id = $1`, args: []any{id, content},
 	})
 }
 
 // DeleteComment deletes a comment.
 func (c *Channel) DeleteComment(ctx context.Context, actor Actor, id int64, once Once) error {
-	_, err := write(ctx, c, actor, once, "delete comment", "", commentColumns, commentFields, func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error) {
-		if err := theirs(ctx, tx, actor, `select author_id from comments where id = $1 for update`, id); err != nil {
-			return nil, err
-		}
-		return tx.Query(ctx, `delete from comments where id = $1 returning `+strings.Join(commentColumns, ", "), id)
+	_, err := write(ctx, c, actor, once, commentRows, change{
+		what: "delete comment", of: id, lock: "update", deletes: true, sql: `delete from comments where id = $1`, args: []any{id},
 	})
 	return err
 }
 
-// theirs locks a row, and says why the actor may not change it.
-func theirs(ctx context.Context, tx pgx.Tx, actor Actor, lock string, id int64) error {
+// change is what is done to one row.
+type change struct {
+	what    string
+	of      int64  // the row's id; 0: it is made
+	lock    string // how it is locked first, to see whose it is
+	deletes bool
+	sql     string
+	args    []any
+}
+
+// allowed locks the row, and says why the actor may not change it.
+func allowed[T any](ctx context.Context, tx pgx.Tx, actor Actor, in relation[T], c change) error {
+	if c.of == 0 {
+		return nil
+	}
 	var author int64
-	err := tx.QueryRow(ctx, lock, id).Scan(&author)
+	err := tx.QueryRow(ctx, fmt.Sprintf("select author_id from %s where id = $1 for %s", in.table, c.lock), c.of).Scan(&author)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return ErrNotFound
@@ -156,39 +154,41 @@ func theirs(ctx context.Context, tx pgx.Tx, actor Actor, lock string, id int64) 
 }
 
 // write does something to one row, once, and returns the row. What was done before is answered with the row as it is now; where
-// there is none any more, and the table is given, that is ErrGone.
-func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, what, table string, columns []string, fields func(*T) (*int64, []any),
-	do func(ctx context.Context, tx pgx.Tx) (pgx.Rows, error)) (row T, err error) {
-
-	digest, err := once.digest(what)
+// there is none any more, that is ErrGone, unless that was what was to be done.
+func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, in relation[T], change change) (row T, err error) {
+	digest, err := once.digest(change.what)
 	if err != nil {
-		return row, fmt.Errorf("%s: %w", what, err)
+		return row, fmt.Errorf("%s: %w", change.what, err)
 	}
 	err = pgx.BeginFunc(ctx, c.DB.Pool, func(tx pgx.Tx) error {
 		done, id, err := begin(ctx, tx, actor, once, digest)
 		if err != nil {
 			return err
 		}
-		var rows pgx.Rows
+		sql, args := change.sql+" returning "+in.list(), change.args
 		switch {
 		case !done:
-			rows, err = do(ctx, tx)
-		case table == "":
+			err = allowed(ctx, tx, actor, in, change)
+		case change.deletes:
 			return nil
 		default:
-			rows, err = tx.Query(ctx, fmt.Sprintf("select %s from %s where id = $1", strings.Join(columns, ", "), table), id)
+			sql, args = fmt.Sprintf("select %s from %s where id = $1", in.list(), in.table), []any{id}
 		}
 		if err != nil {
 			return err
 		}
-		row, err = pgx.CollectExactlyOneRow(rows, scanner(fields))
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		row, err = pgx.CollectExactlyOneRow(rows, in.scan)
 		switch {
 		case done && errors.Is(err, pgx.ErrNoRows):
 			return ErrGone
 		case err != nil || done || once.Key == "":
 			return err
 		}
-		made, _ := fields(&row)
+		made, _ := in.fields(&row)
 		_, err = tx.Exec(ctx, `update mutations set row_id = $3 where user_id = $1 and key = $2`, actor.UserID, once.Key, *made)
 		return err
 	})
@@ -203,7 +203,7 @@ func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, what,
 			return row, answer
 		}
 	}
-	return row, fmt.Errorf("%s: %w", what, Unavailable(err))
+	return row, fmt.Errorf("%s: %w", change.what, Unavailable(err))
 }
 
 // keyAge is how long a key is remembered. Some of the older ones are forgotten with each new one.

@@ -23,7 +23,9 @@ type Statement struct {
 // ListStatements are the statements for a page of each of the lists that have the page's order.
 func ListStatements(page Page) map[string]Statement {
 	statements := make(map[string]Statement)
-	add := func(name string, l list, parents []int64, conditions ...condition) {
+	add := func(name string, l interface {
+		sql(Page, []int64, []condition) (string, []any)
+	}, parents []int64, conditions ...condition) {
 		sql, args := l.sql(page, parents, conditions)
 		statements[name] = Statement{sql, args}
 	}

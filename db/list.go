@@ -42,9 +42,8 @@ type Listed[T any] struct {
 }
 
 // list is a table that is read page by page.
-type list struct {
-	table        string
-	columns      []string
+type list[T any] struct {
+	relation[T]
 	parent       string // the column with the id of whose list it is
 	key, keyType string
 	descending   bool
@@ -58,7 +57,7 @@ type condition struct {
 
 // sql is the statement for a page of each parent or, where there are none, of the whole table. Its rows begin with the parent's
 // id and the key as text.
-func (l list) sql(page Page, parents []int64, conditions []condition) (string, []any) {
+func (l list[T]) sql(page Page, parents []int64, conditions []condition) (string, []any) {
 	var args []any
 	arg := func(v any) string {
 		args = append(args, v)
@@ -98,7 +97,7 @@ func (l list) sql(page Page, parents []int64, conditions []condition) (string, [
 		and("true")
 	}
 	limit := arg(page.Limit + 1) // one more tells whether there are more
-	columns := strings.Join(l.columns, ", ")
+	columns := l.list()
 	place := fmt.Sprintf("to_json(%s) #>> '{}' as place", l.key)
 	if parents == nil {
 		return fmt.Sprintf("select 0::bigint, %s, %s from %s where %s %s limit %s::bigint", place, columns, l.table, where.String(), order, limit), args
@@ -108,10 +107,8 @@ func (l list) sql(page Page, parents []int64, conditions []condition) (string, [
 		order by p.id, t.n`, strings.Join(l.columns, ", t."), from, order, place, columns, l.table, where.String(), limit), args
 }
 
-// listed reads a page of each parent, by parent; parents nil: of the whole table, as that of parent 0.
-func listed[T any](ctx context.Context, r *Reading, l list, page Page, parents []int64, conditions []condition,
-	fields func(*T) (id *int64, columns []any)) (map[int64]Listed[T], error) {
-
+// read reads a page of each parent, by parent; parents nil: of the whole table, as that of parent 0.
+func (l list[T]) read(ctx context.Context, r *Reading, page Page, parents []int64, conditions []condition) (map[int64]Listed[T], error) {
 	type row struct {
 		parent int64
 		place  Place
@@ -119,7 +116,7 @@ func listed[T any](ctx context.Context, r *Reading, l list, page Page, parents [
 	}
 	sql, args := l.sql(page, parents, conditions)
 	rows, err := collect(ctx, r, l.table, sql, args, func(raw pgx.CollectableRow) (got row, err error) {
-		id, columns := fields(&got.value)
+		id, columns := l.fields(&got.value)
 		err = raw.Scan(append([]any{&got.parent, &got.place.Key}, columns...)...)
 		got.place.ID = *id
 		return got, err
@@ -147,11 +144,11 @@ func listed[T any](ctx context.Context, r *Reading, l list, page Page, parents [
 }
 
 // nested reads a page of each parent, once where one is given more often.
-func nested[T any](ctx context.Context, r *Reading, l list, page Page, parents []int64, fields func(*T) (id *int64, columns []any)) (map[int64]Listed[T], error) {
+func (l list[T]) nested(ctx context.Context, r *Reading, page Page, parents []int64) (map[int64]Listed[T], error) {
 	if len(parents) == 0 {
 		return map[int64]Listed[T]{}, nil
 	}
-	return listed(ctx, r, l, page, slices.Compact(slices.Sorted(slices.Values(parents))), nil, fields)
+	return l.read(ctx, r, page, slices.Compact(slices.Sorted(slices.Values(parents))), nil)
 }
 
 // contains is an ILIKE pattern for texts with the part in them.
