@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
@@ -114,19 +116,36 @@ func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 // evaluate returns the value of an expression in the page.
 func evaluate[T any](p *tab, expression string) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		p.t.Fatalf("%s: %v", expression, err)
+	value, there := tryEvaluate[T](p, expression)
+	if !there {
+		p.t.Fatalf("%s: the page was left meanwhile", expression)
 	}
 	return value
 }
 
+// tryEvaluate does so, and returns false where the page was left meanwhile, as it is when it loads itself afresh.
+func tryEvaluate[T any](p *tab, expression string) (value T, there bool) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	var gone *cdproto.Error
+	if err != nil && (!errors.As(err, &gone) || gone.Code != serverError) {
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return value, err == nil
+}
+
+// serverError is the code with which the browser answers, among others, what concerns a page that was left.
+const serverError = -32000
+
 // await waits until an expression is true in the page.
 func (p *tab) await(expression string) {
 	p.t.Helper()
-	eventually(p.t, "in the page "+expression, func() bool { return evaluate[bool](p, "!!("+expression+")") })
+	eventually(p.t, "in the page "+expression, func() bool {
+		holds, there := tryEvaluate[bool](p, "!!("+expression+")")
+		return there && holds
+	})
 }
 
 // errors are what the page has complained about until now.
@@ -169,7 +188,8 @@ const shown = `[...document.querySelectorAll('#messages > li')].map(li =>
 func (p *tab) expectShown(want ...string) {
 	p.t.Helper()
 	eventually(p.t, "the page shows\n"+strings.Join(want, "\n"), func() bool {
-		return slices.Equal(evaluate[[]string](p, shown), want)
+		got, there := tryEvaluate[[]string](p, shown)
+		return there && slices.Equal(got, want)
 	})
 }
 
