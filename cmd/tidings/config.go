@@ -102,19 +102,20 @@ type serveCmd struct {
 
 // graphQLFlags are the limits of /graphql.
 type graphQLFlags struct {
-	MaxBody       int           `help:"Bytes of one request, or of one message on a WebSocket." default:"262144" env:"TIDINGS_GRAPHQL_MAX_BODY" placeholder:"BYTES"`
-	MaxBatch      int           `help:"Operations that may be sent in one request." default:"10" env:"TIDINGS_GRAPHQL_MAX_BATCH" placeholder:"N"`
-	MaxOperations int           `help:"Operations at a time on one WebSocket." default:"100" env:"TIDINGS_GRAPHQL_MAX_OPERATIONS" placeholder:"N"`
-	MaxQueryBytes int           `help:"Bytes of one document." default:"65536" env:"TIDINGS_GRAPHQL_MAX_QUERY_BYTES" placeholder:"BYTES"`
-	MaxTokens     int           `help:"Words and marks of one document." default:"5000" env:"TIDINGS_GRAPHQL_MAX_TOKENS" placeholder:"N"`
-	MaxDepth      int           `help:"How deep fields may be nested." default:"16" env:"TIDINGS_GRAPHQL_MAX_DEPTH" placeholder:"N"`
-	MaxFields     int           `help:"Fields of one operation, those of its fragments counted as often as they are spread." default:"1000" env:"TIDINGS_GRAPHQL_MAX_FIELDS" placeholder:"N"`
-	MaxAliases    int           `help:"Aliases of one operation, counted likewise." default:"50" env:"TIDINGS_GRAPHQL_MAX_ALIASES" placeholder:"N"`
-	MaxComplexity int           `help:"Fields of an answer, if all of its pages are full." default:"20000" env:"TIDINGS_GRAPHQL_MAX_COMPLEXITY" placeholder:"N"`
-	PageSize      int           `help:"Rows of a page where the request does not say." default:"20" env:"TIDINGS_GRAPHQL_PAGE_SIZE" placeholder:"N"`
-	MaxPageSize   int           `help:"Rows of a page." default:"100" env:"TIDINGS_GRAPHQL_MAX_PAGE_SIZE" placeholder:"N"`
-	Timeout       time.Duration `help:"How long a query or a mutation may take." default:"10s" env:"TIDINGS_GRAPHQL_TIMEOUT"`
-	InitTimeout   time.Duration `help:"How long a client may take to begin on a WebSocket." default:"10s" env:"TIDINGS_GRAPHQL_INIT_TIMEOUT"`
+	MaxBody            int           `help:"Bytes of one request, or of one message on a WebSocket." default:"262144" env:"TIDINGS_GRAPHQL_MAX_BODY" placeholder:"BYTES"`
+	MaxBatch           int           `help:"Operations that may be sent in one request." default:"10" env:"TIDINGS_GRAPHQL_MAX_BATCH" placeholder:"N"`
+	MaxOperations      int           `help:"Operations at a time on one WebSocket." default:"100" env:"TIDINGS_GRAPHQL_MAX_OPERATIONS" placeholder:"N"`
+	MaxQueryBytes      int           `help:"Bytes of one document." default:"65536" env:"TIDINGS_GRAPHQL_MAX_QUERY_BYTES" placeholder:"BYTES"`
+	MaxTokens          int           `help:"Words and marks of one document." default:"5000" env:"TIDINGS_GRAPHQL_MAX_TOKENS" placeholder:"N"`
+	MaxDepth           int           `help:"How deep fields may be nested." default:"16" env:"TIDINGS_GRAPHQL_MAX_DEPTH" placeholder:"N"`
+	MaxFields          int           `help:"Fields of one operation, those of its fragments counted as often as they are spread." default:"1000" env:"TIDINGS_GRAPHQL_MAX_FIELDS" placeholder:"N"`
+	MaxAliases         int           `help:"Aliases of one operation, counted likewise." default:"50" env:"TIDINGS_GRAPHQL_MAX_ALIASES" placeholder:"N"`
+	MaxComplexity      int           `help:"Fields of an answer, if all of its pages are full." default:"20000" env:"TIDINGS_GRAPHQL_MAX_COMPLEXITY" placeholder:"N"`
+	MaxEventComplexity int           `help:"Fields that a subscription tells of one event, likewise." default:"1000" env:"TIDINGS_GRAPHQL_MAX_EVENT_COMPLEXITY" placeholder:"N"`
+	PageSize           int           `help:"Rows of a page where the request does not say." default:"20" env:"TIDINGS_GRAPHQL_PAGE_SIZE" placeholder:"N"`
+	MaxPageSize        int           `help:"Rows of a page." default:"100" env:"TIDINGS_GRAPHQL_MAX_PAGE_SIZE" placeholder:"N"`
+	Timeout            time.Duration `help:"How long a query or a mutation may take." default:"10s" env:"TIDINGS_GRAPHQL_TIMEOUT"`
+	InitTimeout        time.Duration `help:"How long a client may take to begin on a WebSocket." default:"10s" env:"TIDINGS_GRAPHQL_INIT_TIMEOUT"`
 }
 
 // Validate names what is wrong with a value.
@@ -143,7 +144,8 @@ func (c *serveCmd) Validate() error {
 		{"graphql-max-operations", c.GraphQL.MaxOperations, 1}, {"graphql-max-query-bytes", c.GraphQL.MaxQueryBytes, 64},
 		{"graphql-max-tokens", c.GraphQL.MaxTokens, 16}, {"graphql-max-depth", c.GraphQL.MaxDepth, 1},
 		{"graphql-max-fields", c.GraphQL.MaxFields, 1}, {"graphql-max-aliases", c.GraphQL.MaxAliases, 1},
-		{"graphql-max-complexity", c.GraphQL.MaxComplexity, 1}, {"graphql-page-size", c.GraphQL.PageSize, 1},
+		{"graphql-max-complexity", c.GraphQL.MaxComplexity, 1}, {"graphql-max-event-complexity", c.GraphQL.MaxEventComplexity, 1},
+		{"graphql-page-size", c.GraphQL.PageSize, 1},
 		{"graphql-max-page-size", c.GraphQL.MaxPageSize, c.GraphQL.PageSize},
 	} {
 		if limit.value < limit.min {

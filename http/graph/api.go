@@ -35,8 +35,10 @@ type Options struct {
 	// and 50.
 	MaxFields  int
 	MaxAliases int
-	// MaxComplexity is how many fields an answer may have, if all pages are full; 20,000.
-	MaxComplexity int
+	// MaxComplexity is how many fields an answer may have, if all pages are full; 20,000. MaxEventComplexity is that of what a
+	// subscription tells of one event, which may be one of many; 1,000.
+	MaxComplexity      int
+	MaxEventComplexity int
 	// DefaultPageSize and MaxPageSize are of connections; 20 and 100.
 	DefaultPageSize int
 	MaxPageSize     int
@@ -56,6 +58,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxFields, 1000)
 	def(&o.MaxAliases, 50)
 	def(&o.MaxComplexity, 20_000)
+	def(&o.MaxEventComplexity, 1000)
 	def(&o.DefaultPageSize, 20)
 	def(&o.MaxPageSize, 100)
 	o.DefaultPageSize = min(o.DefaultPageSize, o.MaxPageSize)
@@ -106,7 +109,12 @@ func New(store *db.Channel, tables func() bool, hub *realtime.Hub, logger *slog.
 	e.SetDisableSuggestion(!a.options.Introspection)
 	e.Use(extension.AutomaticPersistedQuery{Cache: newCache(persistedText, func(query string) int { return len(query) })})
 	e.Use(&limits{options: &a.options})
-	e.Use(extension.FixedComplexityLimit(a.options.MaxComplexity))
+	e.Use(&extension.ComplexityLimit{Func: func(_ context.Context, c *graphql.OperationContext) int {
+		if c.Operation.Operation == ast.Subscription {
+			return a.options.MaxEventComplexity
+		}
+		return a.options.MaxComplexity
+	}})
 	if a.options.Introspection {
 		e.Use(extension.Introspection{})
 	}

@@ -80,6 +80,7 @@ func TestHostileDocuments(t *testing.T) {
 		{"1,000 aliases", `{ ` + each(1000, `a%d: me { id } `) + ` }`, nil, tooComplex},
 		{"aliases of what is dear", `{ ` + each(40, `a%d: messages(first: 100) { nodes { comments(first: 100) { nodes { id } } } } `) + ` }`, nil, "COMPLEXITY_LIMIT_EXCEEDED"},
 		{"pages in pages", `{ users(first: 100) { nodes { messages(first: 100) { nodes { comments(first: 100) { nodes { author { messages(first: 100) { nodes { comments(first: 100) { nodes { id } } } } } } } } } } } }`, nil, "COMPLEXITY_LIMIT_EXCEEDED"},
+		{"pages for each event", `subscription { messageAdded { author { messages(first: 100) { nodes { comments(first: 10) { nodes { id } } } } } } }`, nil, "COMPLEXITY_LIMIT_EXCEEDED"},
 		{"a field 2,000 times", `{ me { ` + strings.Repeat(`id `, 2000) + ` } }`, nil, tooComplex},
 		{"a field 900 times", `{ me { ` + strings.Repeat(`id `, 900) + ` } }`, nil, ""},
 		{"fields that may overlap", `{ ` + strings.Repeat(`me { messages { nodes { author { id } } } } `, 190) + ` }`, nil, ""},
