@@ -20,6 +20,7 @@ type client struct {
 	number   int
 	crowd    *crowd
 	channels []string
+	graphQL  bool // follows by /graphql, not /ws
 	pace     *pace
 
 	cursor    string // of its own goroutine alone
@@ -56,9 +57,13 @@ func (c *client) visit(ctx context.Context) (heard bool) {
 		query.Set("since", c.cursor)
 	}
 	u := url.URL{Scheme: "ws", Host: c.crowd.stage.entrance(c), Path: "/ws", RawQuery: query.Encode()}
+	var subprotocols []string
+	if c.graphQL {
+		u.Path, u.RawQuery, subprotocols = "/graphql", "", []string{"graphql-transport-ws"}
+	}
 	var conn *fickleConn
 	dialer := websocket.Dialer{
-		ReadBufferSize: 4 << 10, WriteBufferSize: 512, HandshakeTimeout: silenceLimit,
+		ReadBufferSize: 4 << 10, WriteBufferSize: 512, HandshakeTimeout: silenceLimit, Subprotocols: subprotocols,
 		NetDialContext: func(dialing context.Context, network, address string) (net.Conn, error) {
 			tcp, err := (&net.Dialer{Timeout: silenceLimit}).DialContext(dialing, network, address)
 			if err != nil {
@@ -103,6 +108,9 @@ func (c *client) visit(ctx context.Context) (heard bool) {
 		_ = ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second)) // reading tells
 		return nil
 	})
+	if c.graphQL && ws.WriteJSON(graphQLMessage{Type: "connection_init"}) != nil {
+		return false
+	}
 	for {
 		ws.SetReadDeadline(time.Now().Add(patience))
 		_, text, err := ws.ReadMessage()
@@ -112,6 +120,13 @@ func (c *client) visit(ctx context.Context) (heard bool) {
 				c.crowd.goodbye(closed.Code)
 			}
 			return heard
+		}
+		if c.graphQL {
+			if !c.takeGraphQL(ws, text) {
+				return heard
+			}
+			heard = true
+			continue
 		}
 		heard = true
 		c.take(text)
@@ -153,14 +168,7 @@ func (c *client) take(text []byte) {
 		c.crowd.strange("a frame is no JSON: %s", err)
 		return
 	}
-	at := c.crowd.stage.now()
-	if id, is := f.event(); is {
-		c.mu.Lock()
-		s := &c.record.segments[len(c.record.segments)-1]
-		s.arrivals = append(s.arrivals, arrival{id, at})
-		c.mu.Unlock()
-		c.cursor = f.Cursor
-		c.crowd.told.Add(1)
+	if c.hear(f) {
 		return
 	}
 	switch f.Type {
@@ -170,17 +178,38 @@ func (c *client) take(text []byte) {
 	case "cursor": // a position where nothing has happened
 		c.cursor = f.Cursor
 	case "reset":
-		c.crowd.reset(f.Reason)
-		if !c.beginning {
-			c.beginning = true
-			c.mu.Lock()
-			c.record.resets++
-			c.mu.Unlock()
-		}
-		c.cursor = "" // it is worth nothing: who comes back before the new one comes, comes without
+		c.startOver(f.Reason)
 	default:
 		c.crowd.strange("%s %s %s", f.Type, f.Code, f.Message)
 	}
+}
+
+// hear notes an event, and returns false if it is none.
+func (c *client) hear(f frame) bool {
+	at := c.crowd.stage.now()
+	id, is := f.event()
+	if !is {
+		return false
+	}
+	c.mu.Lock()
+	s := &c.record.segments[len(c.record.segments)-1]
+	s.arrivals = append(s.arrivals, arrival{id, at})
+	c.mu.Unlock()
+	c.cursor = f.Cursor
+	c.crowd.told.Add(1)
+	return true
+}
+
+// startOver notes that the cursor cannot be served.
+func (c *client) startOver(reason string) {
+	c.crowd.reset(reason)
+	if !c.beginning {
+		c.beginning = true
+		c.mu.Lock()
+		c.record.resets++
+		c.mu.Unlock()
+	}
+	c.cursor = "" // it is worth nothing: who comes back before the new one comes, comes without
 }
 
 // begin notes that the stream is live, and after a reset from where on it is complete.

@@ -2,7 +2,7 @@
 // it was lost, came twice, came in the wrong order, or was not true.
 //
 // PostgreSQL is a real cluster, the service is the real program in processes of its own, so that kill -9 is real, and the
-// clients are real WebSocket clients that keep nothing but their last cursor.
+// clients are real WebSocket clients, a third of them by GraphQL, that keep nothing but their last cursor.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Clients  int           `help:"WebSocket clients." default:"200" placeholder:"N"`
+	Clients  int           `help:"WebSocket clients, a third of them by GraphQL." default:"200" placeholder:"N"`
 	Writers  int           `help:"Writers that write at the same time." default:"8" placeholder:"N"`
 	Duration time.Duration `help:"How long writers write under each fault." default:"20s"`
 	Only     []string      `help:"Only these faults; may be repeated." placeholder:"NAME"`
