@@ -32,7 +32,7 @@ const bodyTimeout = 10 * time.Second
 
 // serveGraphQL answers /graphql: by a WebSocket, a stream, an answer, or with the page to try it.
 func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") != "" {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") { // others, such as HTTP/2 in the clear, may be offered and need not be taken
 		s.serveGraphWS(w, r)
 		return
 	}

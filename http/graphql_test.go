@@ -392,6 +392,7 @@ func TestGraphOverHTTP(t *testing.T) {
 		{"POST of the newer media type, invalid", s.post([]byte(`{"query":"{ nothing }"}`), accept(graphMedia)), 400, graphMedia, "nothing"},
 		{"POST of the newer media type, no document", s.post([]byte(`{"query":"{"}`), accept(graphMedia)), 400, graphMedia, "PARSE_FAILED"},
 		{"POST of the newer media type, partly failed", s.post([]byte(`{"query":"{ user { id } }"}`), accept(graphMedia)), 200, graphMedia, `"data":{"user":null}`},
+		{"an upgrade to something else", s.post([]byte(`{"query":"{ me { id } }"}`), http.Header{"Connection": {"Upgrade, HTTP2-Settings"}, "Upgrade": {"h2c"}, "Http2-Settings": {""}}), 200, "application/json", `"me":null`},
 		{"POST of text", s.post([]byte(`{"query":"{ me { id } }"}`), http.Header{"Content-Type": {"text/plain"}}), 415, "application/json", "Content-Type"},
 		{"POST of no JSON", s.post([]byte(`{`), nil), 400, "application/json", "ends too early"},
 		{"POST of nothing", s.post(nil, nil), 400, "application/json", "ends too early"},
