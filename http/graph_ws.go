@@ -115,11 +115,16 @@ type graphMessage struct {
 }
 
 func badMessage(format string, args ...any) error {
+	return goodbyef(goodbyeBadMessage.code, format, args...)
+}
+
+// goodbyef makes a goodbye whose reason quotes the client: what does not fit into a control frame is cut off, between two characters.
+func goodbyef(code int, format string, args ...any) goodbye {
 	reason := fmt.Sprintf(format, args...)
-	for len(reason) > maxPayload-2 || !utf8.ValidString(reason) { // of a control frame, behind the code
+	for len(reason) > maxPayload-2 || !utf8.ValidString(reason) { // behind the code
 		reason = reason[:min(len(reason), maxPayload-1)-1]
 	}
-	return goodbye{goodbyeBadMessage.code, reason}
+	return goodbye{code, reason}
 }
 
 func (g *graphWS) command(op byte, text []byte) error {
@@ -251,7 +256,7 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		g.conn.answer(g.failed(nil, *m.ID, refused.Errors))
 		return nil
 	case op == nil:
-		return goodbye{4409, fmt.Sprintf("Subscriber for %.80s already exists", *m.ID)}
+		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
 	}
 	who := g.who
 	op.run(func() { g.execute(ctx, op, who, request) })

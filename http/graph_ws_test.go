@@ -354,6 +354,7 @@ func TestGraphGoodbyes(t *testing.T) {
 		{"twice", transportWS, []string{begin, begin}, 4429, "Too many initialisation requests"},
 		{"subscribe first", transportWS, []string{subscribe("1")}, 4401, "Unauthorized"},
 		{"the same id", transportWS, []string{begin, subscribe("1"), subscribe("1")}, 4409, "Subscriber for 1 already exists"},
+		{"the same id, of long characters", transportWS, []string{begin, subscribe("x" + strings.Repeat("é", 60)), subscribe("x" + strings.Repeat("é", 60))}, 4409, "Subscriber for xé"},
 		{"no id", transportWS, []string{begin, `{"type":"subscribe","payload":{"query":"{ me { id } }"}}`}, 4400, "Invalid message received"},
 		{"an empty id", transportWS, []string{begin, subscribe("")}, 4400, "Invalid message received"},
 		{"no payload", transportWS, []string{begin, `{"type":"subscribe","id":"1"}`}, 4400, "Invalid message received"},
