@@ -214,62 +214,76 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 			mine = append(mine, e)
 		}
 	}
-	if len(mine) == 0 {
-		return b
-	}
-	for {
-		made, ok := p.results(b, mine)
-		if ok || p.ctx.Err() != nil {
-			return made
+	together := len(mine)
+	for len(mine) > 0 && p.ctx.Err() == nil {
+		var made int
+		b, made = p.results(b, mine[:min(len(mine), together)])
+		if mine = mine[made:]; made > 0 {
+			continue
 		}
+		together = max(1, together/2) // what takes too long for all may be done for some
 		timer := time.NewTimer(retryAfter)
 		select {
 		case <-timer.C:
 		case <-p.ctx.Done():
 			timer.Stop()
-			return b
 		}
 	}
+	return b
 }
 
-// results appends the results of events that are all the plan's. It returns false where the database did not answer.
-func (p *Plan) results(b []byte, events []*realtime.Event) (made []byte, ok bool) {
+// results appends the results of events that are all the plan's, and says of how many: fewer than all where the database did not answer.
+func (p *Plan) results(b []byte, events []*realtime.Event) (longer []byte, made int) {
+	longer = b
+	add := func(e *realtime.Event, r *graphql.Response) {
+		cursor := e.Cursor.String()
+		longer = appendResult(longer, payload(r, cursor), cursor)
+		made++
+	}
 	defer func() {
 		if panicked := recover(); panicked != nil { // a mistake of ours in one subscription is not to end the others
-			err := p.api.present(p.ctx, fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))
-			err.Path = ast.Path{ast.PathName(p.field)}
-			made, ok = b, true
-			for _, e := range events {
-				r := &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
-				made = appendResult(made, payload(r, e.Cursor.String()), e.Cursor.String())
-			}
+			add(events[made], p.failed(p.api.present(p.ctx, fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))))
 		}
 	}()
+	p.drain()
 	s := p.api.newSession(Viewer{}, ofSubscription)
 	defer p.api.end(s)
 	ctx, cancel := context.WithTimeout(withSession(p.ctx, s), p.api.options.Timeout)
 	defer cancel()
 	feeds, err := p.feeds(ctx, events)
 	if err != nil {
-		return b, false
+		return longer, made
 	}
 	for i, e := range events {
-		cursor := e.Cursor.String()
-		var r *graphql.Response
 		if err := feeds[i].err; err != nil {
-			r = &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
-			err.Path = ast.Path{ast.PathName(p.field)}
-		} else {
-			feeds[i].send()
-			p.api.executions.Add(1)
-			r = p.next(ctx)
+			add(e, p.failed(err))
+			continue
 		}
+		feeds[i].send()
+		p.api.executions.Add(1)
+		r := p.next(ctx)
 		if r == nil || unavailable(r.Errors) {
-			return b, false
+			break
 		}
-		b = appendResult(b, payload(r, cursor), cursor)
+		add(e, r)
 	}
-	return b, true
+	return longer, made
+}
+
+// failed is the result of an event of which nothing but an error can be told.
+func (p *Plan) failed(err *gqlerror.Error) *graphql.Response {
+	err.Path = ast.Path{ast.PathName(p.field)}
+	return &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
+}
+
+// drain takes back what was given to an execution that was broken off before it took it.
+func (p *Plan) drain() {
+	select {
+	case <-p.messages:
+	case <-p.comments:
+	case <-p.events:
+	default:
+	}
 }
 
 func unavailable(errs gqlerror.List) bool {
