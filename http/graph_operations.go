@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"tidings/http/graph"
@@ -25,7 +26,12 @@ type operations struct {
 
 	// Of whoever writes.
 	behind []*operation // have something for Next
+	ahead  []*operation // have been read by it, and wait for their results
 }
+
+// maxAhead is how many of a connection's operations may have been read from the log, by the page, and wait for their results. So what
+// cannot be made for a while holds up nothing else, and a connection does not have a page in memory for each of its operations.
+const maxAhead = 4
 
 // operation is one of them.
 type operation struct {
@@ -43,7 +49,8 @@ type operation struct {
 
 	// Of whoever writes.
 	held   []realtime.Item // taken, and not told
-	behind bool
+	behind bool            // Next is to be asked for more, and not Take
+	listed bool            // in of.behind: nothing is held
 }
 
 // voice is how operations are told things.
@@ -122,6 +129,7 @@ func (op *operation) end() bool {
 	if op.sub != nil {
 		op.sub.Close()
 		op.plan.Release()
+		op.of.kick() // another may be read for now
 	}
 	return true
 }
@@ -211,78 +219,83 @@ func (o *operations) Take(items []realtime.Item) (_ []realtime.Item, behind bool
 	for op := o.pop(); op != nil; op = o.pop() {
 		items = op.take(items)
 	}
-	return items, len(o.behind) > 0
+	return items, o.mayRead()
+}
+
+// mayRead reports whether there is something to be read for who is behind.
+func (o *operations) mayRead() bool {
+	if len(o.behind) == 0 {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ahead = slices.DeleteFunc(o.ahead, func(op *operation) bool { return op.ended || len(op.held) == 0 })
+	return len(o.ahead) < maxAhead
 }
 
 // take appends what can be told now.
 func (op *operation) take(items []realtime.Item) []realtime.Item {
 	for {
+		if len(op.held) == 0 && !op.behind {
+			op.held, op.behind = op.sub.Take(op.held)
+		}
 		if len(op.held) == 0 {
-			if op.behind {
-				break
-			}
-			if op.held, op.behind = op.sub.Take(op.held); len(op.held) == 0 {
-				break
-			}
+			break
 		}
-		ready := 0
-		for ready < len(op.held) && (op.held[ready].Run == nil || op.plan.Ready(op.held[ready].Run, op.wake)) {
-			ready++
-		}
-		items = append(items, op.held[:ready]...)
-		rest := copy(op.held, op.held[ready:])
-		clear(op.held[rest:])
-		if op.held = op.held[:rest]; rest > 0 {
+		if items = op.ready(items); len(op.held) > 0 {
 			return items
 		}
 	}
 	if op.behind {
-		op.of.behind = append(op.of.behind, op)
+		op.list()
 	}
 	return items
 }
 
-// Next is part of feed.
-func (o *operations) Next(ctx context.Context) ([]realtime.Item, error) {
-	for {
-		op := o.pop()
-		if op == nil {
-			if len(o.behind) == 0 {
-				return nil, nil
-			}
-			op, o.behind = o.behind[0], o.behind[1:]
-		}
-		items, err := op.next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if len(items) > 0 {
-			o.behind = append(o.behind, op)
-			return items, nil
-		}
+// list has Next come to the operation.
+func (op *operation) list() {
+	if !op.listed {
+		op.listed = true
+		op.of.behind = append(op.of.behind, op)
 	}
 }
 
-// next returns what is to be told next, and waits until it can be.
-func (op *operation) next(ctx context.Context) (items []realtime.Item, err error) {
-	if items, op.held = op.held, nil; len(items) == 0 {
-		op.behind = false
-		if items, err = op.sub.Next(ctx); err != nil {
+// ready moves what is held to items, up to what is not made yet: take is called when it is.
+func (op *operation) ready(items []realtime.Item) []realtime.Item {
+	n := 0
+	for n < len(op.held) && (op.held[n].Run == nil || op.plan.Ready(op.held[n].Run, op.wake)) {
+		n++
+	}
+	items = append(items, op.held[:n]...)
+	op.held = slices.Delete(op.held, 0, n)
+	return items
+}
+
+// Next is part of feed.
+func (o *operations) Next(ctx context.Context) (items []realtime.Item, err error) {
+	for len(items) == 0 {
+		if op := o.pop(); op != nil {
+			items = op.take(nil)
+			continue
+		}
+		if !o.mayRead() {
+			return nil, nil
+		}
+		op := o.behind[0]
+		if o.behind = o.behind[1:]; len(o.behind) == 0 {
+			o.behind = nil
+		}
+		op.listed = false
+		if op.held, err = op.sub.Next(ctx); err != nil {
 			return nil, err
 		}
-	}
-	for _, i := range items {
-		if i.Run == nil {
-			continue
+		if op.behind = len(op.held) > 0; !op.behind {
+			continue // it is live
 		}
-		made := make(chan struct{})
-		if op.plan.Ready(i.Run, func() { close(made) }) {
-			continue
-		}
-		select {
-		case <-made:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if items = op.ready(nil); len(op.held) > 0 {
+			o.ahead = append(o.ahead, op)
+		} else {
+			op.list()
 		}
 	}
 	return items, nil

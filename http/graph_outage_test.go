@@ -51,6 +51,51 @@ func TestGraphWaitsForTheDatabase(t *testing.T) {
 	}
 }
 
+// Results that wait hold up nothing else on the connection, also where they are of the past: it is read by the page, and told by who
+// answers pings.
+func TestGraphPastWaitsForTheDatabase(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{graph: &graph.Options{Timeout: 200 * time.Millisecond}})
+	plain, since := s.dial("messages"), s.liveCursor()
+	d.message("one")
+	plain.expectRow("message_added", "one")
+	locked, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = locked.Rollback(t.Context()) }()
+	if _, err := locked.Exec(t.Context(), `lock table users in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	c := s.graphInit()
+	for n := range 3 {
+		c.begin(fmt.Sprint("slow", n), addedSince, map[string]any{"since": since})
+	}
+	before := s.server.Graph.Stats().Statements
+	eventually(t, "it was tried", func() bool { return s.server.Graph.Stats().Statements > before })
+	c.begin("fast", `subscription { messageAdded(since: "`+since+`") { title } }`, nil)
+	c.expectResult("fast", `{"messageAdded":{"title":"one"}}`)
+	c.send(`{"type":"ping","payload":{"n":1}}`)
+	c.expect("pong")
+	// More than are read ahead, some of which are given up.
+	for n := range 10 {
+		c.begin(fmt.Sprint("more", n), addedSince, map[string]any{"since": since})
+	}
+	for n := range 3 {
+		c.send(fmt.Sprintf(`{"type":"complete","id":"slow%d"}`, n))
+	}
+	s.awaitSubscriptions(12)
+	if err := locked.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if a := c.result0(t); string(a.Data) != `{"messageAdded":{"id":"1","title":"one","author":{"username":"ada"}}}` {
+			t.Errorf("got %s", a.Data)
+		}
+	}
+}
+
 // A query that cannot be answered says so in time, and its connection is used by others again.
 func TestGraphTimeout(t *testing.T) {
 	t.Parallel()
