@@ -19,15 +19,21 @@ type operations struct {
 	max    int
 	group  sync.WaitGroup // of goroutines that execute
 
-	mu     sync.Mutex
-	byID   map[string]*operation
-	woken  []*operation // have something for Take
-	closed bool
+	mu        sync.Mutex
+	byID      map[string]*operation
+	executing int
+	toExecute []*operation // wait for their turn, in order
+	woken     []*operation // have something for Take
+	closed    bool
 
 	// Of whoever writes.
 	behind []*operation // have something for Next
 	ahead  []*operation // have been read by it, and wait for their results
 }
+
+// maxExecuting is how many of a connection's operations are executed at a time, those included that were ended meanwhile: who begins
+// and ends them faster than that has no more of them done.
+const maxExecuting = 16
 
 // maxAhead is how many of a connection's operations may have been read from the log, by the page, and wait for their results. So what
 // cannot be made for a while holds up nothing else, and a connection does not have a page in memory for each of its operations.
@@ -44,6 +50,7 @@ type operation struct {
 	// of.mu is needed.
 	sub   *realtime.Subscriber // of a subscription, once it has begun
 	plan  *graph.Plan          // as sub
+	do    func()               // while it waits for its turn
 	woke  bool
 	ended bool
 
@@ -87,14 +94,42 @@ func (o *operations) begin(ctx context.Context, id string, v voice) (op *operati
 	return op, ctx, false
 }
 
-// run has the operation executed, which answers or subscribes.
-func (op *operation) run(f func()) {
+// execute has f called, which answers or subscribes, when it is the operation's turn; if it is ended before, not at all.
+func (op *operation) execute(f func()) {
 	o := op.of
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !op.ended {
-		o.group.Go(f)
+	switch {
+	case op.ended:
+	case o.executing < maxExecuting:
+		o.executing++
+		o.group.Go(func() { o.execute(f) })
+	default:
+		op.do = f
+		o.toExecute = append(o.toExecute, op)
 	}
+}
+
+// execute calls f, and then what waits for its turn.
+func (o *operations) execute(f func()) {
+	for f != nil {
+		f()
+		f = o.nextToExecute()
+	}
+}
+
+// nextToExecute returns what waits for its turn; nil: nothing does, and a turn is free.
+func (o *operations) nextToExecute() (f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.toExecute) == 0 {
+		o.executing--
+		return nil
+	}
+	op := o.toExecute[0]
+	o.toExecute = slices.Delete(o.toExecute, 0, 1)
+	f, op.do = op.do, nil
+	return f
 }
 
 // subscribe begins a subscription.
@@ -124,6 +159,10 @@ func (op *operation) end() bool {
 	}
 	op.ended = true
 	delete(op.of.byID, op.id)
+	if op.do != nil {
+		op.do = nil
+		op.of.toExecute = slices.DeleteFunc(op.of.toExecute, func(x *operation) bool { return x == op })
+	}
 	op.of.mu.Unlock()
 	op.cancel()
 	if op.sub != nil {

@@ -259,7 +259,7 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
 	}
 	who := g.who
-	op.run(func() { g.execute(ctx, op, who, request) })
+	op.execute(func() { g.execute(ctx, op, who, request) })
 	return nil
 }
 
