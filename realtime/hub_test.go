@@ -305,6 +305,24 @@ func TestRunsAreShared(t *testing.T) {
 	f.publishAll()
 }
 
+// A run forgets what it was encoded in for formats that nobody asks for any more.
+func TestRetiredFormats(t *testing.T) {
+	run := &realtime.Run{Events: []*realtime.Event{{}}}
+	var formats []*realtime.Format
+	for n := range 4 {
+		formats = append(formats, &realtime.Format{Append: func(b []byte, _ []*realtime.Event) []byte { return fmt.Append(b, n) }})
+	}
+	for n, f := range formats[:3] {
+		expect(t, "encoded", string(run.Encode(f)), fmt.Sprint(n))
+	}
+	formats[0].Retire()
+	formats[1].Retire()
+	run.Encode(formats[3])
+	for n, want := range []bool{false, false, true, true} {
+		expect(t, fmt.Sprintf("encoded in format %d", n), run.Encoded(formats[n]), want)
+	}
+}
+
 // What is kept in memory is bounded with all that is made of it: the events as they are sent to many sets of channels.
 func TestMemoryIsBounded(t *testing.T) {
 	w := quiet()

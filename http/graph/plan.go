@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -60,13 +61,24 @@ func (a *API) plan(o *Operation, t target, field *graphql.CollectedField) *Plan 
 			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
 			pending: make(map[*realtime.Run][]func()),
 		}
-		p.Format = &realtime.Format{Append: p.append}
+		p.Format = newFormat(weak.Make(p))
 		p.ctx, p.cancel = context.WithCancel(a.ctx)
 		p.next, p.ctx = a.executor.DispatchOperation(context.WithValue(p.ctx, planContext{}, p), o.context)
 		a.plans[key] = p
 	}
 	p.users++
 	return p
+}
+
+// newFormat is a plan's format. Runs are kept for a while with what they were encoded in, and plans that nobody uses are not to be kept
+// with them.
+func newFormat(plan weak.Pointer[Plan]) *realtime.Format {
+	return &realtime.Format{Append: func(b []byte, events []*realtime.Event) []byte {
+		if p := plan.Value(); p != nil {
+			b = p.append(b, events)
+		}
+		return b
+	}}
 }
 
 // Release counts a user out.
@@ -76,6 +88,7 @@ func (p *Plan) Release() {
 	if p.users--; p.users == 0 {
 		delete(p.api.plans, p.key)
 		p.cancel()
+		p.Format.Retire()
 	}
 }
 

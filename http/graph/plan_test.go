@@ -3,6 +3,8 @@ package graph_test
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,4 +87,34 @@ func eventually(t testing.TB, what string, is func() bool) {
 		case <-tick.C:
 		}
 	}
+}
+
+// Plans that come and go leave nothing behind with the runs that they have made something of, which are kept for others. Not parallel: what
+// others allocate would be counted.
+func TestPlansLeaveNothing(t *testing.T) {
+	api := newFollowed(t, graph.Options{})
+	t.Cleanup(api.Close)
+	run := newRun(1)
+	const size = 100 << 10
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for n := range 500 {
+		s := follow(t, api, `subscription ($channels: [String!]!, $since: String) { events(channels: $channels, since: $since) { data } }`,
+			map[string]any{"channels": []any{fmt.Sprint("messages:", n)}, "since": strings.Repeat("x", size) + fmt.Sprint(n)})
+		made := make(chan struct{})
+		if !s.Plan.Ready(run, func() { close(made) }) {
+			<-made
+		}
+		s.Plan.Release()
+	}
+	if grown := int64(heap()) - int64(before); grown > 20*size {
+		t.Errorf("%d KiB are kept of 500 plans that nobody has", grown>>10)
+	}
+	runtime.KeepAlive(run)
+	runtime.KeepAlive(api)
 }
