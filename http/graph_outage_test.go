@@ -211,8 +211,16 @@ func TestGraphStream(t *testing.T) {
 	if second := open(e.id).graphNext(); string(second.Data) != `{"messageAdded":{"title":"two"}}` {
 		t.Errorf("got %s", second.Data)
 	}
+	// A browser comes back to a message that has been deleted meanwhile.
+	document = `subscription { commentDeleted(messageId: 1) { content } }`
+	d.comment(1, "x")
+	at := s.liveCursor()
+	d.exec(`delete from messages where id = 1`)
+	if deleted := open(at).graphNext(); string(deleted.Data) != `{"commentDeleted":{"content":"x"}}` {
+		t.Errorf("got %s %v", deleted.Data, deleted.Errors)
+	}
 	for _, tt := range []struct{ document, want string }{
-		{`{ message(id: 1) { title } }`, `{"data":{"message":{"title":"one"}}}`},
+		{`{ message(id: 2) { title } }`, `{"data":{"message":{"title":"two"}}}`},
 		{`subscription { commentAdded(messageId: 99) { id } }`, graph.CodeNotFound},
 		{`subscription { messageAdded(since: "x") { id } }`, graph.CodeReset},
 		{`{ nothing }`, "GRAPHQL_VALIDATION_FAILED"},

@@ -33,7 +33,8 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 			return
 		}
 		defer s.connections.Add(-1)
-		subscription, refused = prepared.Subscribe(r.Context())
+		// Last-Event-ID is newer than what the request says, which stays the same for ever.
+		subscription, refused = prepared.Subscribe(r.Context(), r.Header.Get("Last-Event-ID"))
 	default:
 		status, response := s.execute(r, prepared)
 		if status != 0 {
@@ -47,9 +48,6 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 		var g graphEvents
 		_, _ = w.Write(g.complete(g.next(nil, nil, refused.Body, nil), "")) // the client may be gone
 		return
-	}
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		subscription.Since = last // it is newer than what the request says, which stays the same for ever
 	}
 	s.stream(w, r, graphEventsDialect, func(c *sseConn) (start func()) {
 		ops := s.newOperations(c.kick)

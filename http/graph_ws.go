@@ -279,7 +279,7 @@ func (g *graphWS) execute(ctx context.Context, op *operation, who Identity, requ
 		return
 	default:
 		var s *graph.Subscription
-		if s, refused = prepared.Subscribe(ctx); s != nil {
+		if s, refused = prepared.Subscribe(ctx, ""); s != nil {
 			op.subscribe(g.conn.ctx, s)
 			return
 		}

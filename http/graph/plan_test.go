@@ -30,7 +30,7 @@ func follow(t testing.TB, api *graph.API, document string, variables map[string]
 	if refused != nil {
 		t.Fatalf("%s", refused.Body)
 	}
-	s, refused := op.Subscribe(t.Context())
+	s, refused := op.Subscribe(t.Context(), "")
 	if refused != nil {
 		t.Fatalf("%s", refused.Body)
 	}
