@@ -49,10 +49,12 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 		_, _ = w.Write(g.complete(g.next(nil, nil, refused.Body, nil), "")) // the client may be gone
 		return
 	}
+	begun := false
 	s.stream(w, r, graphEventsDialect, func(c *sseConn) (start func()) {
 		ops := s.newOperations(c.kick)
 		c.feed = ops
 		return func() {
+			begun = true
 			op, ctx, _ := ops.begin(c.ctx, "", &graphEvents{c})
 			if op == nil {
 				subscription.Plan.Release() // the stream has ended
@@ -61,6 +63,9 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 			op.subscribe(ctx, subscription)
 		}
 	})
+	if !begun { // the server is stopping
+		subscription.Plan.Release()
+	}
 }
 
 func (g *graphEvents) prefix(string) []byte { return nil }
