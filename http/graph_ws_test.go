@@ -294,6 +294,7 @@ func TestGraphSubscriptionErrors(t *testing.T) {
 		{`subscription { events(channels: [":"]) { id } }`, graph.CodeBadInput},
 		{`subscription { events(channels: ["nothing"]) { id } }`, "UNKNOWN_CHANNEL"},
 		{`subscription { events(channels: ["messages", "secrets"]) { id } }`, "FORBIDDEN"},
+		{`subscription { events(channels: ["messages:` + strings.Join(numbers(101), `", "messages:`) + `"]) { id } }`, "TOO_MANY_CHANNELS"},
 		{`subscription { messageAdded(since: "x") { id } }`, graph.CodeReset},
 		{`subscription { messageAdded(since: "00000000-1") { id } }`, graph.CodeReset},
 		{`subscription { messageAdded { nothing } }`, "GRAPHQL_VALIDATION_FAILED"},
@@ -326,6 +327,14 @@ func TestGraphSubscriptionErrors(t *testing.T) {
 	}
 	c.begin("a", `{ me { id } }`, nil) // the connection goes on
 	c.expectResult("a", `{"me":null}`)
+}
+
+// numbers are as many, as texts.
+func numbers(n int) (texts []string) {
+	for i := range n {
+		texts = append(texts, fmt.Sprint(i))
+	}
+	return texts
 }
 
 func TestGraphGoodbyes(t *testing.T) {

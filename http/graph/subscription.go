@@ -117,6 +117,9 @@ func (t *target) follow(given any) error {
 
 // check says why what is to be followed is not there, or is not for the viewer.
 func (o *Operation) check(ctx context.Context, t target) error {
+	if most := o.api.hub.MaxChannels(); len(t.channels) > most {
+		return realtime.Errorf(realtime.CodeTooManyChannels, "a subscription has at most %d channels, not %d", most, len(t.channels))
+	}
 	for _, c := range t.channels {
 		if err := o.api.hub.Authorize(ctx, c); err != nil {
 			return err
