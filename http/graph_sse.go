@@ -46,7 +46,7 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 	if subscription == nil {
 		beginEvents(w)
 		var g graphEvents
-		_, _ = w.Write(g.complete(g.next(nil, nil, refused.Body, nil), "")) // the client may be gone
+		s.writeAnswer(w, g.complete(g.next(nil, nil, refused.Body, nil), ""))
 		return
 	}
 	begun := false

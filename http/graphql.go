@@ -260,7 +260,7 @@ func (s *Server) answerGraph(w http.ResponseWriter, media string, status int, r 
 	}
 	w.Header().Set("Content-Type", media+"; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(r.Body, '\n')) // the client may be gone
+	s.writeAnswer(w, append(r.Body, '\n'))
 }
 
 // bearer is the token of an Authorization header; what is no such header is a token that is none.
