@@ -61,3 +61,27 @@ func TestGraphAnswersHaveDeadlines(t *testing.T) {
 		}
 	}
 }
+
+// A browser's EventSource gives up for ever at any status but 200.
+func TestGraphNotReady(t *testing.T) {
+	t.Parallel()
+	target := "/graphql?query=" + url.QueryEscape(added)
+	for _, tt := range []struct {
+		method, media string
+		status        int
+		body          string
+	}{
+		{"GET", "text/event-stream", 200, "retry: "},
+		{"GET", "application/json", 503, graph.CodeUnavailable},
+		{"POST", "text/event-stream", 503, graph.CodeUnavailable},
+	} {
+		request := httptest.NewRequestWithContext(t.Context(), tt.method, target, strings.NewReader(`{"query":"{ __typename }"}`))
+		request.Header.Set("Accept", tt.media)
+		request.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		graphHandler(t, false).ServeHTTP(w, request)
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.body) || w.Code != 200 && w.Header().Get("Retry-After") != "1" {
+			t.Errorf("%s for %s: got %d %v %s", tt.method, tt.media, w.Code, w.Header(), w.Body)
+		}
+	}
+}

@@ -26,10 +26,7 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 	case refused != nil:
 	case prepared.Kind() == ast.Subscription:
 		if admitted := s.admit(r); admitted != nil {
-			if admitted.retryAfter > 0 {
-				w.Header().Set("Retry-After", "1")
-			}
-			s.answerGraph(w, mediaJSON, admitted.status, graph.Refusal(graph.CodeUnavailable, "%s", admitted.message))
+			s.answerLater(w, r, mediaEvents, admitted) // whose pages may connect has been decided before
 			return
 		}
 		defer s.connections.Add(-1)

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,8 +67,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 			"pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin")))
 		return
 	case s.stopping.Load(), s.Hub.Position().IsZero():
-		w.Header().Set("Retry-After", "1")
-		s.answerGraph(w, media, http.StatusServiceUnavailable, graph.Refusal(graph.CodeUnavailable, "%s", notReady.message))
+		s.answerLater(w, r, media, notReady)
 		return
 	}
 	who, refused := s.identify(r.Context(), bearer(r.Header.Get("Authorization")))
@@ -261,6 +261,18 @@ func (s *Server) answerGraph(w http.ResponseWriter, media string, status int, r 
 	w.Header().Set("Content-Type", media+"; charset=utf-8")
 	w.WriteHeader(status)
 	s.writeAnswer(w, append(r.Body, '\n'))
+}
+
+// answerLater answers who should come back. A browser's EventSource never does from any status but 200; it is who asks for a stream by
+// GET, and is told when in one that ends.
+func (s *Server) answerLater(w http.ResponseWriter, r *http.Request, media string, refused *refusal) {
+	if media == mediaEvents && r.Method == http.MethodGet {
+		beginEvents(w)
+		s.writeAnswer(w, retryIn(1000*refused.retryAfter))
+		return
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
+	s.answerGraph(w, media, refused.status, graph.Refusal(graph.CodeUnavailable, "%s", refused.message))
 }
 
 // bearer is the token of an Authorization header; what is no such header is a token that is none.
