@@ -153,6 +153,35 @@ func TestGraphSlowClient(t *testing.T) {
 	}
 }
 
+// What a subscription asks for beside its events can be many times of what they are. It is bounded, and that it is, is told.
+func TestGraphHugeResults(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`insert into messages (author_id, title, content) select 1, 'old', repeat('x', 10000) from generate_series(1, 100)`)
+	s := start(t, d.url, options{})
+	c := s.graphInit()
+	c.begin("1", `subscription { messageAdded(since: "`+s.liveCursor()+`") { id author { messages(order: OLDEST_FIRST, first: 100) { nodes { content } } } } }`, nil)
+	const rows = 200
+	d.exec(`insert into messages (author_id, title, content) select 1, 'new', '' from generate_series(1, $1::int)`, rows)
+	bytes, refused, cursors := 0, 0, map[string]bool{}
+	for range rows {
+		a := c.result("1")
+		cursors[a.Extensions.Cursor] = true
+		if bytes += len(a.Data); len(a.Errors) > 0 {
+			if refused++; a.Errors[0].code() != graph.CodeTooComplex || string(a.Data) != "null" {
+				t.Fatalf("got %.100s %v", a.Data, a.Errors)
+			}
+		}
+	}
+	if bytes > 20<<20 || refused == 0 || refused == rows || len(cursors) != rows {
+		t.Errorf("got %d bytes, %d of %d results refused, and %d cursors", bytes, refused, rows, len(cursors))
+	}
+	d.message("one")
+	if a := c.result("1"); len(a.Errors) > 0 {
+		t.Errorf("it does not go on: %v", a.Errors)
+	}
+}
+
 // A row that an event cannot carry is read when it is told.
 func TestGraphRowsThatAreNotInEvents(t *testing.T) {
 	t.Parallel()

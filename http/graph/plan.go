@@ -217,6 +217,10 @@ func appendResult(b, payload []byte, cursor string) []byte {
 // retryAfter is how long a plan waits for the database before it tries again.
 const retryAfter = 250 * time.Millisecond
 
+// maxResults is how many bytes the results of a run's events have together, about: it is all in memory, and for each client once more. A
+// run has 256 KiB of rows, or 1,000 events, or one.
+const maxResults = 16 << 20
+
 // append appends the events' results. While what they need cannot be read, it waits.
 func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 	p.mu.Lock()
@@ -270,6 +274,10 @@ func (p *Plan) results(b []byte, events []*realtime.Event) (longer []byte, made 
 	for i, e := range events {
 		if err := feeds[i].err; err != nil {
 			add(e, p.failed(err))
+			continue
+		}
+		if len(longer) > maxResults {
+			add(e, p.failed(errorf(CodeTooComplex, "the results of events that were read together have at most %d bytes: ask for less of each", maxResults)))
 			continue
 		}
 		feeds[i].send()
