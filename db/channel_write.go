@@ -45,6 +45,21 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string { return e.Column + " " + e.Message }
 
+// unreadable returns why a value cannot be read by the database at all, nil if that is not it.
+func unreadable(err error) *InvalidError {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return nil
+	}
+	switch refused.Code {
+	case "22021", "22P05":
+		return &InvalidError{"", "text has no NUL character"}
+	case "22007", "22008":
+		return &InvalidError{"", "there is no such moment"}
+	}
+	return nil
+}
+
 // constraints are what the tables' constraints are broken by.
 var constraints = map[string]InvalidError{
 	"messages_title_check":     {"title", "is not empty, and has at most 500 characters"},
@@ -169,9 +184,9 @@ func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, what,
 		if invalid, known := constraints[refused.ConstraintName]; known {
 			return row, &invalid
 		}
-		if refused.Code == "22021" || refused.Code == "22P05" { // a NUL, which text cannot have
-			return row, &InvalidError{"", "text has no NUL character"}
-		}
+	}
+	if invalid := unreadable(err); invalid != nil {
+		return row, invalid
 	}
 	for _, answer := range []error{ErrNotFound, ErrNotTheirs, ErrKeyUsed, ErrGone} {
 		if errors.Is(err, answer) {

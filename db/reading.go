@@ -17,6 +17,7 @@ type Reading struct {
 	mu       sync.Mutex
 	snapshot bool   // all of it is of one moment
 	tx       pgx.Tx // of the snapshot, from the first statement on
+	failed   error  // of tx: it answers nothing any more
 	count    int    // of statements
 	closed   bool
 }
@@ -50,13 +51,16 @@ var errReadingClosed = errors.New("the reading is closed")
 // collect reads all rows of a statement.
 func collect[T any](ctx context.Context, r *Reading, what, sql string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
 	rows, err := query(ctx, r, sql, args, scan)
+	if invalid := unreadable(err); invalid != nil {
+		return nil, invalid
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", what, Unavailable(err))
 	}
 	return rows, nil
 }
 
-func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
+func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan pgx.RowToFunc[T]) (found []T, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
@@ -74,7 +78,11 @@ func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan 
 			}
 			r.tx = tx
 		}
+		if r.failed != nil {
+			return nil, r.failed
+		}
 		on = r.tx
+		defer func() { r.failed = err }()
 	}
 	rows, err := on.Query(ctx, sql, args...)
 	if err != nil {

@@ -187,6 +187,8 @@ func TestGraphQueries(t *testing.T) {
 		{`{ messages(first: 1, last: 1) { nodes { id } } }`, graph.CodeBadInput, "beside first", "last"},
 		{`{ messages(after: "x") { nodes { id } } }`, graph.CodeBadInput, "after is an edge's cursor", "after"},
 		{`{ messages(filter: {createdFrom: "yesterday"}) { nodes { id } } }`, graph.CodeBadInput, `"yesterday" is not a DateTime`, ""},
+		{`{ user(username: "\u0000") { id } }`, graph.CodeBadInput, "NUL", ""},
+		{`{ messages(after: "WzAsImdhcmJhZ2UiLDFd") { nodes { id } } }`, graph.CodeBadInput, "no such moment", ""}, // [0,"garbage",1]
 		{`{ nothing }`, "GRAPHQL_VALIDATION_FAILED", "nothing", ""},
 		{`{ message(id: 1) { id }`, "GRAPHQL_PARSE_FAILED", "", ""},
 		{`subscription { messageAdded { id } }`, graph.CodeBadRequest, "answered with a stream", ""},
