@@ -211,7 +211,8 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	return nil
 }
 
-// initToken is the token in the payload of connection_init: as a header would have it, or by itself.
+// initToken is the token in the payload of connection_init: as a header would have it, or by itself. Null is none: clients that have no
+// token yet say so.
 func initToken(payload json.RawMessage) (string, error) {
 	if len(payload) == 0 {
 		return "", nil
@@ -220,9 +221,11 @@ func initToken(payload json.RawMessage) (string, error) {
 	if err := json.Unmarshal(payload, &fields); err != nil {
 		return "", fmt.Errorf("the payload of connection_init is an object")
 	}
-	for name, value := range fields {
-		switch strings.ToLower(name) {
-		case "authorization", "token":
+	for _, known := range []string{"authorization", "token"} {
+		for name, value := range fields {
+			if !strings.EqualFold(name, known) || value == nil {
+				continue
+			}
 			text, ok := value.(string)
 			if !ok {
 				return "", fmt.Errorf("%s in the payload of connection_init is a text", name)
