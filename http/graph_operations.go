@@ -159,9 +159,13 @@ func (op *operation) end() bool {
 	}
 	op.ended = true
 	delete(op.of.byID, op.id)
+	isIt := func(x *operation) bool { return x == op }
 	if op.do != nil {
 		op.do = nil
-		op.of.toExecute = slices.DeleteFunc(op.of.toExecute, func(x *operation) bool { return x == op })
+		op.of.toExecute = slices.DeleteFunc(op.of.toExecute, isIt)
+	}
+	if op.woke {
+		op.of.woken = slices.DeleteFunc(op.of.woken, isIt) // nobody may look there for a while
 	}
 	op.of.mu.Unlock()
 	op.cancel()
@@ -236,21 +240,17 @@ func (op *operation) wake() {
 	o.kick()
 }
 
-// pop returns an operation that was woken.
+// pop returns an operation that was woken, and has not ended; nil: there is none.
 func (o *operations) pop() *operation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.woken) > 0 {
-		op := o.woken[0]
-		if o.woken = o.woken[1:]; len(o.woken) == 0 {
-			o.woken = nil
-		}
-		op.woke = false
-		if !op.ended {
-			return op
-		}
+	if len(o.woken) == 0 {
+		return nil
 	}
-	return nil
+	op := o.woken[0]
+	o.woken = slices.Delete(o.woken, 0, 1)
+	op.woke = false
+	return op
 }
 
 // Take is part of feed.

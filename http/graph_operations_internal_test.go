@@ -43,6 +43,14 @@ func TestOperationsExecuting(t *testing.T) {
 	if n := len(o.toExecute); n != 0 {
 		t.Errorf("%d that have ended wait for their turn", n)
 	}
+	for range 1000 { // while nobody writes to a client that does not read
+		op, _, _ := o.begin(t.Context(), "hasty", mute{})
+		op.wake()
+		o.stop("hasty")
+	}
+	if n := len(o.woken); n != 0 {
+		t.Errorf("%d that have ended are to be looked at", n)
+	}
 	begun := o.executing
 	for _, id := range []string{"a", "b", "c"} {
 		begin(id)
