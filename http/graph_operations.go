@@ -341,7 +341,7 @@ func (o *operations) Next(ctx context.Context) (items []realtime.Item, err error
 }
 
 // appendOperation appends what an operation is told.
-func appendOperation(b []byte, i realtime.Item) []byte {
+func appendOperation(b []byte, i *realtime.Item) (_ []byte, more bool) {
 	op := i.Of.Owner.(*operation)
 	op.of.mu.Lock()
 	ended := op.ended
@@ -349,8 +349,14 @@ func appendOperation(b []byte, i realtime.Item) []byte {
 	switch {
 	case ended:
 	case i.Run != nil:
-		for r := range graph.Results(i.Run.Encode(op.plan.Format)) {
+		results := i.Run.Encode(op.plan.Format)
+		for i.Told < len(results) {
+			if len(b) > maxGather {
+				return b, true
+			}
+			r := graph.FirstResult(results[i.Told:])
 			b = op.voice.next(b, op.prefix, r.Payload, r.Cursor)
+			i.Told += r.Size
 		}
 	case i.Notice.Kind == realtime.NoticeCursor:
 		b = op.voice.position(b, op.id, i.Notice.Cursor.String())
@@ -359,5 +365,5 @@ func appendOperation(b []byte, i realtime.Item) []byte {
 			b = op.voice.failed(b, op.id, errs)
 		}
 	}
-	return b
+	return b, false
 }

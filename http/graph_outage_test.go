@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,43 @@ func TestGraphHugeResults(t *testing.T) {
 	d.message("one")
 	if a := c.result("1"); len(a.Errors) > 0 {
 		t.Errorf("it does not go on: %v", a.Errors)
+	}
+}
+
+// Clients that do not read do not each have all their results in memory: they are the same but for the operation's id. Not parallel:
+// what others allocate would be counted.
+func TestGraphSlowClientsShareResults(t *testing.T) {
+	d := newDatabase(t)
+	d.exec(`insert into messages (author_id, title, content) select 1, 'old', repeat('x', 10000) from generate_series(1, 10)`)
+	s := start(t, d.url, options{})
+	heap := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	const rows, n = 100, 30
+	var clients []*graphClient
+	for range n {
+		c := s.graphInit()
+		c.begin("1", `subscription { messageAdded { id author { messages(order: OLDEST_FIRST, first: 10) { nodes { content } } } } }`, nil)
+		clients = append(clients, c)
+	}
+	s.awaitSubscriptions(n)
+	before := heap()
+	d.exec(`insert into messages (author_id, title, content) select 1, 'new', '' from generate_series(1, $1::int)`, rows)
+	for _, c := range clients {
+		c.result("1") // the others are being written
+	}
+	if grown := heap() - before; grown > 3*rows*100_000 {
+		t.Errorf("%d KiB are in memory for %d clients, who are told the same %d KiB", grown>>10, n, rows*100_000>>10)
+	}
+	for _, c := range clients {
+		for i := range rows - 1 {
+			if a := c.result("1"); !strings.HasPrefix(string(a.Data), fmt.Sprintf(`{"messageAdded":{"id":"%d",`, 12+i)) {
+				t.Fatalf("got %.100s", a.Data)
+			}
+		}
 	}
 }
 

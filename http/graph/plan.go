@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -22,7 +21,7 @@ import (
 // Plan makes the results of all subscriptions that have the same document, variables and rights: once for all of them. What it makes
 // of a run of events is kept with the run, like any other encoding.
 type Plan struct {
-	// Format is how a run is written down: results, for Results to read. It is made by Ready, and must not be by anybody else.
+	// Format is how a run is written down: results, for FirstResult to read. It is made by Ready, and must not be by anybody else.
 	Format *realtime.Format
 
 	api    *API
@@ -190,22 +189,14 @@ func (p *Plan) make(run *realtime.Run) {
 type Result struct {
 	Payload []byte // JSON
 	Cursor  []byte // the position just behind the event
+	Size    int    // in bytes, as the plan has made it
 }
 
-// Results reads what a plan has made.
-func Results(encoded []byte) iter.Seq[Result] {
-	return func(yield func(Result) bool) {
-		for len(encoded) > 0 {
-			payload := binary.LittleEndian.Uint32(encoded)
-			cursor := binary.LittleEndian.Uint32(encoded[4:])
-			encoded = encoded[8:]
-			r := Result{encoded[:payload:payload], encoded[payload : payload+cursor : payload+cursor]}
-			if !yield(r) {
-				return
-			}
-			encoded = encoded[payload+cursor:]
-		}
-	}
+// FirstResult reads the first of what a plan has made; behind its size stands the next.
+func FirstResult(results []byte) Result {
+	payload := 8 + int(binary.LittleEndian.Uint32(results))
+	size := payload + int(binary.LittleEndian.Uint32(results[4:]))
+	return Result{results[8:payload:payload], results[payload:size:size], size}
 }
 
 func appendResult(b, payload []byte, cursor string) []byte {
