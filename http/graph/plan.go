@@ -227,6 +227,7 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 		var made int
 		b, made = p.results(b, mine[:min(len(mine), together)])
 		if mine = mine[made:]; made > 0 {
+			together = max(together, 2*made) // the database may have been away, and not slow
 			continue
 		}
 		together = max(1, together/2) // what takes too long for all may be done for some
