@@ -69,7 +69,7 @@ func refusal(err error) *InvalidError {
 	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
 		return &InvalidError{"", "text has no NUL character"}
 	case "22007", "22008": // invalid_datetime_format, datetime_field_overflow
-		return &InvalidError{"", "a time is none that can be"}
+		return &InvalidError{"", "there is no such moment"}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ type Reading struct {
 	mu       sync.Mutex
 	snapshot bool   // all of it is of one moment
 	tx       pgx.Tx // of the snapshot, from the first statement on
+	failed   error  // what has ended the snapshot: all that comes later is answered with it, too
 	count    int    // of statements
 	closed   bool
 }
@@ -62,12 +63,12 @@ func collect[T any](ctx context.Context, r *Reading, what, sql string, args []an
 	return rows, nil
 }
 
-func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan pgx.RowToFunc[T]) ([]T, error) {
+func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan pgx.RowToFunc[T]) (found []T, err error) {
 	on, release, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer func() { release(err) }()
 	rows, err := on.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
@@ -76,11 +77,13 @@ func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan 
 }
 
 // begin returns what a statement is sent to, and what to call after it.
-func (r *Reading) begin(ctx context.Context) (on querier, release func(), err error) {
+func (r *Reading) begin(ctx context.Context) (on querier, release func(error), err error) {
 	r.mu.Lock()
 	switch {
 	case r.closed:
 		err = errReadingClosed
+	case r.failed != nil:
+		err = r.failed
 	case r.snapshot && r.tx == nil:
 		r.tx, err = r.db.Pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	}
@@ -91,9 +94,12 @@ func (r *Reading) begin(ctx context.Context) (on querier, release func(), err er
 	r.count++
 	if !r.snapshot {
 		r.mu.Unlock()
-		return r.db.Pool, func() {}, nil
+		return r.db.Pool, func(error) {}, nil
 	}
-	return r.tx, r.mu.Unlock, nil // one connection has one statement at a time
+	return r.tx, func(err error) { // one connection has one statement at a time
+		r.failed = err
+		r.mu.Unlock()
+	}, nil
 }
 
 // ErrUnavailable says that the database does not answer: what was asked may be asked again. What was to be written may have been

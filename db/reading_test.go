@@ -444,8 +444,9 @@ func TestReadingErrors(t *testing.T) {
 	if _, err := r.ListUsers(ctx, db.Page{}, db.UserFilter{Text: "\x00"}); err == nil || errors.Is(err, db.ErrUnavailable) {
 		t.Errorf("a NUL: got %v", err)
 	}
-	if _, err := r.Users(ctx, []int64{1}); !errors.Is(err, db.ErrUnavailable) {
-		t.Errorf("a snapshot that has ended: got %v", err)
+	var refused *db.InvalidError
+	if _, err := r.Users(ctx, []int64{1}); !errors.As(err, &refused) {
+		t.Errorf("a snapshot that has ended: got %v, want why", err)
 	}
 	r.Close()
 	works("a refusal")

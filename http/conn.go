@@ -17,8 +17,9 @@ type dialect struct {
 	goodbye func(b []byte, g goodbye) []byte
 	deflate bool // clients may send compressed messages, and events may be
 
-	// item appends what is told of a run, or of a notice, instead of event and notice; nil: they do.
-	item func(b []byte, i realtime.Item) []byte
+	// item appends what is told of a run, or of a notice, instead of event and notice; nil: they do. Where that is much, it appends a part
+	// and notes so, to go on when that is written: what is no other client's as well is not to be in memory as a whole.
+	item func(b []byte, i *realtime.Item) (_ []byte, more bool)
 }
 
 // shared returns what is the same for all who are told the item; nil: append appends it.
@@ -29,11 +30,11 @@ func (d *dialect) shared(i realtime.Item) []byte {
 	return i.Run.Encode(d.events)
 }
 
-func (d *dialect) append(b []byte, i realtime.Item) []byte {
+func (d *dialect) append(b []byte, i *realtime.Item) (_ []byte, more bool) {
 	if d.item != nil {
 		return d.item(b, i)
 	}
-	return d.notice(b, i.Notice)
+	return d.notice(b, i.Notice), false
 }
 
 // feed is what a connection is told: by a subscriber, or by several.
@@ -231,18 +232,25 @@ func (c *conn) writeItems(items []realtime.Item) error {
 		batch, events = batch[:0], 0
 		return err
 	}
-	for _, item := range items {
-		shared := c.dialect.shared(item)
+	for i := range items {
+		item := &items[i]
+		shared := c.dialect.shared(*item)
 		if shared != nil || len(batch) > maxGather {
 			if err := flush(); err != nil {
 				return err
+			}
+		}
+		for more := shared == nil; more; {
+			if batch, more = c.dialect.append(batch, item); more {
+				if err := flush(); err != nil {
+					return err
+				}
 			}
 		}
 		if item.Run != nil {
 			events += len(item.Run.Events)
 		}
 		if shared == nil {
-			batch = c.dialect.append(batch, item)
 			continue
 		}
 		if err := c.wire.write(shared, 0); err != nil {

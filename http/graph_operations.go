@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"tidings/http/graph"
@@ -18,14 +19,25 @@ type operations struct {
 	max    int
 	group  sync.WaitGroup // of goroutines that execute
 
-	mu     sync.Mutex
-	byID   map[string]*operation
-	woken  []*operation // have something for Take
-	closed bool
+	mu        sync.Mutex
+	byID      map[string]*operation
+	executing int
+	toExecute []*operation // wait for their turn, in order
+	woken     []*operation // have something for Take
+	closed    bool
 
 	// Of whoever writes.
 	behind []*operation // have something for Next
+	ahead  []*operation // have been read by it, and wait for their results
 }
+
+// maxExecuting is how many of a connection's operations are executed at a time, those included that were ended meanwhile: who begins
+// and ends them faster than that has no more of them done.
+const maxExecuting = 16
+
+// maxAhead is how many of a connection's operations may have been read from the log, by the page, and wait for their results. So what
+// cannot be made for a while holds up nothing else, and a connection does not have a page in memory for each of its operations.
+const maxAhead = 4
 
 // operation is one of them.
 type operation struct {
@@ -38,12 +50,14 @@ type operation struct {
 	// of.mu is needed.
 	sub   *realtime.Subscriber // of a subscription, once it has begun
 	plan  *graph.Plan          // as sub
+	do    func()               // while it waits for its turn
 	woke  bool
 	ended bool
 
 	// Of whoever writes.
 	held   []realtime.Item // taken, and not told
-	behind bool
+	behind bool            // Next is to be asked for more, and not Take
+	listed bool            // in of.behind: nothing is held
 }
 
 // voice is how operations are told things.
@@ -80,14 +94,42 @@ func (o *operations) begin(ctx context.Context, id string, v voice) (op *operati
 	return op, ctx, false
 }
 
-// run has the operation executed, which answers or subscribes.
-func (op *operation) run(f func()) {
+// execute has f called, which answers or subscribes, when it is the operation's turn; if it is ended before, not at all.
+func (op *operation) execute(f func()) {
 	o := op.of
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !op.ended {
-		o.group.Go(f)
+	switch {
+	case op.ended:
+	case o.executing < maxExecuting:
+		o.executing++
+		o.group.Go(func() { o.execute(f) })
+	default:
+		op.do = f
+		o.toExecute = append(o.toExecute, op)
 	}
+}
+
+// execute calls f, and then what waits for its turn.
+func (o *operations) execute(f func()) {
+	for f != nil {
+		f()
+		f = o.nextToExecute()
+	}
+}
+
+// nextToExecute returns what waits for its turn; nil: nothing does, and a turn is free.
+func (o *operations) nextToExecute() (f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.toExecute) == 0 {
+		o.executing--
+		return nil
+	}
+	op := o.toExecute[0]
+	o.toExecute = slices.Delete(o.toExecute, 0, 1)
+	f, op.do = op.do, nil
+	return f
 }
 
 // subscribe begins a subscription.
@@ -117,11 +159,20 @@ func (op *operation) end() bool {
 	}
 	op.ended = true
 	delete(op.of.byID, op.id)
+	isIt := func(x *operation) bool { return x == op }
+	if op.do != nil {
+		op.do = nil
+		op.of.toExecute = slices.DeleteFunc(op.of.toExecute, isIt)
+	}
+	if op.woke {
+		op.of.woken = slices.DeleteFunc(op.of.woken, isIt) // nobody may look there for a while
+	}
 	op.of.mu.Unlock()
 	op.cancel()
 	if op.sub != nil {
 		op.sub.Close()
 		op.plan.Release()
+		op.of.kick() // another may be read for now
 	}
 	return true
 }
@@ -189,21 +240,17 @@ func (op *operation) wake() {
 	o.kick()
 }
 
-// pop returns an operation that was woken.
+// pop returns an operation that was woken, and has not ended; nil: there is none.
 func (o *operations) pop() *operation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.woken) > 0 {
-		op := o.woken[0]
-		if o.woken = o.woken[1:]; len(o.woken) == 0 {
-			o.woken = nil
-		}
-		op.woke = false
-		if !op.ended {
-			return op
-		}
+	if len(o.woken) == 0 {
+		return nil
 	}
-	return nil
+	op := o.woken[0]
+	o.woken = slices.Delete(o.woken, 0, 1)
+	op.woke = false
+	return op
 }
 
 // Take is part of feed.
@@ -211,85 +258,90 @@ func (o *operations) Take(items []realtime.Item) (_ []realtime.Item, behind bool
 	for op := o.pop(); op != nil; op = o.pop() {
 		items = op.take(items)
 	}
-	return items, len(o.behind) > 0
+	return items, o.mayRead()
+}
+
+// mayRead reports whether there is something to be read for who is behind.
+func (o *operations) mayRead() bool {
+	if len(o.behind) == 0 {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ahead = slices.DeleteFunc(o.ahead, func(op *operation) bool { return op.ended || len(op.held) == 0 })
+	return len(o.ahead) < maxAhead
 }
 
 // take appends what can be told now.
 func (op *operation) take(items []realtime.Item) []realtime.Item {
 	for {
+		if len(op.held) == 0 && !op.behind {
+			op.held, op.behind = op.sub.Take(op.held)
+		}
 		if len(op.held) == 0 {
-			if op.behind {
-				break
-			}
-			if op.held, op.behind = op.sub.Take(op.held); len(op.held) == 0 {
-				break
-			}
+			break
 		}
-		ready := 0
-		for ready < len(op.held) && (op.held[ready].Run == nil || op.plan.Ready(op.held[ready].Run, op.wake)) {
-			ready++
-		}
-		items = append(items, op.held[:ready]...)
-		rest := copy(op.held, op.held[ready:])
-		clear(op.held[rest:])
-		if op.held = op.held[:rest]; rest > 0 {
+		if items = op.ready(items); len(op.held) > 0 {
 			return items
 		}
 	}
 	if op.behind {
-		op.of.behind = append(op.of.behind, op)
+		op.list()
 	}
 	return items
 }
 
-// Next is part of feed.
-func (o *operations) Next(ctx context.Context) ([]realtime.Item, error) {
-	for {
-		op := o.pop()
-		if op == nil {
-			if len(o.behind) == 0 {
-				return nil, nil
-			}
-			op, o.behind = o.behind[0], o.behind[1:]
-		}
-		items, err := op.next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if len(items) > 0 {
-			o.behind = append(o.behind, op)
-			return items, nil
-		}
+// list has Next come to the operation.
+func (op *operation) list() {
+	if !op.listed {
+		op.listed = true
+		op.of.behind = append(op.of.behind, op)
 	}
 }
 
-// next returns what is to be told next, and waits until it can be.
-func (op *operation) next(ctx context.Context) (items []realtime.Item, err error) {
-	if items, op.held = op.held, nil; len(items) == 0 {
-		op.behind = false
-		if items, err = op.sub.Next(ctx); err != nil {
+// ready moves what is held to items, up to what is not made yet: take is called when it is.
+func (op *operation) ready(items []realtime.Item) []realtime.Item {
+	n := 0
+	for n < len(op.held) && (op.held[n].Run == nil || op.plan.Ready(op.held[n].Run, op.wake)) {
+		n++
+	}
+	items = append(items, op.held[:n]...)
+	op.held = slices.Delete(op.held, 0, n)
+	return items
+}
+
+// Next is part of feed.
+func (o *operations) Next(ctx context.Context) (items []realtime.Item, err error) {
+	for len(items) == 0 {
+		if op := o.pop(); op != nil {
+			items = op.take(nil)
+			continue
+		}
+		if !o.mayRead() {
+			return nil, nil
+		}
+		op := o.behind[0]
+		if o.behind = o.behind[1:]; len(o.behind) == 0 {
+			o.behind = nil
+		}
+		op.listed = false
+		if op.held, err = op.sub.Next(ctx); err != nil {
 			return nil, err
 		}
-	}
-	for _, i := range items {
-		if i.Run == nil {
-			continue
+		if op.behind = len(op.held) > 0; !op.behind {
+			continue // it is live
 		}
-		made := make(chan struct{})
-		if op.plan.Ready(i.Run, func() { close(made) }) {
-			continue
-		}
-		select {
-		case <-made:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if items = op.ready(nil); len(op.held) > 0 {
+			o.ahead = append(o.ahead, op)
+		} else {
+			op.list()
 		}
 	}
 	return items, nil
 }
 
 // appendOperation appends what an operation is told.
-func appendOperation(b []byte, i realtime.Item) []byte {
+func appendOperation(b []byte, i *realtime.Item) (_ []byte, more bool) {
 	op := i.Of.Owner.(*operation)
 	op.of.mu.Lock()
 	ended := op.ended
@@ -297,8 +349,14 @@ func appendOperation(b []byte, i realtime.Item) []byte {
 	switch {
 	case ended:
 	case i.Run != nil:
-		for r := range graph.Results(i.Run.Encode(op.plan.Format)) {
+		results := i.Run.Encode(op.plan.Format)
+		for i.Told < len(results) {
+			if len(b) > maxGather {
+				return b, true
+			}
+			r := graph.FirstResult(results[i.Told:])
 			b = op.voice.next(b, op.prefix, r.Payload, r.Cursor)
+			i.Told += r.Size
 		}
 	case i.Notice.Kind == realtime.NoticeCursor:
 		b = op.voice.position(b, op.id, i.Notice.Cursor.String())
@@ -307,5 +365,5 @@ func appendOperation(b []byte, i realtime.Item) []byte {
 			b = op.voice.failed(b, op.id, errs)
 		}
 	}
-	return b
+	return b, false
 }

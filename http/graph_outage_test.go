@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,51 @@ func TestGraphWaitsForTheDatabase(t *testing.T) {
 		want := fmt.Sprintf(`{"messageAdded":{"id":"%d","title":"%d","author":{"username":"ada"}}}`, n+1, n)
 		c.expectResult("slow", want)
 		other.expectResult("slow", want)
+	}
+}
+
+// Results that wait hold up nothing else on the connection, also where they are of the past: it is read by the page, and told by who
+// answers pings.
+func TestGraphPastWaitsForTheDatabase(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{graph: &graph.Options{Timeout: 200 * time.Millisecond}})
+	plain, since := s.dial("messages"), s.liveCursor()
+	d.message("one")
+	plain.expectRow("message_added", "one")
+	locked, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = locked.Rollback(t.Context()) }()
+	if _, err := locked.Exec(t.Context(), `lock table users in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	c := s.graphInit()
+	for n := range 3 {
+		c.begin(fmt.Sprint("slow", n), addedSince, map[string]any{"since": since})
+	}
+	before := s.server.Graph.Stats().Statements
+	eventually(t, "it was tried", func() bool { return s.server.Graph.Stats().Statements > before })
+	c.begin("fast", `subscription { messageAdded(since: "`+since+`") { title } }`, nil)
+	c.expectResult("fast", `{"messageAdded":{"title":"one"}}`)
+	c.send(`{"type":"ping","payload":{"n":1}}`)
+	c.expect("pong")
+	// More than are read ahead, some of which are given up.
+	for n := range 10 {
+		c.begin(fmt.Sprint("more", n), addedSince, map[string]any{"since": since})
+	}
+	for n := range 3 {
+		c.send(fmt.Sprintf(`{"type":"complete","id":"slow%d"}`, n))
+	}
+	s.awaitSubscriptions(12)
+	if err := locked.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if a := c.result0(t); string(a.Data) != `{"messageAdded":{"id":"1","title":"one","author":{"username":"ada"}}}` {
+			t.Errorf("got %s", a.Data)
+		}
 	}
 }
 
@@ -105,6 +151,72 @@ func TestGraphSlowClient(t *testing.T) {
 	read(slow)
 	if kept := s.hub.Stats().Recent; kept > 1<<20 {
 		t.Errorf("%d bytes are kept, want about 512 KiB", kept)
+	}
+}
+
+// What a subscription asks for beside its events can be many times of what they are. It is bounded, and that it is, is told.
+func TestGraphHugeResults(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`insert into messages (author_id, title, content) select 1, 'old', repeat('x', 10000) from generate_series(1, 100)`)
+	s := start(t, d.url, options{})
+	c := s.graphInit()
+	c.begin("1", `subscription { messageAdded(since: "`+s.liveCursor()+`") { id author { messages(order: OLDEST_FIRST, first: 100) { nodes { content } } } } }`, nil)
+	const rows = 200
+	d.exec(`insert into messages (author_id, title, content) select 1, 'new', '' from generate_series(1, $1::int)`, rows)
+	bytes, refused, cursors := 0, 0, map[string]bool{}
+	for range rows {
+		a := c.result("1")
+		cursors[a.Extensions.Cursor] = true
+		if bytes += len(a.Data); len(a.Errors) > 0 {
+			if refused++; a.Errors[0].code() != graph.CodeTooComplex || string(a.Data) != "null" {
+				t.Fatalf("got %.100s %v", a.Data, a.Errors)
+			}
+		}
+	}
+	if bytes > 20<<20 || refused == 0 || refused == rows || len(cursors) != rows {
+		t.Errorf("got %d bytes, %d of %d results refused, and %d cursors", bytes, refused, rows, len(cursors))
+	}
+	d.message("one")
+	if a := c.result("1"); len(a.Errors) > 0 {
+		t.Errorf("it does not go on: %v", a.Errors)
+	}
+}
+
+// Clients that do not read do not each have all their results in memory: they are the same but for the operation's id. Not parallel:
+// what others allocate would be counted.
+func TestGraphSlowClientsShareResults(t *testing.T) {
+	d := newDatabase(t)
+	d.exec(`insert into messages (author_id, title, content) select 1, 'old', repeat('x', 10000) from generate_series(1, 10)`)
+	s := start(t, d.url, options{})
+	heap := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	const rows, n = 100, 30
+	var clients []*graphClient
+	for range n {
+		c := s.graphInit()
+		c.begin("1", `subscription { messageAdded { id author { messages(order: OLDEST_FIRST, first: 10) { nodes { content } } } } }`, nil)
+		clients = append(clients, c)
+	}
+	s.awaitSubscriptions(n)
+	before := heap()
+	d.exec(`insert into messages (author_id, title, content) select 1, 'new', '' from generate_series(1, $1::int)`, rows)
+	for _, c := range clients {
+		c.result("1") // the others are being written
+	}
+	if grown := heap() - before; grown > 3*rows*100_000 {
+		t.Errorf("%d KiB are in memory for %d clients, who are told the same %d KiB", grown>>10, n, rows*100_000>>10)
+	}
+	for _, c := range clients {
+		for i := range rows - 1 {
+			if a := c.result("1"); !strings.HasPrefix(string(a.Data), fmt.Sprintf(`{"messageAdded":{"id":"%d",`, 12+i)) {
+				t.Fatalf("got %.100s", a.Data)
+			}
+		}
 	}
 }
 
@@ -166,8 +278,16 @@ func TestGraphStream(t *testing.T) {
 	if second := open(e.id).graphNext(); string(second.Data) != `{"messageAdded":{"title":"two"}}` {
 		t.Errorf("got %s", second.Data)
 	}
+	// A browser comes back to a message that has been deleted meanwhile.
+	document = `subscription { commentDeleted(messageId: 1) { content } }`
+	d.comment(1, "x")
+	at := s.liveCursor()
+	d.exec(`delete from messages where id = 1`)
+	if deleted := open(at).graphNext(); string(deleted.Data) != `{"commentDeleted":{"content":"x"}}` {
+		t.Errorf("got %s %v", deleted.Data, deleted.Errors)
+	}
 	for _, tt := range []struct{ document, want string }{
-		{`{ message(id: 1) { title } }`, `{"data":{"message":{"title":"one"}}}`},
+		{`{ message(id: 2) { title } }`, `{"data":{"message":{"title":"two"}}}`},
 		{`subscription { commentAdded(messageId: 99) { id } }`, graph.CodeNotFound},
 		{`subscription { messageAdded(since: "x") { id } }`, graph.CodeReset},
 		{`{ nothing }`, "GRAPHQL_VALIDATION_FAILED"},

@@ -26,14 +26,12 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 	case refused != nil:
 	case prepared.Kind() == ast.Subscription:
 		if admitted := s.admit(r); admitted != nil {
-			if admitted.retryAfter > 0 {
-				w.Header().Set("Retry-After", "1")
-			}
-			s.answerGraph(w, mediaJSON, admitted.status, graph.Refusal(graph.CodeUnavailable, "%s", admitted.message))
+			s.answerLater(w, r, mediaEvents, admitted) // whose pages may connect has been decided before
 			return
 		}
 		defer s.connections.Add(-1)
-		subscription, refused = prepared.Subscribe(r.Context())
+		// Last-Event-ID is newer than what the request says, which stays the same for ever.
+		subscription, refused = prepared.Subscribe(r.Context(), r.Header.Get("Last-Event-ID"))
 	default:
 		status, response := s.execute(r, prepared)
 		if status != 0 {
@@ -45,16 +43,15 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 	if subscription == nil {
 		beginEvents(w)
 		var g graphEvents
-		_, _ = w.Write(g.complete(g.next(nil, nil, refused.Body, nil), "")) // the client may be gone
+		s.writeAnswer(w, g.complete(g.next(nil, nil, refused.Body, nil), ""))
 		return
 	}
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		subscription.Since = last // it is newer than what the request says, which stays the same for ever
-	}
+	begun := false
 	s.stream(w, r, graphEventsDialect, func(c *sseConn) (start func()) {
 		ops := s.newOperations(c.kick)
 		c.feed = ops
 		return func() {
+			begun = true
 			op, ctx, _ := ops.begin(c.ctx, "", &graphEvents{c})
 			if op == nil {
 				subscription.Plan.Release() // the stream has ended
@@ -63,6 +60,9 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 			op.subscribe(ctx, subscription)
 		}
 	})
+	if !begun { // the server is stopping
+		subscription.Plan.Release()
+	}
 }
 
 func (g *graphEvents) prefix(string) []byte { return nil }

@@ -115,11 +115,16 @@ type graphMessage struct {
 }
 
 func badMessage(format string, args ...any) error {
+	return goodbyef(goodbyeBadMessage.code, format, args...)
+}
+
+// goodbyef makes a goodbye whose reason quotes the client: what does not fit into a control frame is cut off, between two characters.
+func goodbyef(code int, format string, args ...any) goodbye {
 	reason := fmt.Sprintf(format, args...)
-	for len(reason) > maxPayload-2 || !utf8.ValidString(reason) { // of a control frame, behind the code
+	for len(reason) > maxPayload-2 || !utf8.ValidString(reason) { // behind the code
 		reason = reason[:min(len(reason), maxPayload-1)-1]
 	}
-	return goodbye{goodbyeBadMessage.code, reason}
+	return goodbye{code, reason}
 }
 
 func (g *graphWS) command(op byte, text []byte) error {
@@ -206,7 +211,8 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	return nil
 }
 
-// initToken is the token in the payload of connection_init: as a header would have it, or by itself.
+// initToken is the token in the payload of connection_init: as a header would have it, or by itself. Null is none: clients that have no
+// token yet say so.
 func initToken(payload json.RawMessage) (string, error) {
 	if len(payload) == 0 {
 		return "", nil
@@ -215,9 +221,11 @@ func initToken(payload json.RawMessage) (string, error) {
 	if err := json.Unmarshal(payload, &fields); err != nil {
 		return "", fmt.Errorf("the payload of connection_init is an object")
 	}
-	for name, value := range fields {
-		switch strings.ToLower(name) {
-		case "authorization", "token":
+	for _, known := range []string{"authorization", "token"} {
+		for name, value := range fields {
+			if !strings.EqualFold(name, known) || value == nil {
+				continue
+			}
 			text, ok := value.(string)
 			if !ok {
 				return "", fmt.Errorf("%s in the payload of connection_init is a text", name)
@@ -251,10 +259,10 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		g.conn.answer(g.failed(nil, *m.ID, refused.Errors))
 		return nil
 	case op == nil:
-		return goodbye{4409, fmt.Sprintf("Subscriber for %.80s already exists", *m.ID)}
+		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
 	}
 	who := g.who
-	op.run(func() { g.execute(ctx, op, who, request) })
+	op.execute(func() { g.execute(ctx, op, who, request) })
 	return nil
 }
 
@@ -274,7 +282,7 @@ func (g *graphWS) execute(ctx context.Context, op *operation, who Identity, requ
 		return
 	default:
 		var s *graph.Subscription
-		if s, refused = prepared.Subscribe(ctx); s != nil {
+		if s, refused = prepared.Subscribe(ctx, ""); s != nil {
 			op.subscribe(g.conn.ctx, s)
 			return
 		}

@@ -294,6 +294,7 @@ func TestGraphSubscriptionErrors(t *testing.T) {
 		{`subscription { events(channels: [":"]) { id } }`, graph.CodeBadInput},
 		{`subscription { events(channels: ["nothing"]) { id } }`, "UNKNOWN_CHANNEL"},
 		{`subscription { events(channels: ["messages", "secrets"]) { id } }`, "FORBIDDEN"},
+		{`subscription { events(channels: ["messages:` + strings.Join(numbers(101), `", "messages:`) + `"]) { id } }`, "TOO_MANY_CHANNELS"},
 		{`subscription { messageAdded(since: "x") { id } }`, graph.CodeReset},
 		{`subscription { messageAdded(since: "00000000-1") { id } }`, graph.CodeReset},
 		{`subscription { messageAdded { nothing } }`, "GRAPHQL_VALIDATION_FAILED"},
@@ -328,6 +329,14 @@ func TestGraphSubscriptionErrors(t *testing.T) {
 	c.expectResult("a", `{"me":null}`)
 }
 
+// numbers are as many, as texts.
+func numbers(n int) (texts []string) {
+	for i := range n {
+		texts = append(texts, fmt.Sprint(i))
+	}
+	return texts
+}
+
 func TestGraphGoodbyes(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
@@ -354,6 +363,7 @@ func TestGraphGoodbyes(t *testing.T) {
 		{"twice", transportWS, []string{begin, begin}, 4429, "Too many initialisation requests"},
 		{"subscribe first", transportWS, []string{subscribe("1")}, 4401, "Unauthorized"},
 		{"the same id", transportWS, []string{begin, subscribe("1"), subscribe("1")}, 4409, "Subscriber for 1 already exists"},
+		{"the same id, of long characters", transportWS, []string{begin, subscribe("x" + strings.Repeat("é", 60)), subscribe("x" + strings.Repeat("é", 60))}, 4409, "Subscriber for xé"},
 		{"no id", transportWS, []string{begin, `{"type":"subscribe","payload":{"query":"{ me { id } }"}}`}, 4400, "Invalid message received"},
 		{"an empty id", transportWS, []string{begin, subscribe("")}, 4400, "Invalid message received"},
 		{"no payload", transportWS, []string{begin, `{"type":"subscribe","id":"1"}`}, 4400, "Invalid message received"},

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ const bodyTimeout = 10 * time.Second
 
 // serveGraphQL answers /graphql: by a WebSocket, a stream, an answer, or with the page to try it.
 func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") != "" {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") { // others, such as HTTP/2 in the clear, may be offered and need not be taken
 		s.serveGraphWS(w, r)
 		return
 	}
@@ -66,8 +67,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 			"pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin")))
 		return
 	case s.stopping.Load(), s.Hub.Position().IsZero():
-		w.Header().Set("Retry-After", "1")
-		s.answerGraph(w, media, http.StatusServiceUnavailable, graph.Refusal(graph.CodeUnavailable, "%s", notReady.message))
+		s.answerLater(w, r, media, notReady)
 		return
 	}
 	who, refused := s.identify(r.Context(), bearer(r.Header.Get("Authorization")))
@@ -260,7 +260,19 @@ func (s *Server) answerGraph(w http.ResponseWriter, media string, status int, r 
 	}
 	w.Header().Set("Content-Type", media+"; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(r.Body, '\n')) // the client may be gone
+	s.writeAnswer(w, append(r.Body, '\n'))
+}
+
+// answerLater answers who should come back. A browser's EventSource never does from any status but 200; it is who asks for a stream by
+// GET, and is told when in one that ends.
+func (s *Server) answerLater(w http.ResponseWriter, r *http.Request, media string, refused *refusal) {
+	if media == mediaEvents && r.Method == http.MethodGet {
+		beginEvents(w)
+		s.writeAnswer(w, retryIn(1000*refused.retryAfter))
+		return
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
+	s.answerGraph(w, media, refused.status, graph.Refusal(graph.CodeUnavailable, "%s", refused.message))
 }
 
 // bearer is the token of an Authorization header; what is no such header is a token that is none.

@@ -187,6 +187,8 @@ func TestGraphQueries(t *testing.T) {
 		{`{ messages(first: 1, last: 1) { nodes { id } } }`, graph.CodeBadInput, "beside first", "last"},
 		{`{ messages(after: "x") { nodes { id } } }`, graph.CodeBadInput, "after is an edge's cursor", "after"},
 		{`{ messages(filter: {createdFrom: "yesterday"}) { nodes { id } } }`, graph.CodeBadInput, `"yesterday" is not a DateTime`, ""},
+		{`{ user(username: "\u0000") { id } }`, graph.CodeBadInput, "NUL", ""},
+		{`{ messages(after: "WzAsImdhcmJhZ2UiLDFd") { nodes { id } } }`, graph.CodeBadInput, "no such moment", ""}, // [0,"garbage",1]
 		{`{ nothing }`, "GRAPHQL_VALIDATION_FAILED", "nothing", ""},
 		{`{ message(id: 1) { id }`, "GRAPHQL_PARSE_FAILED", "", ""},
 		{`subscription { messageAdded { id } }`, graph.CodeBadRequest, "answered with a stream", ""},
@@ -392,6 +394,7 @@ func TestGraphOverHTTP(t *testing.T) {
 		{"POST of the newer media type, invalid", s.post([]byte(`{"query":"{ nothing }"}`), accept(graphMedia)), 400, graphMedia, "nothing"},
 		{"POST of the newer media type, no document", s.post([]byte(`{"query":"{"}`), accept(graphMedia)), 400, graphMedia, "PARSE_FAILED"},
 		{"POST of the newer media type, partly failed", s.post([]byte(`{"query":"{ user { id } }"}`), accept(graphMedia)), 200, graphMedia, `"data":{"user":null}`},
+		{"an upgrade to something else", s.post([]byte(`{"query":"{ me { id } }"}`), http.Header{"Connection": {"Upgrade, HTTP2-Settings"}, "Upgrade": {"h2c"}, "Http2-Settings": {""}}), 200, "application/json", `"me":null`},
 		{"POST of text", s.post([]byte(`{"query":"{ me { id } }"}`), http.Header{"Content-Type": {"text/plain"}}), 415, "application/json", "Content-Type"},
 		{"POST of no JSON", s.post([]byte(`{`), nil), 400, "application/json", "ends too early"},
 		{"POST of nothing", s.post(nil, nil), 400, "application/json", "ends too early"},

@@ -54,7 +54,7 @@ func (s *Server) serveChannel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(appendPage(nil, channel, &page)) // the client may be gone
+	s.writeAnswer(w, appendPage(nil, channel, &page))
 }
 
 func appendPage(b []byte, channel realtime.Channel, page *realtime.Loaded) []byte {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -17,6 +18,19 @@ const (
 	sendBuffer     = 96 << 10
 	farewellBuffer = 96 << 10
 )
+
+// writeAnswer writes an answer's body part by part: for a client that takes nothing of it for too long, no more is done.
+func (s *Server) writeAnswer(w http.ResponseWriter, body []byte) {
+	control := http.NewResponseController(w)
+	for len(body) > 0 {
+		part := body[:min(len(body), writeSlice)]
+		body = body[len(part):]
+		_ = control.SetWriteDeadline(time.Now().Add(s.options.StallTimeout)) // where that cannot be, nothing hangs either
+		if _, err := w.Write(part); err != nil {
+			return // the client is gone
+		}
+	}
+}
 
 // setSendBuffer sets how much the kernel may hold.
 func setSendBuffer(c net.Conn, bytes int) {

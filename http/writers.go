@@ -131,18 +131,23 @@ func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
 		}
 	}
 	frames, events := append(d.frames[:0], control...), 0
-	for i, item := range items {
-		shared := c.dialect.shared(item)
+	for i := range items {
+		item := &items[i]
+		shared := c.dialect.shared(*item)
 		if len(frames) > 0 && len(frames)+len(shared) > maxGather {
 			if rest := d.flush(c, frames, events, items[i:], true); rest != nil {
 				return rest
 			}
 			frames, events = frames[:0], 0
 		}
-		if shared != nil {
-			frames = append(frames, shared...)
-		} else {
-			frames = c.dialect.append(frames, item)
+		frames = append(frames, shared...)
+		for more := shared == nil; more; {
+			if frames, more = c.dialect.append(frames, item); more {
+				if rest := d.flush(c, frames, events, items[i:], true); rest != nil {
+					return rest
+				}
+				frames, events = frames[:0], 0
+			}
 		}
 		if item.Run != nil {
 			events += len(item.Run.Events)

@@ -65,7 +65,7 @@ type Run struct {
 	Events []*Event
 
 	bytes   int
-	encoded atomic.Pointer[encoding] // the first of a list, which only grows
+	encoded atomic.Pointer[encoding] // the first of a list, which is changed with mu held
 
 	mu    sync.Mutex
 	size  int           // of what is encoded
@@ -85,7 +85,12 @@ type Format struct {
 	// Append appends the events of a run, one after another. It may take its time: others who want the run in the same format wait,
 	// and nobody else.
 	Append func(b []byte, events []*Event) []byte
+
+	retired atomic.Bool
 }
+
+// Retire says that nobody will ask for the format any more: a run that gets another encoding forgets the one in this format.
+func (f *Format) Retire() { f.retired.Store(true) }
 
 // Each is a Format's Append that appends event by event.
 func Each(appendEvent func(b []byte, e *Event) []byte) func(b []byte, events []*Event) []byte {
@@ -103,8 +108,13 @@ type encoding struct {
 	once   sync.Once
 	made   atomic.Bool
 	bytes  []byte // once it is made
-	next   *encoding
+	next   atomic.Pointer[encoding]
+	size   int  // that is counted; the run's mu is needed
+	gone   bool // from the list; as size
 }
+
+// encodingSize is what an encoding takes beside its bytes.
+const encodingSize = 128
 
 // Encode returns the run's events in the format. The bytes are shared and must not be changed.
 func (r *Run) Encode(f *Format) []byte {
@@ -134,15 +144,23 @@ func (r *Run) encode(e *encoding) {
 	e.made.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.size += cap(b)
+	if !e.gone {
+		e.size = encodingSize + cap(b)
+		r.grow(e.size)
+	}
+}
+
+// grow counts more of what is encoded, or less; mu is held.
+func (r *Run) grow(bytes int) {
+	r.size += bytes
 	if r.meter != nil {
-		r.meter.Add(int64(cap(b)))
+		r.meter.Add(int64(bytes))
 	}
 }
 
 // encoding returns that of the format; nil: nobody wanted it so far.
 func (r *Run) encoding(f *Format) *encoding {
-	for e := r.encoded.Load(); e != nil; e = e.next {
+	for e := r.encoded.Load(); e != nil; e = e.next.Load() {
 		if e.format == f {
 			return e
 		}
@@ -150,14 +168,25 @@ func (r *Run) encoding(f *Format) *encoding {
 	return nil
 }
 
-// newEncoding adds one of the format.
+// newEncoding adds one of the format, and forgets those whose format is retired.
 func (r *Run) newEncoding(f *Format) *encoding {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e := r.encoding(f); e != nil {
 		return e // somebody was faster
 	}
-	e := &encoding{format: f, next: r.encoded.Load()}
+	for at := &r.encoded; at.Load() != nil; {
+		e := at.Load()
+		if !e.format.retired.Load() {
+			at = &e.next
+			continue
+		}
+		at.Store(e.next.Load())
+		e.gone = true
+		r.grow(-e.size)
+	}
+	e := &encoding{format: f}
+	e.next.Store(r.encoded.Load())
 	r.encoded.Store(e)
 	return e
 }

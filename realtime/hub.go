@@ -207,6 +207,9 @@ func (h *Hub) Publish(published Batch) {
 	h.found.forget()
 }
 
+// MaxChannels is how many channels a subscriber may have.
+func (h *Hub) MaxChannels() int { return h.options.MaxChannels }
+
 // SetTopics replaces what can be subscribed to. Who has a channel that is no longer there, or no longer public, is told
 // and loses it.
 func (h *Hub) SetTopics(topics []Topic) {

@@ -3,6 +3,7 @@ package realtime_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -305,6 +306,24 @@ func TestRunsAreShared(t *testing.T) {
 	f.publishAll()
 }
 
+// A run forgets what it was encoded in for formats that nobody asks for any more.
+func TestRetiredFormats(t *testing.T) {
+	run := &realtime.Run{Events: []*realtime.Event{{}}}
+	var formats []*realtime.Format
+	for n := range 4 {
+		formats = append(formats, &realtime.Format{Append: func(b []byte, _ []*realtime.Event) []byte { return fmt.Append(b, n) }})
+	}
+	for n, f := range formats[:3] {
+		expect(t, "encoded", string(run.Encode(f)), fmt.Sprint(n))
+	}
+	formats[0].Retire()
+	formats[1].Retire()
+	run.Encode(formats[3])
+	for n, want := range []bool{false, false, true, true} {
+		expect(t, fmt.Sprintf("encoded in format %d", n), run.Encoded(formats[n]), want)
+	}
+}
+
 // What is kept in memory is bounded with all that is made of it: the events as they are sent to many sets of channels.
 func TestMemoryIsBounded(t *testing.T) {
 	w := quiet()
@@ -354,6 +373,38 @@ func TestMemoryIsBounded(t *testing.T) {
 	if n := f.hub.Stats().Recent; n != 0 {
 		t.Errorf("after a restart %d bytes are kept", n)
 	}
+}
+
+// So it is with sets of channels that nobody has for long: what a set has of a batch is kept, though it be nothing.
+func TestMemoryIsBoundedWithManySets(t *testing.T) {
+	w := quiet()
+	const limit = 200_000
+	f := w.instance(realtime.Options{RecentBytes: limit})
+	since := f.hub.Position().String()
+	w.committed("messages", "1")
+	f.publishAll()
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for n := range 1000 {
+		c := w.client(t, f)
+		for i := range 20 {
+			c.channels = append(c.channels, channels(fmt.Sprintf("comments:%d-%s-%d", n, strings.Repeat("x", 100), i))...)
+		}
+		c.connect(f, since)
+		c.drain()
+		c.sub.Close()
+	}
+	w.committed("messages", "1")
+	f.publishAll()
+	if grown := heap() - before; grown > 2*limit {
+		t.Errorf("%d bytes are kept for sets of channels that nobody has, want %d at most", grown, 2*limit)
+	}
+	runtime.KeepAlive(f)
 }
 
 // Whatever is done to a subscriber while others are being queued for comes behind what was published. It is done from

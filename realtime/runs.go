@@ -11,8 +11,11 @@ import (
 type runs struct {
 	mu      sync.Mutex
 	batches list.List    // *batch, those that have runs, in the order in which they got them
-	encoded atomic.Int64 // bytes of these, as they are sent
+	encoded atomic.Int64 // bytes of these, as they are sent, and of what else they take
 }
+
+// setSize is what a set of channels takes at a batch, beside its signature and its events' encodings: though it have none of them.
+const setSize = 256
 
 // batch is a Batch and the runs that were made of it, one for each set of channels: who is fed from memory shares them
 // with all who were live when it was published.
@@ -23,6 +26,7 @@ type batch struct {
 	shared *runs     // whose lock is needed for what follows
 
 	bySignature map[string]*Run // of the set of channels; nil where it has nothing of the batch
+	sets        int             // bytes that these sets take, and shared counts
 	listed      *list.Element   // in shared.batches; nil: it is not
 	forgotten   bool            // nobody else will ask for its runs
 }
@@ -67,9 +71,13 @@ func (b *batch) keep(signature string, run *Run) *Run {
 	if b.listed == nil {
 		b.listed = rs.batches.PushBack(b)
 	}
+	size := setSize + len(signature)
 	if run != nil {
+		size += 8 * len(run.Events) // pointers to them
 		run.keep(&rs.encoded)
 	}
+	b.sets += size
+	rs.encoded.Add(int64(size))
 	return run
 }
 
@@ -98,6 +106,8 @@ func (b *batch) strip() {
 		}
 	}
 	b.bySignature = nil
+	b.shared.encoded.Add(-int64(b.sets))
+	b.sets = 0
 	if b.listed != nil {
 		b.shared.batches.Remove(b.listed)
 		b.listed = nil

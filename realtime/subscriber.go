@@ -12,6 +12,7 @@ type Item struct {
 	Run    *Run
 	Notice *Notice
 	Of     *Subscriber // whose it is
+	Told   int         // how much of it has been written: the transport's own
 }
 
 // Notice is something said to one subscriber.

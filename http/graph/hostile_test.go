@@ -167,7 +167,7 @@ func FuzzPrepare(f *testing.F) {
 			}
 			return
 		case op.Kind() == ast.Subscription:
-			s, refused := op.Subscribe(t.Context()) // no topic is known, so there is nothing to follow
+			s, refused := op.Subscribe(t.Context(), "") // no topic is known, so there is nothing to follow
 			if s != nil || codeOf(t, refused) == "" {
 				t.Errorf("got %v %v", s, refused)
 			}

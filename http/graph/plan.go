@@ -5,11 +5,11 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -21,7 +21,7 @@ import (
 // Plan makes the results of all subscriptions that have the same document, variables and rights: once for all of them. What it makes
 // of a run of events is kept with the run, like any other encoding.
 type Plan struct {
-	// Format is how a run is written down: results, for Results to read. It is made by Ready, and must not be by anybody else.
+	// Format is how a run is written down: results, for FirstResult to read. It is made by Ready, and must not be by anybody else.
 	Format *realtime.Format
 
 	api    *API
@@ -60,13 +60,24 @@ func (a *API) plan(o *Operation, t target, field *graphql.CollectedField) *Plan 
 			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
 			pending: make(map[*realtime.Run][]func()),
 		}
-		p.Format = &realtime.Format{Append: p.append}
+		p.Format = newFormat(weak.Make(p))
 		p.ctx, p.cancel = context.WithCancel(a.ctx)
 		p.next, p.ctx = a.executor.DispatchOperation(context.WithValue(p.ctx, planContext{}, p), o.context)
 		a.plans[key] = p
 	}
 	p.users++
 	return p
+}
+
+// newFormat is a plan's format. Runs are kept for a while with what they were encoded in, and plans that nobody uses are not to be kept
+// with them.
+func newFormat(plan weak.Pointer[Plan]) *realtime.Format {
+	return &realtime.Format{Append: func(b []byte, events []*realtime.Event) []byte {
+		if p := plan.Value(); p != nil {
+			b = p.append(b, events)
+		}
+		return b
+	}}
 }
 
 // Release counts a user out.
@@ -76,6 +87,7 @@ func (p *Plan) Release() {
 	if p.users--; p.users == 0 {
 		delete(p.api.plans, p.key)
 		p.cancel()
+		p.Format.Retire()
 	}
 }
 
@@ -177,22 +189,14 @@ func (p *Plan) make(run *realtime.Run) {
 type Result struct {
 	Payload []byte // JSON
 	Cursor  []byte // the position just behind the event
+	Size    int    // in bytes, as the plan has made it
 }
 
-// Results reads what a plan has made.
-func Results(encoded []byte) iter.Seq[Result] {
-	return func(yield func(Result) bool) {
-		for len(encoded) > 0 {
-			payload := binary.LittleEndian.Uint32(encoded)
-			cursor := binary.LittleEndian.Uint32(encoded[4:])
-			encoded = encoded[8:]
-			r := Result{encoded[:payload:payload], encoded[payload : payload+cursor : payload+cursor]}
-			if !yield(r) {
-				return
-			}
-			encoded = encoded[payload+cursor:]
-		}
-	}
+// FirstResult reads the first of what a plan has made; behind its size stands the next.
+func FirstResult(results []byte) Result {
+	payload := 8 + int(binary.LittleEndian.Uint32(results))
+	size := payload + int(binary.LittleEndian.Uint32(results[4:]))
+	return Result{results[8:payload:payload], results[payload:size:size], size}
 }
 
 func appendResult(b, payload []byte, cursor string) []byte {
@@ -204,6 +208,10 @@ func appendResult(b, payload []byte, cursor string) []byte {
 // retryAfter is how long a plan waits for the database before it tries again.
 const retryAfter = 250 * time.Millisecond
 
+// maxResults is how many bytes the results of a run's events have together, about: it is all in memory, and for each client once more. A
+// run has 256 KiB of rows, or 1,000 events, or one.
+const maxResults = 16 << 20
+
 // append appends the events' results. While what they need cannot be read, it waits.
 func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 	p.mu.Lock()
@@ -214,62 +222,81 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 			mine = append(mine, e)
 		}
 	}
-	if len(mine) == 0 {
-		return b
-	}
-	for {
-		made, ok := p.results(b, mine)
-		if ok || p.ctx.Err() != nil {
-			return made
+	together := len(mine)
+	for len(mine) > 0 && p.ctx.Err() == nil {
+		var made int
+		b, made = p.results(b, mine[:min(len(mine), together)])
+		if mine = mine[made:]; made > 0 {
+			together = max(together, 2*made) // the database may have been away, and not slow
+			continue
 		}
+		together = max(1, together/2) // what takes too long for all may be done for some
 		timer := time.NewTimer(retryAfter)
 		select {
 		case <-timer.C:
 		case <-p.ctx.Done():
 			timer.Stop()
-			return b
 		}
 	}
+	return b
 }
 
-// results appends the results of events that are all the plan's. It returns false where the database did not answer.
-func (p *Plan) results(b []byte, events []*realtime.Event) (made []byte, ok bool) {
+// results appends the results of events that are all the plan's, and says of how many: fewer than all where the database did not answer.
+func (p *Plan) results(b []byte, events []*realtime.Event) (longer []byte, made int) {
+	longer = b
+	add := func(e *realtime.Event, r *graphql.Response) {
+		cursor := e.Cursor.String()
+		longer = appendResult(longer, payload(r, cursor), cursor)
+		made++
+	}
 	defer func() {
 		if panicked := recover(); panicked != nil { // a mistake of ours in one subscription is not to end the others
-			err := p.api.present(p.ctx, fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))
-			err.Path = ast.Path{ast.PathName(p.field)}
-			made, ok = b, true
-			for _, e := range events {
-				r := &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
-				made = appendResult(made, payload(r, e.Cursor.String()), e.Cursor.String())
-			}
+			add(events[made], p.failed(p.api.present(p.ctx, fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))))
 		}
 	}()
+	p.drain()
 	s := p.api.newSession(Viewer{}, ofSubscription)
 	defer p.api.end(s)
 	ctx, cancel := context.WithTimeout(withSession(p.ctx, s), p.api.options.Timeout)
 	defer cancel()
 	feeds, err := p.feeds(ctx, events)
 	if err != nil {
-		return b, false
+		return longer, made
 	}
 	for i, e := range events {
-		cursor := e.Cursor.String()
-		var r *graphql.Response
 		if err := feeds[i].err; err != nil {
-			r = &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
-			err.Path = ast.Path{ast.PathName(p.field)}
-		} else {
-			feeds[i].send()
-			p.api.executions.Add(1)
-			r = p.next(ctx)
+			add(e, p.failed(err))
+			continue
 		}
+		if len(longer) > maxResults {
+			add(e, p.failed(errorf(CodeTooComplex, "the results of events that were read together have at most %d bytes: ask for less of each", maxResults)))
+			continue
+		}
+		feeds[i].send()
+		p.api.executions.Add(1)
+		r := p.next(ctx)
 		if r == nil || unavailable(r.Errors) {
-			return b, false
+			break
 		}
-		b = appendResult(b, payload(r, cursor), cursor)
+		add(e, r)
 	}
-	return b, true
+	return longer, made
+}
+
+// failed is the result of an event of which nothing but an error can be told.
+func (p *Plan) failed(err *gqlerror.Error) *graphql.Response {
+	err.Path = ast.Path{ast.PathName(p.field)}
+	return &graphql.Response{Data: json.RawMessage("null"), Errors: gqlerror.List{err}}
+}
+
+// drain takes back what was given to an execution that was broken off before it took it.
+func (p *Plan) drain() {
+	select {
+	case <-p.messages:
+	case <-p.comments:
+	case <-p.events:
+	default:
+	}
 }
 
 func unavailable(errs gqlerror.List) bool {

@@ -30,11 +30,15 @@ type target struct {
 	message  *int64 // which is to be there
 }
 
-// Subscribe finds out what a subscription follows. Where it cannot be, the Response says why.
-func (o *Operation) Subscribe(ctx context.Context) (s *Subscription, refused *Response) {
+// Subscribe finds out what a subscription follows, behind since, if that is not empty, and otherwise where the operation says. Where it
+// cannot be, the Response says why.
+func (o *Operation) Subscribe(ctx context.Context, since string) (s *Subscription, refused *Response) {
 	defer o.api.recovered(ctx, &refused)
 	ctx = graphql.WithOperationContext(ctx, o.context)
 	t, field, err := o.target()
+	if since != "" {
+		t.since = since
+	}
 	if err == nil {
 		err = o.check(ctx, t)
 	}
@@ -113,6 +117,9 @@ func (t *target) follow(given any) error {
 
 // check says why what is to be followed is not there, or is not for the viewer.
 func (o *Operation) check(ctx context.Context, t target) error {
+	if most := o.api.hub.MaxChannels(); len(t.channels) > most {
+		return realtime.Errorf(realtime.CodeTooManyChannels, "a subscription has at most %d channels, not %d", most, len(t.channels))
+	}
 	for _, c := range t.channels {
 		if err := o.api.hub.Authorize(ctx, c); err != nil {
 			return err

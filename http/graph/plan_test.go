@@ -1,0 +1,120 @@
+package graph_test
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"tidings/db"
+	"tidings/http/graph"
+	"tidings/realtime"
+)
+
+const patience = 30 * time.Second
+
+// newFollowed is an API without a database, of a hub that has the topic messages.
+func newFollowed(t testing.TB, options graph.Options) *graph.API {
+	t.Helper()
+	hub := realtime.NewHub(noSource{}, realtime.Options{})
+	hub.SetTopics([]realtime.Topic{{Name: "messages", Keyed: true, Read: "public"}})
+	return graph.New(&db.Channel{}, func() bool { return false }, hub, slog.New(slog.DiscardHandler), options)
+}
+
+// follow subscribes to the document.
+func follow(t testing.TB, api *graph.API, document string, variables map[string]any) *graph.Subscription {
+	t.Helper()
+	op, refused := api.Prepare(t.Context(), graph.Viewer{}, graph.Request{Query: document, Variables: variables})
+	if refused != nil {
+		t.Fatalf("%s", refused.Body)
+	}
+	s, refused := op.Subscribe(t.Context(), "")
+	if refused != nil {
+		t.Fatalf("%s", refused.Body)
+	}
+	return s
+}
+
+func newRun(n int) *realtime.Run {
+	run := &realtime.Run{}
+	for i := range n {
+		run.Events = append(run.Events, &realtime.Event{Topic: "messages", Type: "message_added", Data: fmt.Appendf(nil, `{"id":%d}`, i)})
+	}
+	return run
+}
+
+const everything = `subscription { events(channels: ["messages"]) { data } }`
+
+// A plan whose execution is broken off, because it takes too long or nobody wants it any more, is not stuck.
+func TestPlanBrokenOff(t *testing.T) {
+	t.Parallel()
+	api := newFollowed(t, graph.Options{Timeout: time.Nanosecond})
+	s := follow(t, api, everything, nil)
+	made := make(chan struct{}, 2)
+	for range 2 {
+		if s.Plan.Ready(newRun(3), func() { made <- struct{}{} }) {
+			t.Fatal("results are there already")
+		}
+	}
+	eventually(t, "it was tried again", func() bool { return api.Stats().Executions > 2 })
+	s.Plan.Release()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		api.Close()
+	}()
+	for _, c := range []<-chan struct{}{made, made, closed} {
+		select {
+		case <-c:
+		case <-time.After(patience):
+			t.Fatal("it is stuck")
+		}
+	}
+}
+
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("after %s it is still not so that %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// Plans that come and go leave nothing behind with the runs that they have made something of, which are kept for others. Not parallel: what
+// others allocate would be counted.
+func TestPlansLeaveNothing(t *testing.T) {
+	api := newFollowed(t, graph.Options{})
+	t.Cleanup(api.Close)
+	run := newRun(1)
+	const size = 100 << 10
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for n := range 500 {
+		s := follow(t, api, `subscription ($channels: [String!]!, $since: String) { events(channels: $channels, since: $since) { data } }`,
+			map[string]any{"channels": []any{fmt.Sprint("messages:", n)}, "since": strings.Repeat("x", size) + fmt.Sprint(n)})
+		made := make(chan struct{})
+		if !s.Plan.Ready(run, func() { close(made) }) {
+			<-made
+		}
+		s.Plan.Release()
+	}
+	if grown := int64(heap()) - int64(before); grown > 20*size {
+		t.Errorf("%d KiB are kept of 500 plans that nobody has", grown>>10)
+	}
+	runtime.KeepAlive(run)
+	runtime.KeepAlive(api)
+}
