@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,7 +14,11 @@ import (
 
 // Reading reads the application's tables. It may be used by many at the same time, and is to be closed.
 type Reading struct {
-	db *DB
+	// MaxBytes is how many bytes of columns are read at most; 0: any number.
+	MaxBytes int64
+
+	db    *DB
+	bytes atomic.Int64
 
 	mu       sync.Mutex
 	snapshot bool   // all of it is of one moment
@@ -73,8 +78,20 @@ func query[T any](ctx context.Context, r *Reading, sql string, args []any, scan 
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scan)
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (value T, err error) {
+		size := int64(0)
+		for _, column := range row.RawValues() {
+			size += int64(len(column))
+		}
+		if r.bytes.Add(size) > r.MaxBytes && r.MaxBytes > 0 {
+			return value, ErrTooMuch
+		}
+		return scan(row)
+	})
 }
+
+// ErrTooMuch says that there is more to be read than a reading may.
+var ErrTooMuch = errors.New("there is more than may be read")
 
 // begin returns what a statement is sent to, and what to call after it.
 func (r *Reading) begin(ctx context.Context) (on querier, release func(error), err error) {
@@ -111,7 +128,7 @@ func Unavailable(err error) error {
 	var refused *pgconn.PgError
 	var unreadable pgx.ScanArgError
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, errReadingClosed), errors.As(err, &unreadable):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, errReadingClosed), errors.Is(err, ErrTooMuch), errors.As(err, &unreadable):
 		return err
 	case errors.As(err, &refused) && !passing(refused.Code):
 		return err

@@ -48,10 +48,10 @@ var (
 
 // serveGraphWS has a connection speak GraphQL.
 func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
-	token := bearer(r.Header.Get("Authorization"))
+	token, nobody := bearer(r.Header.Get("Authorization")), nobodyOf(r)
 	s.upgrade(w, r, &graphUpgrader, graphDialect, func(c *wsConn) {
 		ops := s.newOperations(c.kick)
-		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token}
+		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, nobody: nobody}
 	})
 }
 
@@ -59,7 +59,8 @@ func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
 type graphWS struct {
 	conn   *wsConn
 	ops    *operations
-	token  string // of the upgrade's header
+	token  string   // of the upgrade's header
+	nobody Identity // who has no token
 	legacy bool
 
 	// Of the reader alone.
@@ -191,7 +192,7 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	if given != "" {
 		token = given
 	}
-	who, refused := g.conn.server.identify(g.conn.ctx, token)
+	who, refused := g.conn.server.identify(g.conn.ctx, token, g.nobody)
 	if refused != nil {
 		if g.legacy {
 			g.conn.answer(g.frame(`{"type":"connection_error"`, refused.Body))

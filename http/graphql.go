@@ -70,7 +70,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 		s.answerLater(w, r, media, notReady)
 		return
 	}
-	who, refused := s.identify(r.Context(), bearer(r.Header.Get("Authorization")))
+	who, refused := s.identify(r.Context(), bearer(r.Header.Get("Authorization")), nobodyOf(r))
 	if refused != nil {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		s.answerGraph(w, media, http.StatusUnauthorized, refused)
@@ -275,18 +275,29 @@ func (s *Server) answerLater(w http.ResponseWriter, r *http.Request, media strin
 	s.answerGraph(w, media, refused.status, graph.Refusal(graph.CodeUnavailable, "%s", refused.message))
 }
 
-// bearer is the token of an Authorization header; what is no such header is a token that is none.
+// bearer is the token of an Authorization header, with its scheme or without. That of another scheme is none of ours: a proxy in front
+// may have asked for it.
 func bearer(header string) string {
-	if scheme, token, ok := strings.Cut(header, " "); ok && strings.EqualFold(scheme, "Bearer") {
+	scheme, token, ok := strings.Cut(header, " ")
+	switch {
+	case !ok:
+		return header
+	case strings.EqualFold(scheme, "Bearer"):
 		return strings.TrimSpace(token)
 	}
-	return header
+	return ""
 }
 
-// identify finds out whose a token is; none is nobody's.
-func (s *Server) identify(ctx context.Context, token string) (Identity, *graph.Response) {
+// nobodyOf is who sends a request without a token. A page from anywhere may have pointed its own name at this machine, so that it and the
+// service are one origin to the browser.
+func nobodyOf(r *http.Request) Identity {
+	return Identity{Named: r.Header.Get("Origin") != "" && !isAddress(r.Host)}
+}
+
+// identify finds out whose a token is; none is that of whoever sends the request.
+func (s *Server) identify(ctx context.Context, token string, nobody Identity) (Identity, *graph.Response) {
 	if token == "" {
-		return Identity{}, nil
+		return nobody, nil
 	}
 	if s.Authenticate == nil {
 		return Identity{}, graph.Refusal(graph.CodeUnauthenticated, "no tokens are taken here: the service has no --jwt-secret")

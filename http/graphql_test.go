@@ -57,6 +57,9 @@ func (s *service) post(body []byte, header http.Header) answer {
 	for name, values := range header {
 		request.Header[name] = values
 	}
+	if host := header.Get("Host"); host != "" {
+		request.Host = host
+	}
 	response, err := plain.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
@@ -417,6 +420,50 @@ func TestGraphOverHTTP(t *testing.T) {
 	if preflight.status != 204 || preflight.header.Get("Access-Control-Allow-Origin") == "" || !strings.Contains(preflight.header.Get("Access-Control-Allow-Headers"), "Authorization") {
 		t.Errorf("a preflight is answered with %d %v", preflight.status, preflight.header)
 	}
+}
+
+// In development, too, a page does not write if it may be anybody's: its name may have been pointed at this machine.
+func TestGraphPagesByAnotherName(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{secret: secret})
+	_, port, _ := strings.Cut(s.addr, ":")
+	const body = `{"query":"mutation { createMessage(input: {authorId: 1, title: \"x\", content: \"\"}) { message { title } } }"}`
+	for _, tt := range []struct{ host, origin, token, want string }{
+		{"127.0.0.1:" + port, "", "", `{"data":{"createMessage":`},
+		{"tidings.internal", "", "", `{"data":{"createMessage":`}, // a program, not a page
+		{"127.0.0.1:" + port, "http://127.0.0.1:" + port, "", `{"data":{"createMessage":`},
+		{"localhost:" + port, "http://localhost:3000", "", `{"data":{"createMessage":`},
+		{"192.168.0.7:" + port, "http://192.168.0.7:" + port, "", `{"data":{"createMessage":`},
+		{"evil.example:" + port, "http://evil.example:" + port, "", graph.CodeUnauthenticated},
+		{"evil.example:" + port, "http://evil.example:" + port, token(t, "1", time.Hour), `{"data":{"createMessage":`},
+	} {
+		header := authorization(tt.token)
+		if header == nil {
+			header = http.Header{}
+		}
+		header.Set("Host", tt.host)
+		if tt.origin != "" {
+			header.Set("Origin", tt.origin)
+		}
+		if response := s.post([]byte(body), header); !strings.Contains(response.body, tt.want) {
+			t.Errorf("%s, as %s: got %d %s, want %s", tt.origin, tt.host, response.status, response.body, tt.want)
+		}
+	}
+	if response := s.post([]byte(body), http.Header{"Authorization": {"Basic YTpi"}}); !strings.Contains(response.body, `{"data":{"createMessage":`) {
+		t.Errorf("with a proxy's own authorization: got %d %s", response.status, response.body)
+	}
+}
+
+// What is read for one answer is bounded.
+func TestGraphMaxBytes(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`insert into messages (author_id, title, content) select 1, 'x', repeat('y', 10000) from generate_series(1, 20)`)
+	s := start(t, d.url, options{graph: &graph.Options{MaxBytes: 100_000}})
+	s.graph(`{ messages(first: 2) { nodes { title } } }`, `{"messages":{"nodes":[{"title":"x"},{"title":"x"}]}}`)
+	s.graphFails("", `{ messages(first: 20) { nodes { id } } }`, graph.CodeTooComplex, "more than 100000 bytes")
+	s.graphFails("", `{ a: messages(first: 6) { nodes { id } } b: messages(first: 6) { nodes { id } } }`, graph.CodeTooComplex, "more than 100000 bytes")
 }
 
 // The schema is told in development alone.

@@ -46,16 +46,27 @@ func (p originPolicy) allows(r *http.Request) bool {
 
 // isLoopback reports whether a host, with or without a port, is a name of this machine that nobody else can give.
 func isLoopback(hostport string) bool {
+	addr, ok := addressOf(hostport)
+	return ok && addr.IsLoopback()
+}
+
+// isAddress reports whether a host, with or without a port, is a name that nobody can point elsewhere: an address, or localhost.
+func isAddress(hostport string) bool {
+	_, ok := addressOf(hostport)
+	return ok
+}
+
+func addressOf(hostport string) (netip.Addr, bool) {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h
 	}
 	host = strings.Trim(host, "[]")
 	if strings.EqualFold(host, "localhost") {
-		return true
+		return netip.IPv6Loopback(), true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	return addr, err == nil
 }
 
 // allowOrigin lets a page of another origin that may connect read the answer, as CORS has it.

@@ -16,9 +16,10 @@ import (
 type Identity struct {
 	UserID  int64
 	Expires time.Time // zero: never
+	Named   bool      // nobody's, and sent by a page of a name that anybody may have given to this machine
 }
 
-func (i Identity) viewer() graph.Viewer { return graph.Viewer{UserID: i.UserID} }
+func (i Identity) viewer() graph.Viewer { return graph.Viewer{UserID: i.UserID, Named: i.Named} }
 
 // Authenticate finds out whose a token is; the error is for its sender.
 type Authenticate func(ctx context.Context, token string) (Identity, error)

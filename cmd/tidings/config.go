@@ -112,6 +112,7 @@ type graphQLFlags struct {
 	MaxAliases         int           `help:"Aliases of one operation, counted likewise." default:"50" env:"TIDINGS_GRAPHQL_MAX_ALIASES" placeholder:"N"`
 	MaxComplexity      int           `help:"Fields of an answer, if all of its pages are full." default:"20000" env:"TIDINGS_GRAPHQL_MAX_COMPLEXITY" placeholder:"N"`
 	MaxEventComplexity int           `help:"Fields that a subscription tells of one event, likewise." default:"1000" env:"TIDINGS_GRAPHQL_MAX_EVENT_COMPLEXITY" placeholder:"N"`
+	MaxBytes           int           `help:"Bytes of rows that are read for one answer." default:"33554432" env:"TIDINGS_GRAPHQL_MAX_BYTES" placeholder:"BYTES"`
 	PageSize           int           `help:"Rows of a page where the request does not say." default:"20" env:"TIDINGS_GRAPHQL_PAGE_SIZE" placeholder:"N"`
 	MaxPageSize        int           `help:"Rows of a page." default:"100" env:"TIDINGS_GRAPHQL_MAX_PAGE_SIZE" placeholder:"N"`
 	Timeout            time.Duration `help:"How long a query or a mutation may take." default:"10s" env:"TIDINGS_GRAPHQL_TIMEOUT"`
@@ -145,7 +146,7 @@ func (c *serveCmd) Validate() error {
 		{"graphql-max-tokens", c.GraphQL.MaxTokens, 16}, {"graphql-max-depth", c.GraphQL.MaxDepth, 1},
 		{"graphql-max-fields", c.GraphQL.MaxFields, 1}, {"graphql-max-aliases", c.GraphQL.MaxAliases, 1},
 		{"graphql-max-complexity", c.GraphQL.MaxComplexity, 1}, {"graphql-max-event-complexity", c.GraphQL.MaxEventComplexity, 1},
-		{"graphql-page-size", c.GraphQL.PageSize, 1},
+		{"graphql-max-bytes", c.GraphQL.MaxBytes, 65536}, {"graphql-page-size", c.GraphQL.PageSize, 1},
 		{"graphql-max-page-size", c.GraphQL.MaxPageSize, c.GraphQL.PageSize},
 	} {
 		if limit.value < limit.min {

@@ -82,8 +82,8 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Introspection: development, OpenWrites: development,
 		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
 		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,
-		MaxEventComplexity: c.GraphQL.MaxEventComplexity,
-		DefaultPageSize:    c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
+		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes,
+		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
 	})
 	defer api.Close()
 	server := &tidingshttp.Server{

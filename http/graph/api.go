@@ -39,6 +39,8 @@ type Options struct {
 	// subscription tells of one event, which may be one of many; 1,000.
 	MaxComplexity      int
 	MaxEventComplexity int
+	// MaxBytes is how many bytes of rows are read for one answer, or for events that are told together; 32 MiB.
+	MaxBytes int
 	// DefaultPageSize and MaxPageSize are of connections; 20 and 100.
 	DefaultPageSize int
 	MaxPageSize     int
@@ -59,6 +61,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxAliases, 50)
 	def(&o.MaxComplexity, 20_000)
 	def(&o.MaxEventComplexity, 1000)
+	def(&o.MaxBytes, 32<<20)
 	def(&o.DefaultPageSize, 20)
 	def(&o.MaxPageSize, 100)
 	o.DefaultPageSize = min(o.DefaultPageSize, o.MaxPageSize)

@@ -88,6 +88,8 @@ func (a *API) explain(ctx context.Context, err error) *gqlerror.Error {
 		return errorf(CodeForbidden, "only its author may do that")
 	case errors.Is(err, db.ErrKeyUsed):
 		return errorf(CodeConflict, "clientMutationId was used for something else: take another one")
+	case errors.Is(err, db.ErrTooMuch):
+		return errorf(CodeTooComplex, "it is about more than %d bytes of rows: ask for less", a.options.MaxBytes)
 	case errors.Is(err, db.ErrGone):
 		return errorf(CodeNotFound, "it was done before, and what was written has been deleted since")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -30,6 +30,9 @@ func actor(ctx context.Context) (*session, db.Actor, error) {
 	if _, err := s.reading(); err != nil {
 		return s, db.Actor{}, err
 	}
+	if s.viewer.UserID == 0 && s.options.OpenWrites && s.viewer.Named {
+		return s, db.Actor{}, errorf(CodeUnauthenticated, "pages write without a token where they are reached by an address or as localhost, and not by another name")
+	}
 	if s.viewer.UserID == 0 && !s.options.OpenWrites {
 		return s, db.Actor{}, errorf(CodeUnauthenticated, "only who has signed in may write: send a token")
 	}

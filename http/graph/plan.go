@@ -205,8 +205,11 @@ func appendResult(b, payload []byte, cursor string) []byte {
 	return append(append(b, payload...), cursor...)
 }
 
-// retryAfter is how long a plan waits for the database before it tries again.
-const retryAfter = 250 * time.Millisecond
+// retryAfter is how long a plan waits for the database before it tries again, and retryAtLast how long it does in the end.
+const (
+	retryAfter  = 250 * time.Millisecond
+	retryAtLast = 4 * time.Second
+)
 
 // maxResults is how many bytes the results of a run's events have together, about: it is all in memory, and for each client once more. A
 // run has 256 KiB of rows, or 1,000 events, or one.
@@ -222,16 +225,17 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 			mine = append(mine, e)
 		}
 	}
-	together := len(mine)
+	together, wait := len(mine), retryAfter
 	for len(mine) > 0 && p.ctx.Err() == nil {
 		var made int
 		b, made = p.results(b, mine[:min(len(mine), together)])
 		if mine = mine[made:]; made > 0 {
-			together = max(together, 2*made) // the database may have been away, and not slow
+			together, wait = max(together, 2*made), retryAfter // the database may have been away, and not slow
 			continue
 		}
 		together = max(1, together/2) // what takes too long for all may be done for some
-		timer := time.NewTimer(retryAfter)
+		timer := time.NewTimer(wait)
+		wait = min(2*wait, retryAtLast)
 		select {
 		case <-timer.C:
 		case <-p.ctx.Done():

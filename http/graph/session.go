@@ -11,6 +11,7 @@ import (
 // Viewer is who sends a request. The zero Viewer is somebody without a token.
 type Viewer struct {
 	UserID int64 // 0: nobody
+	Named  bool  // nobody, and a page whose name anybody may have given to this machine: it never writes
 }
 
 // session is what the resolvers of one execution have in common.
@@ -51,6 +52,7 @@ func (a *API) newSession(viewer Viewer, kind sessionKind) *session {
 	if kind == ofQuery {
 		s.read = a.store.ReadSnapshot()
 	}
+	s.read.MaxBytes = int64(a.options.MaxBytes)
 	return s
 }
 
