@@ -107,7 +107,7 @@ func TestClientsComeAndGoAtTheSameTime(t *testing.T) {
 							continue
 						}
 						for _, e := range i.Run.Events {
-							want := last + int64(step)
+							want := last + step
 							if last == 0 && step > 1 {
 								want = channel
 							}
