@@ -34,18 +34,19 @@ type Comment struct {
 // relation is a table of which rows are read as T: its id, and where each of its columns is put.
 type relation[T any] struct {
 	table   string
+	owner   string // the column with the id of the user whose row it is
 	columns []string
 	fields  func(*T) (id *int64, columns []any)
 }
 
 var (
-	userRows = relation[User]{"users", []string{"id", "username", "display_name", "created_at"},
+	userRows = relation[User]{"users", "id", []string{"id", "username", "display_name", "created_at"},
 		func(u *User) (*int64, []any) { return &u.ID, []any{&u.ID, &u.Username, &u.DisplayName, &u.CreatedAt} }}
-	messageRows = relation[Message]{"messages", []string{"id", "author_id", "title", "content", "created_at", "updated_at"},
+	messageRows = relation[Message]{"messages", "author_id", []string{"id", "author_id", "title", "content", "created_at", "updated_at"},
 		func(m *Message) (*int64, []any) {
 			return &m.ID, []any{&m.ID, &m.AuthorID, &m.Title, &m.Content, &m.CreatedAt, &m.UpdatedAt}
 		}}
-	commentRows = relation[Comment]{"comments", []string{"id", "message_id", "author_id", "content", "created_at", "updated_at"},
+	commentRows = relation[Comment]{"comments", "author_id", []string{"id", "message_id", "author_id", "content", "created_at", "updated_at"},
 		func(c *Comment) (*int64, []any) {
 			return &c.ID, []any{&c.ID, &c.MessageID, &c.AuthorID, &c.Content, &c.CreatedAt, &c.UpdatedAt}
 		}}

@@ -48,6 +48,9 @@ func (e *InvalidError) Error() string { return e.Column + " " + e.Message }
 
 // constraints are what the tables' constraints are broken by.
 var constraints = map[string]InvalidError{
+	"users_username":           {"username", "is taken"},
+	"users_username_check":     {"username", "has 1 to 64 characters, and no white space"},
+	"users_display_name_check": {"display_name", "is not empty, and has at most 200 characters"},
 	"messages_title_check":     {"title", "is not empty, and has at most 500 characters"},
 	"messages_author_id_fkey":  {"author_id", "is of no user"},
 	"comments_content_check":   {"content", "is not empty"},
@@ -72,6 +75,24 @@ func refusal(err error) *InvalidError {
 		return &InvalidError{"", "there is no such moment"}
 	}
 	return nil
+}
+
+// CreateUser adds a user, which only who may act as anybody may do.
+func (c *Channel) CreateUser(ctx context.Context, actor Actor, u User, once Once) (User, error) {
+	if !actor.Anybody {
+		return User{}, ErrNotTheirs
+	}
+	return write(ctx, c, actor, once, userRows, change{
+		what: "create user", sql: `insert into users (username, display_name) values ($1, $2)`, args: []any{u.Username, u.DisplayName},
+	})
+}
+
+// UpdateUser changes what is not nil.
+func (c *Channel) UpdateUser(ctx context.Context, actor Actor, id int64, username, displayName *string, once Once) (User, error) {
+	return write(ctx, c, actor, once, userRows, change{
+		what: "update user", of: id, lock: "no key update",
+		sql: `update users set username = coalesce($2, username), display_name = coalesce($3, display_name) where id = $1`, args: []any{id, username, displayName},
+	})
 }
 
 // CreateMessage writes a message by its author.
@@ -140,14 +161,14 @@ func allowed[T any](ctx context.Context, tx pgx.Tx, actor Actor, in relation[T],
 	if c.of == 0 {
 		return nil
 	}
-	var author int64
-	err := tx.QueryRow(ctx, fmt.Sprintf("select author_id from %s where id = $1 for %s", in.table, c.lock), c.of).Scan(&author)
+	var owner int64
+	err := tx.QueryRow(ctx, fmt.Sprintf("select %s from %s where id = $1 for %s", in.owner, in.table, c.lock), c.of).Scan(&owner)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return ErrNotFound
 	case err != nil:
 		return err
-	case !actor.mayActAs(author):
+	case !actor.mayActAs(owner):
 		return ErrNotTheirs
 	}
 	return nil

@@ -309,6 +309,29 @@ func TestGraphMutations(t *testing.T) {
 	s.graphAs(ada, `mutation { deleteMessage(input: {id: 5}) { id } }`, `{"deleteMessage":{"id":"5"}}`)
 	s.graphFails(ada, once, graph.CodeNotFound, "has been deleted since")
 
+	s.graphAs(boris, `mutation { updateUser(input: {displayName: "B."}) { user { id username displayName } } }`,
+		`{"updateUser":{"user":{"id":"2","username":"Boris","displayName":"B."}}}`)
+	s.graphFails(boris, `mutation { updateUser(input: {id: 1, displayName: "B."}) { user { id } } }`, graph.CodeForbidden, "cannot write as user 1")
+	s.graphFails(boris, `mutation { createUser(input: {username: "dora"}) { user { id } } }`, graph.CodeForbidden, "whoever makes the tokens")
+	s.graphFails("", `mutation { createUser(input: {username: "dora"}) { user { id } } }`, graph.CodeUnauthenticated, "send a token")
+	development := start(t, d.url, options{})
+	const dora = `mutation { createUser(input: {username: "dora", clientMutationId: "u1"}) { user { id username displayName } } }`
+	for range 2 {
+		development.graph(dora, `{"createUser":{"user":{"id":"4","username":"dora","displayName":"dora"}}}`)
+	}
+	for document, field := range map[string]string{
+		`mutation { createUser(input: {username: "DORA"}) { user { id } } }`:                "username",
+		`mutation { createUser(input: {username: "d d"}) { user { id } } }`:                 "username",
+		`mutation { createUser(input: {username: "e", displayName: " "}) { user { id } } }`: "displayName",
+		`mutation { updateUser(input: {id: 4}) { user { id } } }`:                           "username",
+		`mutation { updateUser(input: {username: "f"}) { user { id } } }`:                   "id",
+		`mutation { updateUser(input: {id: 4, username: "ada"}) { user { id } } }`:          "username",
+	} {
+		if err := development.graphFails("", document, graph.CodeBadInput, ""); err.Extensions["field"] != field {
+			t.Errorf("%s: got the field %v, want %s", document, err.Extensions["field"], field)
+		}
+	}
+
 	long := strings.Repeat("x", 501)
 	for _, tt := range []struct{ token, document, code, message, field string }{
 		{ada, `mutation { createMessage(input: {title: " ", content: ""}) { message { id } } }`, graph.CodeBadInput, "title", "title"},

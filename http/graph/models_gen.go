@@ -82,6 +82,24 @@ type CreateMessagePayload struct {
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
+// A user to be added.
+type CreateUserInput struct {
+	// 1 to 64 characters without white space, that nobody has, whatever the case.
+	Username string `json:"username"`
+	// As it is shown to people, 200 characters at most; where it is not given, the username.
+	DisplayName *string `json:"displayName,omitempty"`
+	// A random text of 200 bytes at most, with which it can be sent again and is done once.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// The user that was added.
+type CreateUserPayload struct {
+	// Who was added.
+	User *User `json:"user"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
 // A comment to be deleted.
 type DeleteCommentInput struct {
 	// The comment's.
@@ -190,6 +208,26 @@ type UpdateMessageInput struct {
 type UpdateMessagePayload struct {
 	// As it is now.
 	Message *Message `json:"message"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// A user's change.
+type UpdateUserInput struct {
+	// The user's. With a token it is the token's user, and need not be given.
+	ID *int64 `json:"id,omitempty"`
+	// 1 to 64 characters without white space, that nobody else has, whatever the case.
+	Username *string `json:"username,omitempty"`
+	// As it is shown to people, 200 characters at most.
+	DisplayName *string `json:"displayName,omitempty"`
+	// A random text of 200 bytes at most, with which it can be sent again and is done once.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// The user as it is now.
+type UpdateUserPayload struct {
+	// As it is now.
+	User *User `json:"user"`
 	// The input's.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }

@@ -13,37 +13,36 @@ type mutations struct{}
 // maxKey is the length in bytes of a clientMutationId.
 const maxKey = 200
 
-// once names what is to be done.
-func onceFor(clientMutationID *string, input any) (db.Once, error) {
-	switch {
-	case clientMutationID == nil:
-		return db.Once{}, nil
-	case *clientMutationID == "" || len(*clientMutationID) > maxKey:
-		return db.Once{}, badInput("clientMutationId", "has 1 to %d bytes, not %d", maxKey, len(*clientMutationID))
+// begin finds out on whose behalf a mutation is done, and how it is known if it is sent again.
+func begin(ctx context.Context, clientMutationID *string, input any) (s *session, who db.Actor, once db.Once, err error) {
+	s = of(ctx)
+	if _, err = s.reading(); err != nil {
+		return s, who, once, err
 	}
-	return db.Once{Key: *clientMutationID, Input: input}, nil
+	switch id := s.viewer.UserID; {
+	case id != 0:
+		who.UserID = id
+	case !s.options.OpenWrites:
+		return s, who, once, errorf(CodeUnauthenticated, "only who has signed in may write: send a token")
+	case s.viewer.Named:
+		return s, who, once, errorf(CodeUnauthenticated, "pages write without a token where they are reached by an address or as localhost, and not by another name")
+	default:
+		who.Anybody = true
+	}
+	if key := clientMutationID; key != nil {
+		if *key == "" || len(*key) > maxKey {
+			return s, who, once, badInput("clientMutationId", "has 1 to %d bytes, not %d", maxKey, len(*key))
+		}
+		once = db.Once{Key: *key, Input: input}
+	}
+	return s, who, once, nil
 }
 
-// actor is on whose behalf a mutation is done.
-func actor(ctx context.Context) (*session, db.Actor, error) {
-	s := of(ctx)
-	if _, err := s.reading(); err != nil {
-		return s, db.Actor{}, err
-	}
-	if s.viewer.UserID == 0 && s.options.OpenWrites && s.viewer.Named {
-		return s, db.Actor{}, errorf(CodeUnauthenticated, "pages write without a token where they are reached by an address or as localhost, and not by another name")
-	}
-	if s.viewer.UserID == 0 && !s.options.OpenWrites {
-		return s, db.Actor{}, errorf(CodeUnauthenticated, "only who has signed in may write: send a token")
-	}
-	return s, db.Actor{UserID: s.viewer.UserID, Anybody: s.viewer.UserID == 0}, nil
-}
-
-// authorOf is who writes something new.
-func authorOf(who db.Actor, given *int64) (int64, error) {
+// actsAs is who writes something: the field says so where no token does.
+func actsAs(who db.Actor, field string, given *int64) (int64, error) {
 	switch {
 	case who.Anybody && given == nil:
-		return 0, badInput("authorId", "says who writes, where no token does")
+		return 0, badInput(field, "says who writes, where no token does")
 	case who.Anybody:
 		return *given, nil
 	case given != nil && *given != who.UserID:
@@ -67,17 +66,50 @@ func checkComment(content string) error {
 	return nil
 }
 
-func (mutations) CreateMessage(ctx context.Context, input CreateMessageInput) (*CreateMessagePayload, error) {
-	s, who, err := actor(ctx)
+func (mutations) CreateUser(ctx context.Context, input CreateUserInput) (*CreateUserPayload, error) {
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
 		return nil, err
 	}
-	once, err := onceFor(input.ClientMutationID, input)
+	if !who.Anybody {
+		return nil, errorf(CodeForbidden, "users are made by whoever makes the tokens")
+	}
+	u := db.User{Username: input.Username, DisplayName: input.Username}
+	if input.DisplayName != nil {
+		u.DisplayName = *input.DisplayName
+	}
+	if u, err = s.store.CreateUser(ctx, who, u, once); err != nil {
+		return nil, err
+	}
+	return &CreateUserPayload{User: newUsers([]db.User{u})[0], ClientMutationID: input.ClientMutationID}, nil
+}
+
+func (mutations) UpdateUser(ctx context.Context, input UpdateUserInput) (*UpdateUserPayload, error) {
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
+	if err != nil {
+		return nil, err
+	}
+	if input.Username == nil && input.DisplayName == nil {
+		return nil, badInput("username", "or displayName is to be given")
+	}
+	id, err := actsAs(who, "id", input.ID)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.store.UpdateUser(ctx, who, id, input.Username, input.DisplayName, once)
+	if err != nil {
+		return nil, err
+	}
+	return &UpdateUserPayload{User: newUsers([]db.User{u})[0], ClientMutationID: input.ClientMutationID}, nil
+}
+
+func (mutations) CreateMessage(ctx context.Context, input CreateMessageInput) (*CreateMessagePayload, error) {
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
 		return nil, err
 	}
 	m := db.Message{Title: input.Title, Content: input.Content}
-	if m.AuthorID, err = authorOf(who, input.AuthorID); err != nil {
+	if m.AuthorID, err = actsAs(who, "authorId", input.AuthorID); err != nil {
 		return nil, err
 	}
 	if err := checkTitle(input.Title); err != nil {
@@ -91,11 +123,7 @@ func (mutations) CreateMessage(ctx context.Context, input CreateMessageInput) (*
 }
 
 func (mutations) UpdateMessage(ctx context.Context, input UpdateMessageInput) (*UpdateMessagePayload, error) {
-	s, who, err := actor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	once, err := onceFor(input.ClientMutationID, input)
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
 		return nil, err
 	}
@@ -115,11 +143,7 @@ func (mutations) UpdateMessage(ctx context.Context, input UpdateMessageInput) (*
 }
 
 func (mutations) DeleteMessage(ctx context.Context, input DeleteMessageInput) (*DeleteMessagePayload, error) {
-	s, who, err := actor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	once, err := onceFor(input.ClientMutationID, input)
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
 		return nil, err
 	}
@@ -130,16 +154,12 @@ func (mutations) DeleteMessage(ctx context.Context, input DeleteMessageInput) (*
 }
 
 func (mutations) CreateComment(ctx context.Context, input CreateCommentInput) (*CreateCommentPayload, error) {
-	s, who, err := actor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	once, err := onceFor(input.ClientMutationID, input)
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
 		return nil, err
 	}
 	c := db.Comment{MessageID: input.MessageID, Content: input.Content}
-	if c.AuthorID, err = authorOf(who, input.AuthorID); err != nil {
+	if c.AuthorID, err = actsAs(who, "authorId", input.AuthorID); err != nil {
 		return nil, err
 	}
 	if err := checkComment(input.Content); err != nil {
@@ -153,11 +173,7 @@ func (mutations) CreateComment(ctx context.Context, input CreateCommentInput) (*
 }
 
 func (mutations) UpdateComment(ctx context.Context, input UpdateCommentInput) (*UpdateCommentPayload, error) {
-	s, who, err := actor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	once, err := onceFor(input.ClientMutationID, input)
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
 		return nil, err
 	}
@@ -172,11 +188,7 @@ func (mutations) UpdateComment(ctx context.Context, input UpdateCommentInput) (*
 }
 
 func (mutations) DeleteComment(ctx context.Context, input DeleteCommentInput) (*DeleteCommentPayload, error) {
-	s, who, err := actor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	once, err := onceFor(input.ClientMutationID, input)
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
 		return nil, err
 	}
