@@ -107,8 +107,19 @@ func (op *operation) list() {
 
 // ready moves what is held to items, up to what is not made yet: take is called when it is.
 func (op *operation) ready(items []realtime.Item) []realtime.Item {
+	var room [4]*realtime.Run
+	runs := room[:0]
+	for _, i := range op.held {
+		if i.Run != nil {
+			runs = append(runs, i.Run)
+		}
+	}
+	made := op.plan.Ready(runs, op.wake)
 	n := 0
-	for n < len(op.held) && (op.held[n].Run == nil || op.plan.Ready(op.held[n].Run, op.wake)) {
+	for n < len(op.held) && (op.held[n].Run == nil || made > 0) {
+		if op.held[n].Run != nil {
+			made--
+		}
 		n++
 	}
 	items = append(items, op.held[:n]...)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,7 +40,7 @@ type Plan struct {
 	events   chan *Event
 
 	waiting sync.Mutex
-	pending map[*realtime.Run][]func() // who waits for it
+	pending map[*realtime.Run][]func() // who waits for it, and what comes behind it
 }
 
 // planKey is what subscriptions have in common that are executed together. Since when they follow does not belong to it.
@@ -155,30 +156,44 @@ func uses(c *graphql.OperationContext, name string) int {
 	return n
 }
 
-// Ready reports whether the run's results are made. Otherwise they will be, and then wake is called, once.
-func (p *Plan) Ready(run *realtime.Run, wake func()) bool {
-	if run.Encoded(p.Format) {
-		return true
+// Ready returns of how many runs, from the first on, the results are made. Those of the others will be, all of them, and then wake is
+// called, once.
+func (p *Plan) Ready(runs []*realtime.Run, wake func()) (n int) {
+	n = p.made(runs)
+	if n == len(runs) {
+		return n
 	}
 	p.waiting.Lock()
 	defer p.waiting.Unlock()
-	if run.Encoded(p.Format) {
-		return true
+	if n += p.made(runs[n:]); n == len(runs) {
+		return n
 	}
-	others, begun := p.pending[run]
-	p.pending[run] = append(others, wake)
+	first := runs[n]
+	others, begun := p.pending[first]
+	p.pending[first] = append(others, wake)
 	if !begun {
-		p.api.group.Go(func() { p.make(run) })
+		missing := slices.Clone(runs[n:])
+		p.api.group.Go(func() { p.make(missing) })
 	}
-	return false
+	return n
 }
 
-// make makes the run's results, and wakes who waits for them.
-func (p *Plan) make(run *realtime.Run) {
-	run.Encode(p.Format)
+// made is of how many runs, from the first on, the results are made.
+func (p *Plan) made(runs []*realtime.Run) (n int) {
+	for n < len(runs) && runs[n].Encoded(p.Format) {
+		n++
+	}
+	return n
+}
+
+// make makes the runs' results, and wakes who waits for the first of them: by then they are all there, to be told at once.
+func (p *Plan) make(runs []*realtime.Run) {
+	for _, run := range runs {
+		run.Encode(p.Format)
+	}
 	p.waiting.Lock()
-	waiting := p.pending[run]
-	delete(p.pending, run)
+	waiting := p.pending[runs[0]]
+	delete(p.pending, runs[0])
 	p.waiting.Unlock()
 	for _, wake := range waiting {
 		wake()

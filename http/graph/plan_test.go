@@ -54,7 +54,7 @@ func TestPlanBrokenOff(t *testing.T) {
 	s := follow(t, api, everything, nil)
 	made := make(chan struct{}, 2)
 	for range 2 {
-		if s.Plan.Ready(newRun(3), func() { made <- struct{}{} }) {
+		if s.Plan.Ready([]*realtime.Run{newRun(3)}, func() { made <- struct{}{} }) > 0 {
 			t.Fatal("results are there already")
 		}
 	}
@@ -107,7 +107,7 @@ func TestPlansLeaveNothing(t *testing.T) {
 		s := follow(t, api, `subscription ($channels: [String!]!, $since: String) { events(channels: $channels, since: $since) { data } }`,
 			map[string]any{"channels": []any{fmt.Sprint("messages:", n)}, "since": strings.Repeat("x", size) + fmt.Sprint(n)})
 		made := make(chan struct{})
-		if !s.Plan.Ready(run, func() { close(made) }) {
+		if s.Plan.Ready([]*realtime.Run{run}, func() { close(made) }) == 0 {
 			<-made
 		}
 		s.Plan.Release()
@@ -117,4 +117,36 @@ func TestPlansLeaveNothing(t *testing.T) {
 	}
 	runtime.KeepAlive(run)
 	runtime.KeepAlive(api)
+}
+
+// Who asks for runs of which the first are made is told so, and woken when all the others are.
+func TestPlanMakesAllThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	api := newFollowed(t, graph.Options{})
+	s := follow(t, api, everything, nil)
+	defer s.Plan.Release()
+	runs := []*realtime.Run{newRun(1), newRun(2), newRun(3), newRun(4)}
+	for _, asked := range []int{2, 4} {
+		for range 3 { // at the same time
+			woken := make(chan struct{})
+			before := s.Plan.Ready(runs[:asked], func() { close(woken) })
+			if before == asked {
+				continue // others were faster
+			}
+			if before != asked-2 {
+				t.Errorf("of %d runs %d are there, want %d", asked, before, asked-2)
+			}
+			select {
+			case <-woken:
+			case <-time.After(patience):
+				t.Fatal("nobody is woken")
+			}
+		}
+		if n := s.Plan.Ready(runs[:asked], func() { t.Error("woken, though all were there") }); n != asked {
+			t.Errorf("of %d runs %d are there", asked, n)
+		}
+	}
+	if n := api.Stats().Executions; n != 1+2+3+4 {
+		t.Errorf("%d executions of 10 events", n)
+	}
 }
