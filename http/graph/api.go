@@ -238,8 +238,10 @@ func (o *Operation) Do(ctx context.Context) (answer *Response) {
 	defer cancel()
 	s := o.api.newSession(o.viewer, kind)
 	defer o.api.end(s)
-	for _, topic := range []string{messages, comments} {
-		_, _ = s.mayRead(ctx, topic) // is remembered: to ask for it later might take another connection than the one that the query has by then
+	if kind == ofQuery {
+		for _, topic := range []string{messages, comments} {
+			_, _ = s.mayRead(ctx, topic) // is remembered: to ask for it later might take another connection than the one that the query has by then
+		}
 	}
 	handler, ctx := o.api.executor.DispatchOperation(withSession(ctx, s), o.context)
 	r := handler(ctx)

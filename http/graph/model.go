@@ -51,28 +51,25 @@ type Event struct {
 	MovedFrom                 *string
 }
 
-func newUsers(rows []db.User) []*User {
-	with := &siblings[*User]{all: make([]*User, len(rows))}
+// together makes siblings of rows.
+func together[Row, T any](rows []Row, wrap func(row Row, with *siblings[*T]) *T) []*T {
+	with := &siblings[*T]{all: make([]*T, len(rows))}
 	for i, row := range rows {
-		with.all[i] = &User{User: row, with: with}
+		with.all[i] = wrap(row, with)
 	}
 	return with.all
+}
+
+func newUsers(rows []db.User) []*User {
+	return together(rows, func(row db.User, with *siblings[*User]) *User { return &User{User: row, with: with} })
 }
 
 func newMessages(rows []db.Message) []*Message {
-	with := &siblings[*Message]{all: make([]*Message, len(rows))}
-	for i, row := range rows {
-		with.all[i] = &Message{Message: row, with: with}
-	}
-	return with.all
+	return together(rows, func(row db.Message, with *siblings[*Message]) *Message { return &Message{Message: row, with: with} })
 }
 
 func newComments(rows []db.Comment) []*Comment {
-	with := &siblings[*Comment]{all: make([]*Comment, len(rows))}
-	for i, row := range rows {
-		with.all[i] = &Comment{Comment: row, with: with}
-	}
-	return with.all
+	return together(rows, func(row db.Comment, with *siblings[*Comment]) *Comment { return &Comment{Comment: row, with: with} })
 }
 
 // ids are those of the siblings, each once.
