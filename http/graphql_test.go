@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -46,30 +46,12 @@ type graphAnswer struct {
 	} `json:"extensions"`
 }
 
-// post sends a body to /graphql.
+// post sends a body to /graphql, as JSON where the header does not say otherwise.
 func (s *service) post(body []byte, header http.Header) answer {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), "POST", "http://"+s.addr+"/graphql", bytes.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	for name, values := range header {
-		request.Header[name] = values
-	}
-	if host := header.Get("Host"); host != "" {
-		request.Host = host
-	}
-	response, err := plain.Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return answer{response.StatusCode, response.Header, string(text)}
+	all := http.Header{"Content-Type": {"application/json"}}
+	maps.Copy(all, header)
+	return s.send("POST", "/graphql", bytes.NewReader(body), all)
 }
 
 // ask sends a request.

@@ -496,7 +496,13 @@ func (s *service) get(path string) answer {
 
 func (s *service) request(method, path string, header http.Header) answer {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addr+path, nil)
+	return s.send(method, path, nil, header)
+}
+
+// send sends a request with a body, which may be nil.
+func (s *service) send(method, path string, body io.Reader, header http.Header) answer {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addr+path, body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -511,9 +517,9 @@ func (s *service) request(method, path string, header http.Header) answer {
 		s.t.Fatal(err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(body)}
+	return answer{response.StatusCode, response.Header, string(text)}
 }
