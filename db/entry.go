@@ -21,11 +21,13 @@ type entry struct {
 	topic, typ string
 	first      row
 	chunk      []row // nil, or all its rows
+	open       bool  // whoever may subscribe may have it
 }
 
 // row is a row of an entry. Null is nil.
 type row struct {
 	key, oldKey, data []byte
+	guard             *realtime.Guard
 }
 
 // postgresEpoch is where PostgreSQL's timestamps begin, in microseconds.
@@ -33,7 +35,7 @@ var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 // decode takes the columns of readQuery. What stays of them is copied.
 func (e *entry) decode(columns [][]byte) error {
-	if len(columns) != 9 {
+	if len(columns) != 10 {
 		return fmt.Errorf("an entry has %d columns", len(columns))
 	}
 	number := func(column []byte) uint64 {
@@ -53,9 +55,12 @@ func (e *entry) decode(columns [][]byte) error {
 	if string(columns[4]) != e.typ {
 		e.typ = string(columns[4])
 	}
-	e.first, e.chunk = row{}, nil
+	e.first, e.chunk, e.open = row{}, nil, false
 	if columns[8] != nil {
-		return e.decodeChunk(columns[7], bytes.Clone(columns[8]))
+		if err := e.decodeChunk(columns[7], bytes.Clone(columns[8])); err != nil {
+			return err
+		}
+		return e.decodeGuards(columns[9])
 	}
 	buffer := make([]byte, 0, len(columns[5])+len(columns[6])+len(columns[7]))
 	keep := func(column []byte) []byte {
@@ -67,6 +72,32 @@ func (e *entry) decode(columns [][]byte) error {
 		return buffer[start:len(buffer):len(buffer)]
 	}
 	e.first = row{key: keep(columns[5]), oldKey: keep(columns[6]), data: keep(columns[7])}
+	return e.decodeGuards(columns[9])
+}
+
+// decodeGuards takes what tells who may have the rows: three texts for each of them, or none.
+func (e *entry) decodeGuards(array []byte) error {
+	if array == nil {
+		return nil
+	}
+	texts, err := decodeTexts(bytes.Clone(array))
+	if err != nil {
+		return err
+	}
+	if e.open = len(texts) == 0; e.open {
+		return nil
+	}
+	if len(texts) != 3*e.len() {
+		return fmt.Errorf("an entry of %d rows has %d texts that tell who may have them", e.len(), len(texts))
+	}
+	for i := range e.len() {
+		guard := &realtime.Guard{Now: texts[3*i], Was: texts[3*i+1], Left: texts[3*i+2]}
+		if e.chunk != nil {
+			e.chunk[i].guard = guard
+		} else {
+			e.first.guard = guard
+		}
+	}
 	return nil
 }
 
@@ -153,6 +184,7 @@ func (e *entry) event(i int) *realtime.Event {
 	if e.chunk != nil {
 		r = e.chunk[i]
 	}
+	ev.Guard, ev.Open = r.guard, e.open
 	switch {
 	case r.data == nil:
 		ev.Everywhere = true

@@ -110,7 +110,7 @@ func TestDecodeEntry(t *testing.T) {
 			{Keyed: true, Key: "a", Data: []byte(`{}`)}, {Moved: true, OldKey: "b", Data: []byte(`{}`)}, {Keyed: true, Key: "c", Moved: true, Omitted: true}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			columns := [][]byte{number(7), number(8), number(uint64(at.UnixMicro() - postgresEpoch)), []byte("items"), []byte("item_x"), c.key, c.oldKey, c.data, c.rows}
+			columns := [][]byte{number(7), number(8), number(uint64(at.UnixMicro() - postgresEpoch)), []byte("items"), []byte("item_x"), c.key, c.oldKey, c.data, c.rows, nil}
 			// What is left of the entry before, and what becomes of the columns' memory, does not matter.
 			e := entry{topic: "others", first: row{key: []byte("x"), oldKey: []byte("x"), data: []byte("x")}, chunk: make([]row, 9)}
 			if err := e.decode(columns); err != nil {

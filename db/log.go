@@ -31,14 +31,14 @@ with new as materialized (` + readEntries + `
     union all` + readEntries + `
      where xid = any (array(select pg_snapshot_xip($1::pg_snapshot)))` + readWithin + `)` + readNew
 	readEntries = `
-    select id, xid, at, topic, type, key, old_key, data, rows from tidings.log`
+    select id, xid, at, topic, type, key, old_key, data, rows, acl from tidings.log`
 	readWithin = `
        and id + 0 >= $3 and ` + readBound
 	readBound = `($2::pg_snapshot is null or pg_visible_in_snapshot(xid, $2::pg_snapshot))`
 	readNew   = `
-select 0::bigint as id, (select xid from new order by xid desc limit 1), ` + readState + ` as origin, null::text, null::json, null::text[]
+select 0::bigint as id, (select xid from new order by xid desc limit 1), ` + readState + ` as origin, null::text, null::json, null::text[], null::text[]
 union all
-select id, xid, at, topic, type, key, old_key, data, rows from new
+select id, xid, at, topic, type, key, old_key, data, rows, acl from new
  order by 1`
 	readState = `null::timestamptz, pg_current_snapshot()::text,
        (select e.last_xid || ' ' || e.ended from tidings.eras e where e.ended is not null order by e.era desc limit 1),
@@ -53,7 +53,7 @@ const nearXids = 1000
 // all that is new; from then on, $3 tells. $5 the topics, or null.
 const readPage = `
 select 0::bigint as id, (select xid from tidings.log where xid >= pg_snapshot_xmax($1::pg_snapshot) order by xid desc limit 1), ` + readState + ` as origin,
-       null::text, null::json, null::text[]
+       null::text, null::json, null::text[], null::text[]
 union all
 (` + readEntries + `
   where id >= case when $3::bigint > 0 then $3::bigint else

@@ -74,7 +74,10 @@ func (r *Reader) readTopics(ctx context.Context) error {
 
 const topicsQuery = `
 select w.topic, w.key is not null, w.read
-  from tidings.watches w join pg_class c on c.oid = w.relation`
+  from tidings.watches w join pg_class c on c.oid = w.relation
+union all
+select s.topic, s.keyed, s.read
+  from tidings.streams s`
 
 func (r *Reader) loadTopics(ctx context.Context, q querier) error {
 	rows, err := q.Query(ctx, topicsQuery)

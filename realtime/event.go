@@ -30,8 +30,20 @@ type Event struct {
 	// Everywhere says that the event concerns every key of the topic: it was truncated.
 	Everywhere bool
 
+	// Guard tells who may have the event, in a topic of which not everybody may read all rows. Where that has none, nobody may,
+	// unless it is Open.
+	Guard *Guard
+	Open  bool // to all who may subscribe
 	// Cursor is the position just behind the event.
 	Cursor Cursor
+}
+
+// Guard is what tells who may read a row. Null is nil.
+type Guard struct {
+	Now []byte // of the row: whose it is or, where the table's row security is to be asked, the row with all its columns, as JSON
+	Was []byte // the same of the row before
+	// Left is the row before, as it is told to whom it is no longer there. Nil: as Was.
+	Left []byte
 }
 
 // Channel is the event's own: the key's where it has one, the topic's otherwise.
@@ -52,7 +64,13 @@ func (e *Event) in(c Channel) bool {
 // time.
 const TypeRow = "row"
 
-func (e *Event) size() int { return len(e.Data) + len(e.Topic) + len(e.Type) + len(e.Key) + 256 }
+func (e *Event) size() int {
+	n := len(e.Data) + len(e.Topic) + len(e.Type) + len(e.Key) + 256
+	if g := e.Guard; g != nil {
+		n += len(g.Now) + len(g.Was) + len(g.Left)
+	}
+	return n
+}
 
 // Batch is what one read brought, or a part of it, in order. The parts follow each other: one's To is the next one's From.
 type Batch struct {

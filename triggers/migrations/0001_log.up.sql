@@ -32,7 +32,8 @@ create table tidings.log (
     key     text,
     old_key text,
     data    json,
-    rows    text[]
+    rows    text[],
+    acl     text[]
 );
 comment on table  tidings.log is 'the event log; an entry is a row that was written, or a chunk of the rows of one statement';
 comment on column tidings.log.xid is 'the writing transaction; with a pg_snapshot it tells what is new';
@@ -43,6 +44,8 @@ comment on column tidings.log.old_key is 'for an update that moved the row to an
 comment on column tidings.log.data is 'the row; a JSON null where it is too large to be told; null for a truncation; for a chunk, how many rows it has';
 comment on column tidings.log.rows is
     'null, or a chunk: its rows as JSON texts (null where too large), then their keys and, if one of them moved, their keys before';
+comment on column tidings.log.acl is
+    'null: whoever may subscribe may have it; otherwise three texts for each row, that tell who may have it (see tidings.guard), or none, for everybody';
 
 -- Entries are written to one of eight partitions by its name: which one stands in the trigger functions, and tidings.rotate()
 -- writes them anew for the next. They are partitions by inheritance, since to route a row to a declared one, or to check that it

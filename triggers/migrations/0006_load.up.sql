@@ -120,14 +120,18 @@ create function tidings.load(
 ) returns table (place text[], row_key text, data text)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    watch_id integer;
+    source text;
 begin
-    select x.id into watch_id from tidings.watches x join pg_class c on c.oid = x.relation where x.topic = load.topic;
+    select format('tidings.%I', 'load_' || x.id) into source from tidings.watches x join pg_class c on c.oid = x.relation where x.topic = load.topic;
+    if not found then
+        select s.load::oid::regproc::text into source from tidings.streams s where s.topic = load.topic;
+    end if;
     if not found then
         raise exception 'no table is watched as %', load.topic using errcode = 'undefined_table';
     end if;
-    return query execute format('select * from tidings.%I($1, $2, $3, $4, $5)', 'load_' || watch_id)
-        using key, after, backwards, max_rows, max_bytes;
+    if source is not null then
+        return query execute format('select * from %s($1, $2, $3, $4, $5)', source) using key, after, backwards, max_rows, max_bytes;
+    end if;
 end $$;
 comment on function tidings.load(text, text, text[], boolean, bigint, bigint) is
     'the rows that a channel would have told of, in the order of the primary key; after is the place of a row; one row more than max_bytes hold';

@@ -330,15 +330,8 @@ begin
 end $$;
 comment on function tidings.install(tidings.watches) is 'makes or renews a watch''s trigger functions and triggers';
 
-create function tidings.tell_watches_changed() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    perform pg_notify('tidings', '{"watches":"changed"}');
-    return null;
-end $$;
-comment on function tidings.tell_watches_changed() is 'has servers read tidings.watches again';
 create trigger tell after insert or update or delete or truncate on tidings.watches
-    for each statement execute function tidings.tell_watches_changed();
+    for each statement execute function tidings.tell_topics_changed();
 
 create function tidings.forget_dropped() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -433,6 +426,10 @@ begin
     select x.relation into other from tidings.watches x where x.topic = w.topic and x.relation <> w.relation;
     if found then
         raise exception 'topic % is taken by table %: give another with topic => …', quote_literal(w.topic), other
+            using errcode = 'duplicate_object';
+    end if;
+    if exists (select from tidings.streams s where s.topic = w.topic) then
+        raise exception 'topic % is taken by what tidings tells itself: give another with topic => …', quote_literal(w.topic)
             using errcode = 'duplicate_object';
     end if;
     if w.columns = '{}' then

@@ -35,4 +35,3 @@ drop function tidings.pinned_settings(tidings.watches);
 drop function tidings.plain(tidings.watches);
 drop function tidings.singular(text);
 drop table tidings.watches;
-drop function tidings.tell_watches_changed();

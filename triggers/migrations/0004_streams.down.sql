@@ -1,0 +1,13 @@
+drop event trigger if exists tidings_policies;
+drop function tidings.policy_changed();
+drop function tidings.recheck();
+drop function tidings.revoke(text, text);
+drop function tidings.disconnect(text, text, text);
+drop table tidings.revocations;
+drop function tidings.broadcast(text, text, json, boolean);
+drop function tidings.signal(text, text, json);
+drop function tidings.reserved_type(text);
+drop function tidings.emit(text, text, text, json);
+drop function tidings.emit(text, text[], text[], json[], text[]);
+drop table tidings.streams;
+drop function tidings.tell_topics_changed();

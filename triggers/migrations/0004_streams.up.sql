@@ -1,0 +1,176 @@
+-- What is told without a table: streams, such as who is online; what a person in psql tells clients; and what is told to servers.
+
+create table tidings.streams (
+    topic text    primary key,
+    keyed boolean not null default true,
+    read  text    not null default 'signed_in',
+    load  regprocedure,
+    constraint streams_read check (read in ('public', 'signed_in') or read like 'policy:_%')
+);
+comment on table  tidings.streams is 'topics that no table feeds; who may subscribe can be changed by UPDATE';
+comment on column tidings.streams.keyed is 'whether keys are channels of their own, such as presence:5';
+comment on column tidings.streams.read is 'who may subscribe: public, signed_in, or policy:<schema>.<function>, as of a watch';
+comment on column tidings.streams.load is 'the function that returns what stands at a moment, as tidings.load does; null: there is no such thing';
+create function tidings.tell_topics_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform pg_notify('tidings', '{"watches":"changed"}');
+    return null;
+end $$;
+comment on function tidings.tell_topics_changed() is 'has servers read again what can be subscribed to';
+create trigger tell after insert or update or delete or truncate on tidings.streams
+    for each statement execute function tidings.tell_topics_changed();
+
+-- The entries are in the order of the arrays.
+create function tidings.emit(topic text, types text[], keys text[], data json[], acl text[] default null) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if cardinality(types) > 0 then
+        execute format('insert into tidings.%I (topic, type, key, data, acl)
+            select $1, e.type, e.key, e.data, $5 from unnest($2, $3, $4) with ordinality as e(type, key, data, n) order by e.n',
+            tidings.current_partition()) using topic, types, keys, data, acl;
+        perform tidings.ring(topic);
+    end if;
+end $$;
+comment on function tidings.emit(text, text[], text[], json[], text[]) is 'writes entries of a topic to the log, as triggers do for a table''s';
+revoke all on function tidings.emit(text, text[], text[], json[], text[]) from public;
+
+create function tidings.emit(topic text, type text, key text, data json) returns void
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select tidings.emit(topic, array[type], array[key], array[data])
+$$;
+comment on function tidings.emit(text, text, text, json) is 'writes one entry of a topic to the log';
+revoke all on function tidings.emit(text, text, text, json) from public;
+
+-- What a client takes for something else.
+create function tidings.reserved_type(type text) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select type = any ('{row,subscribed,unsubscribed,loaded,reset,cursor,error,pong,ping,goodbye,authenticated,token_expiring,typing}')
+        or type ~ '_(added|updated|deleted|truncated)$'
+$$;
+comment on function tidings.reserved_type(text) is 'whether a type means something already';
+
+create function tidings.signal(channel text, type text, data json) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    payload text := json_build_object('signal', json_build_object('channel', channel, 'type', type, 'data', data))::text;
+begin
+    if octet_length(payload) >= 8000 then
+        raise exception 'what is kept nowhere has less than 8,000 bytes, not %', octet_length(payload)
+            using errcode = 'program_limit_exceeded', hint = 'What is kept may be of any size.';
+    end if;
+    perform pg_notify('tidings', payload);
+end $$;
+comment on function tidings.signal(text, text, json) is 'tells who is there, in a notification, what is kept nowhere';
+revoke all on function tidings.signal(text, text, json) from public;
+
+create function tidings.broadcast(channel text, type text, data json default '{}', kept boolean default true) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    topic text := split_part(channel, ':', 1);
+    key   text := nullif(substr(channel, length(topic) + 2), '');
+    known boolean;
+    -- A JSON null would be a row that is too large to be told.
+    content json := case when data is null or data::text = 'null' then '{}' else data end;
+begin
+    if channel is null or channel = '' or key is null and strpos(channel, ':') > 0 then
+        raise exception '% is not a channel: it is a topic, or a topic, a colon and a key', coalesce(quote_literal(channel), 'null')
+            using errcode = 'invalid_parameter_value';
+    end if;
+    select w.key is not null or broadcast.key is null into known from tidings.watches w where w.topic = broadcast.topic;
+    if not found then
+        select s.keyed or broadcast.key is null into known from tidings.streams s where s.topic = broadcast.topic;
+    end if;
+    if known is not true then
+        raise exception 'there is no channel %', quote_literal(channel) using errcode = 'invalid_parameter_value',
+            hint = 'The topics: ' || (select string_agg(t.topic, ', ' order by t.topic)
+                                        from (select w.topic from tidings.watches w union all select s.topic from tidings.streams s) as t);
+    end if;
+    if type is null or type !~ '^[[:alnum:]_.-]{1,63}$' then
+        raise exception 'type % cannot be used: it has 1 to 63 letters, digits, "_", "." or "-"', coalesce(quote_literal(type), 'null')
+            using errcode = 'invalid_parameter_value';
+    elsif tidings.reserved_type(type) then
+        raise exception 'type % cannot be used: it has a meaning already', quote_literal(type) using errcode = 'invalid_parameter_value';
+    end if;
+    if kept then
+        perform tidings.emit(topic, array[type], array[key], array[content], '{}');
+    else
+        perform tidings.signal(channel, type, content);
+    end if;
+end $$;
+comment on function tidings.broadcast(text, text, json, boolean) is
+    'tells all who subscribe to just this channel: select tidings.broadcast(''messages'', ''announcement'', ''{"text": "…"}''); with kept => false, only who is there now';
+revoke all on function tidings.broadcast(text, text, json, boolean) from public;
+
+-- What servers are told stands in the log as well, under a topic that nobody can subscribe to: so all hear of it, in order, and
+-- after an outage.
+create table tidings.revocations (
+    "user"     text        not null,
+    session    text        not null default '',
+    not_before timestamptz not null default clock_timestamp(),
+    primary key ("user", session)
+);
+comment on table  tidings.revocations is 'whose tokens are not taken any more';
+comment on column tidings.revocations.session is 'the session whose tokens are meant (their claim sid); empty: all of the user''s';
+comment on column tidings.revocations.not_before is 'of a user: only tokens that were issued before are meant';
+create index revocations_by_time on tidings.revocations (not_before);
+
+create function tidings.disconnect("user" text, session text default null, reason text default null) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if disconnect."user" is null or disconnect."user" = '' then
+        raise exception 'disconnect needs the name of a user' using errcode = 'invalid_parameter_value';
+    end if;
+    perform tidings.emit('tidings', 'disconnect', disconnect."user", json_build_object('session', session, 'reason', reason));
+end $$;
+comment on function tidings.disconnect(text, text, text) is
+    'closes a user''s connections on all servers, or those of one session; a token that is good still opens another: tidings.revoke()';
+revoke all on function tidings.disconnect(text, text, text) from public;
+
+create function tidings.revoke("user" text, session text default null) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if revoke."user" is null or revoke."user" = '' then
+        raise exception 'revoke needs the name of a user' using errcode = 'invalid_parameter_value';
+    end if;
+    insert into tidings.revocations as r ("user", session) values (revoke."user", coalesce(revoke.session, ''))
+        on conflict on constraint revocations_pkey do update set not_before = excluded.not_before;
+    -- No session's token lives for so long.
+    delete from tidings.revocations where ctid = any (array(
+        select r.ctid from tidings.revocations r where r.not_before < clock_timestamp() - interval '31 days' and r.session <> ''
+         order by r.not_before limit 10 for update skip locked));
+    perform tidings.emit('tidings', 'disconnect', revoke."user", json_build_object('session', revoke.session, 'reason', 'revoked'));
+end $$;
+comment on function tidings.revoke(text, text) is
+    'ends the validity of the tokens that a user has now, or of one session''s, and closes the connections on all servers';
+revoke all on function tidings.revoke(text, text) from public;
+
+create function tidings.recheck() returns void
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select tidings.emit('tidings', 'recheck', null::text, 'null'::json)
+$$;
+comment on function tidings.recheck() is
+    'has servers ask again, now, who may subscribe to what: after a change of what policies look at. They do so from time to time anyway.';
+revoke all on function tidings.recheck() from public;
+
+-- A policy that is changed, where we may see that (a superuser installs).
+create function tidings.policy_changed() returns event_trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_tag like '%POLICY' or exists (
+        select from pg_event_trigger_ddl_commands() as c
+          join (select read from tidings.watches union all select read from tidings.streams) as r on c.objid = tidings.policy_function(r.read)
+         where r.read like 'policy:%' and c.classid = 'pg_proc'::regclass) then
+        perform tidings.recheck();
+    end if;
+exception when others then
+    raise warning 'tidings could not follow a change of a policy: %; call tidings.recheck()', sqlerrm;
+end $$;
+comment on function tidings.policy_changed() is 'calls tidings.recheck()';
+do $$
+begin
+    create event trigger tidings_policies on ddl_command_end when tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY')
+        execute function tidings.policy_changed();
+exception when insufficient_privilege then
+    null;
+end $$;
