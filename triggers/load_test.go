@@ -353,11 +353,11 @@ func TestLoadFunctionsFollowWatches(t *testing.T) {
 	if got := functions(); len(got) != 1 {
 		t.Errorf("with one watch there are %q", got)
 	}
-	run(t, s, readAll(t, "migrations/0006_load.down.sql"))
+	run(t, s, readAll(t, "migrations/0007_load.down.sql"))
 	if got := functions(); len(got) != 0 {
 		t.Errorf("after down there are %q", got)
 	}
-	run(t, s, readAll(t, "migrations/0006_load.up.sql"))
+	run(t, s, readAll(t, "migrations/0007_load.up.sql"))
 	if got := loadAll(t, s, "items", nil); !slices.Equal(got, []string{`{"id":1,"v":"a"}`}) {
 		t.Errorf("got %q", got)
 	}

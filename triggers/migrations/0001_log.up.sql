@@ -9,6 +9,7 @@ create table tidings.settings (
     max_bytes       bigint   not null default 17179869184 check (max_bytes >= 1048576),
     chunk_bytes     integer  not null default 32768 check (chunk_bytes > 0),
     max_value_bytes integer  not null default 16777216 check (max_value_bytes > 0),
+    reader_role     name,
     installation    text     not null default md5(gen_random_uuid()::text)
 );
 comment on table  tidings.settings is 'settings of the live part (one row); call tidings.refresh() after a change';
@@ -16,6 +17,8 @@ comment on column tidings.settings.retention is 'how long events are kept, at le
 comment on column tidings.settings.max_bytes is 'about how large the log may become; beyond it the oldest are forgotten early';
 comment on column tidings.settings.chunk_bytes is 'bytes of row text after which a statement''s rows go on in another log entry';
 comment on column tidings.settings.max_value_bytes is 'a row of which a value is longer is announced without its data';
+comment on column tidings.settings.reader_role is
+    'the role as which tables with row security are read for clients; null: tidings_reader, where that could be made';
 comment on column tidings.settings.installation is 'random; part of what tells this database''s cursors from another''s';
 insert into tidings.settings default values;
 
@@ -45,7 +48,7 @@ comment on column tidings.log.data is 'the row; a JSON null where it is too larg
 comment on column tidings.log.rows is
     'null, or a chunk: its rows as JSON texts (null where too large), then their keys and, if one of them moved, their keys before';
 comment on column tidings.log.acl is
-    'null: whoever may subscribe may have it; otherwise three texts for each row, that tell who may have it (see tidings.guard), or none, for everybody';
+    'null: whoever may subscribe may have it; otherwise three texts for each row, that tell who may have it (see tidings.guard_kind), or none, for everybody';
 
 -- Entries are written to one of eight partitions by its name: which one stands in the trigger functions, and tidings.rotate()
 -- writes them anew for the next. They are partitions by inheritance, since to route a row to a declared one, or to check that it

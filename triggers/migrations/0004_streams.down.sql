@@ -7,7 +7,7 @@ drop table tidings.revocations;
 drop function tidings.broadcast(text, text, json, boolean);
 drop function tidings.signal(text, text, json);
 drop function tidings.reserved_type(text);
-drop function tidings.emit(text, text, text, json);
+drop function tidings.emit_one(text, text, text, json);
 drop function tidings.emit(text, text[], text[], json[], text[]);
 drop table tidings.streams;
 drop function tidings.tell_topics_changed();

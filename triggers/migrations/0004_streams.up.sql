@@ -35,12 +35,12 @@ end $$;
 comment on function tidings.emit(text, text[], text[], json[], text[]) is 'writes entries of a topic to the log, as triggers do for a table''s';
 revoke all on function tidings.emit(text, text[], text[], json[], text[]) from public;
 
-create function tidings.emit(topic text, type text, key text, data json) returns void
+create function tidings.emit_one(topic text, type text, key text, data json) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     select tidings.emit(topic, array[type], array[key], array[data])
 $$;
-comment on function tidings.emit(text, text, text, json) is 'writes one entry of a topic to the log';
-revoke all on function tidings.emit(text, text, text, json) from public;
+comment on function tidings.emit_one(text, text, text, json) is 'writes one entry of a topic to the log';
+revoke all on function tidings.emit_one(text, text, text, json) from public;
 
 -- What a client takes for something else.
 create function tidings.reserved_type(type text) returns boolean
@@ -67,19 +67,19 @@ revoke all on function tidings.signal(text, text, json) from public;
 create function tidings.broadcast(channel text, type text, data json default '{}', kept boolean default true) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    topic text := split_part(channel, ':', 1);
-    key   text := nullif(substr(channel, length(topic) + 2), '');
-    known boolean;
+    of_topic text := split_part(channel, ':', 1);
+    of_key   text := nullif(substr(channel, length(of_topic) + 2), '');
+    known    boolean;
     -- A JSON null would be a row that is too large to be told.
-    content json := case when data is null or data::text = 'null' then '{}' else data end;
+    content  json := case when data is null or data::text = 'null' then '{}' else data end;
 begin
-    if channel is null or channel = '' or key is null and strpos(channel, ':') > 0 then
+    if channel is null or channel = '' or of_key is null and strpos(channel, ':') > 0 then
         raise exception '% is not a channel: it is a topic, or a topic, a colon and a key', coalesce(quote_literal(channel), 'null')
             using errcode = 'invalid_parameter_value';
     end if;
-    select w.key is not null or broadcast.key is null into known from tidings.watches w where w.topic = broadcast.topic;
+    select w.key is not null or of_key is null into known from tidings.watches w where w.topic = of_topic;
     if not found then
-        select s.keyed or broadcast.key is null into known from tidings.streams s where s.topic = broadcast.topic;
+        select s.keyed or of_key is null into known from tidings.streams s where s.topic = of_topic;
     end if;
     if known is not true then
         raise exception 'there is no channel %', quote_literal(channel) using errcode = 'invalid_parameter_value',
@@ -93,7 +93,7 @@ begin
         raise exception 'type % cannot be used: it has a meaning already', quote_literal(type) using errcode = 'invalid_parameter_value';
     end if;
     if kept then
-        perform tidings.emit(topic, array[type], array[key], array[content], '{}');
+        perform tidings.emit(of_topic, array[type], array[of_key], array[content], '{}');
     else
         perform tidings.signal(channel, type, content);
     end if;
@@ -121,7 +121,7 @@ begin
     if disconnect."user" is null or disconnect."user" = '' then
         raise exception 'disconnect needs the name of a user' using errcode = 'invalid_parameter_value';
     end if;
-    perform tidings.emit('tidings', 'disconnect', disconnect."user", json_build_object('session', session, 'reason', reason));
+    perform tidings.emit_one('tidings', 'disconnect', disconnect."user", json_build_object('session', session, 'reason', reason));
 end $$;
 comment on function tidings.disconnect(text, text, text) is
     'closes a user''s connections on all servers, or those of one session; a token that is good still opens another: tidings.revoke()';
@@ -139,7 +139,7 @@ begin
     delete from tidings.revocations where ctid = any (array(
         select r.ctid from tidings.revocations r where r.not_before < clock_timestamp() - interval '31 days' and r.session <> ''
          order by r.not_before limit 10 for update skip locked));
-    perform tidings.emit('tidings', 'disconnect', revoke."user", json_build_object('session', revoke.session, 'reason', 'revoked'));
+    perform tidings.emit_one('tidings', 'disconnect', revoke."user", json_build_object('session', revoke.session, 'reason', 'revoked'));
 end $$;
 comment on function tidings.revoke(text, text) is
     'ends the validity of the tokens that a user has now, or of one session''s, and closes the connections on all servers';
@@ -147,7 +147,7 @@ revoke all on function tidings.revoke(text, text) from public;
 
 create function tidings.recheck() returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
-    select tidings.emit('tidings', 'recheck', null::text, 'null'::json)
+    select tidings.emit_one('tidings', 'recheck', null, 'null')
 $$;
 comment on function tidings.recheck() is
     'has servers ask again, now, who may subscribe to what: after a change of what policies look at. They do so from time to time anyway.';

@@ -9,6 +9,8 @@ create table tidings.watches (
     key        text,
     columns    text[],
     read       text        not null,
+    claims     text[],
+    typing     boolean     not null default false,
     watched_at timestamptz not null default clock_timestamp()
 );
 comment on table  tidings.watches is 'the watched tables; change it through tidings.watch() and tidings.unwatch()';
@@ -16,7 +18,18 @@ comment on column tidings.watches.topic is 'the table''s public name, which clie
 comment on column tidings.watches.event is 'what the events'' types begin with: message for message_added';
 comment on column tidings.watches.key is 'the column whose values are channels of their own, such as messages:5';
 comment on column tidings.watches.columns is 'the columns that go out; null: all';
+comment on column tidings.watches.claims is
+    'which claims of a token row security may look at, sub for the user; those who have the same are asked for once; null: all that do not change with each token';
+comment on column tidings.watches.typing is 'whether clients may say that they are writing something';
 comment on column tidings.watches.read is 'who may subscribe: public, signed_in, owner:<column> or policy:<schema>.<function>, which takes (claims jsonb, topic text, key text)';
+
+-- A table with row security is told of row by row, to whom its policies would show the row.
+create function tidings.guard_kind(w tidings.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when c.relrowsecurity then 'rows' when w.read like 'owner:%' then 'owner' end from pg_class c where c.oid = w.relation
+$$;
+comment on function tidings.guard_kind(tidings.watches) is
+    'how is told who may have a row: owner, by whose it is; rows, by the policies of the table; null, whoever may subscribe';
 
 create function tidings.singular(name text) returns text
 language sql immutable set search_path = pg_catalog, pg_temp as $$
@@ -53,6 +66,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
            -- JSON has dates in ISO 8601 always, but a key is the plain text of its column
            or attname is distinct from w.key and type in ('date', 'time without time zone', 'time with time zone',
                'timestamp without time zone', 'timestamp with time zone')), true)
+           and tidings.guard_kind(w) is null
       from columns
 $$;
 comment on function tidings.plain(tidings.watches) is 'whether a watch''s trigger functions need but one setting of their own';
@@ -79,11 +93,16 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       from pg_attribute a
       join pg_type t on t.oid = a.atttypid
       join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
-     where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped and (w.columns is null or a.attname = any (w.columns))
+     where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+       and (w.columns is null or a.attname = any (w.columns) or tidings.guard_kind(w) = 'rows')
        and b.typlen = -1 and b.oid not in ('numeric'::regtype, 'inet'::regtype, 'cidr'::regtype)
        and not (t.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod between 0 and (select max_value_bytes / 4 from tidings.settings))
 $$;
 comment on function tidings.long_columns(tidings.watches) is 'a part of a watch''s trigger functions';
+
+create function tidings.owner_column(w tidings.watches) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select case when w.read like 'owner:%' then substr(w.read, 7) end $$;
+comment on function tidings.owner_column(tidings.watches) is 'the column whose value is the user who may read the row; null: there is none';
 
 -- What a watch takes of a row: its key, the length of its longest value and, where columns are given, those. A column is looked
 -- for in the row first and in "tidings absent" after it: one that was dropped or renamed since is null, and never an error in the
@@ -93,12 +112,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     with long as (select * from tidings.long_columns(w) where with_data),
     c as (
         select x.name, min(a.attnum) as attnum, bool_or(x.name = any (w.columns)) as picked
-          from (select unnest(w.key || case when with_data then w.columns end) union all select name from long) as x(name)
+          from (select unnest(w.key || case when with_data then w.columns end) union all select name from long
+                union all select tidings.owner_column(w)) as x(name)
           left join pg_attribute a on a.attrelid = w.relation and a.attname = x.name and a.attnum > 0 and not a.attisdropped
          where x.name is not null group by x.name)
     select coalesce(', (select ' || (select string_agg(format('null::pg_catalog.text as %I', name), ', ' order by name) from c) || ') as "tidings absent"', '')
         || ', lateral (select ' || case when w.key is null then 'null' else format('%I', w.key) end || '::pg_catalog.text as key'
         || coalesce((select ', greatest(' || string_agg(length, ', ' order by place) || ') as longest' from long having count(*) > 0), '')
+        || case when tidings.owner_column(w) is null then '' else format(', %I::pg_catalog.text as owner', tidings.owner_column(w)) end
         || ' from (select "tidings row".*) as "tidings columns") as of_row'
         || case when w.columns is null or not with_data then '' else
            ', lateral (select ' || (select string_agg(format('%I', name), ', ' order by attnum, name) from c where picked)
@@ -115,6 +136,14 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       from (select format('pg_catalog.to_json(%s)', case when w.columns is null then '"tidings row".*' else '"tidings picked".*' end)) as j(json), tidings.settings s
 $$;
 comment on function tidings.capture_data(tidings.watches) is 'a part of a watch''s trigger functions';
+
+create function tidings.capture_whole(w tidings.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when exists (select from tidings.long_columns(w))
+               then format('case when of_row.longest > %s then ''null'' else to_json("tidings row".*) end', s.max_value_bytes)
+               else 'to_json("tidings row".*)' end from tidings.settings s
+$$;
+comment on function tidings.capture_whole(tidings.watches) is 'a row''s JSON with all of its columns, if it is not too long: what row security is asked about';
 
 -- One loop over a transition table. plpgsql's loop keeps the rows in the order in which the statement wrote them, holds
 -- one chunk in memory, and is faster than aggregating in SQL.
@@ -209,7 +238,7 @@ comment on function tidings.capture_moves(tidings.watches, text) is 'a part of a
 
 -- The body of the function for an op. What it has for all is few statements and conditions, since to set one up costs a writer as
 -- much as a part of the row does: what only some need stands behind the last condition.
-create function tidings.capture_source(w tidings.watches, op text) returns text
+create function tidings.capture_open(w tidings.watches, op text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select format($source$
 #variable_conflict use_column
@@ -248,6 +277,93 @@ end$source$,
                            else w.topic || '_truncated' end,
                    case op when 'delete' then 'old_rows' else 'new_rows' end,
                    op = 'update' and w.key is not null) as o(type, source, moves)
+$$;
+comment on function tidings.capture_open(tidings.watches, text) is 'the same, of a watch whose rows all who may subscribe may have';
+
+-- Where not everybody may have every row, an entry is a chunk always, and has what tells who may: in order for each row, whose it is, or the
+-- row with all its columns, where that is not what is told; the same of the row before an update; and the row before as it is told.
+create function tidings.capture_guarded(w tidings.watches, op text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format($source$
+#variable_conflict use_column
+-- %1$s
+declare
+    n bigint := 0; count integer := 0; bytes bigint := 0; before refcursor; k text; j text; was text; now text; then_ text; left_ text;
+    ks text[]; os text[]; js text[]; gs text[];
+begin%2$s
+    for k, j, now in
+        select of_row.key, %3$s, %4$s from %5$s as "tidings row"%6$s
+    loop
+        if bytes > %7$s then
+            insert into tidings.%8$I (topic, type, data, rows, acl) values (%9$L, %10$L, to_json(count), array_cat(array_cat(js, ks), os), gs);
+            ks := null; os := null; js := null; gs := null; count := 0; bytes := 0;
+        end if;
+        n := n + 1;
+        count := count + 1;
+        then_ := null; left_ := null;%11$s
+        ks := array_append(ks, k);
+        js := array_append(js, case when j <> 'null' then j end);
+        gs := array_append(array_append(array_append(gs, nullif(now, 'null')), nullif(then_, 'null')), nullif(left_, 'null'));
+        bytes := bytes + octet_length(j) + coalesce(octet_length(k), 0) + coalesce(octet_length(now), 0) + coalesce(octet_length(then_), 0)
+               + coalesce(octet_length(left_), 0) + 96;
+    end loop;%12$s
+    if n > 0 then
+        insert into tidings.%8$I (topic, type, data, rows, acl) values (%9$L, %10$L, to_json(count), array_cat(array_cat(js, ks), os), gs);
+        if pg_sequence_last_value('tidings.sleepers') > 0
+            and (lower(current_setting('tidings.doorbell', true)) = any ('{off,false,no,f,n,0}'::text[])) is not true then
+            perform pg_notify('tidings', concat(%13$L::text, pg_current_xact_id()::text, '"}'));
+        end if;
+    end if;
+    return null;
+end$source$,
+        tidings.pinned_settings(w),
+        case when op = 'update' then format($open$
+    %1$sopen before no scroll for select of_row.key, %2$s, %3$s from old_rows as "tidings row"%4$s;%5$s$open$,
+            case when c.relkind = 'p' then 'if (select count(*) from old_rows) = (select count(*) from new_rows) then ' else '' end,
+            g.was, g.left, g.columns,
+            case when c.relkind = 'p' then ' end if;' else '' end) else '' end,
+        tidings.capture_data(w),
+        g.now,
+        case op when 'delete' then 'old_rows' else 'new_rows' end,
+        g.columns,
+        s.chunk_bytes,
+        tidings.current_partition(),
+        w.topic,
+        w.event || case op when 'insert' then '_added' when 'update' then '_updated' else '_deleted' end,
+        case when op = 'update' then $pair$
+        if before is not null then
+            fetch before into was, then_, left_;$pair$ || case when g.kind = 'owner' then $owner$
+            if then_ = now or then_ is null and now is null then
+                left_ := null;
+            end if;$owner$ else '' end || case when w.key is null then '' else $moved$
+            if was <> k or was is not null and k is null then
+                if os is null then
+                    os := array_fill(null::text, array[count]);
+                end if;
+                os[count] := was;
+            elsif os is not null then
+                os[count] := null;
+            end if;$moved$ end || $pair$
+        end if;$pair$ else '' end,
+        case when op = 'update' then $close$
+    if before is not null then
+        close before;
+    end if;$close$ else '' end,
+        '{"topic":' || to_json(w.topic)::text || ',"xid":"')
+      from pg_class c, tidings.settings s,
+           lateral (select tidings.guard_kind(w) as kind, tidings.capture_columns(w, true) as columns,
+                           case when tidings.guard_kind(w) = 'owner' then 'of_row.owner'
+                                when w.columns is null then 'null::text' else tidings.capture_whole(w) end as now,
+                           case when tidings.guard_kind(w) = 'owner' then 'of_row.owner' else tidings.capture_whole(w) end as was,
+                           case when tidings.guard_kind(w) = 'owner' or w.columns is not null then tidings.capture_data(w) else 'null::text' end as left) as g
+     where c.oid = w.relation
+$$;
+comment on function tidings.capture_guarded(tidings.watches, text) is
+    'the body of the trigger function for insert, update or delete of a watch whose rows not everybody may have';
+
+create function tidings.capture_source(w tidings.watches, op text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case when op <> 'truncate' and tidings.guard_kind(w) is not null then tidings.capture_guarded(w, op) else tidings.capture_open(w, op) end
 $$;
 comment on function tidings.capture_source(tidings.watches, text) is 'the body of a watch''s trigger function for insert, update, delete or truncate';
 
@@ -307,6 +423,51 @@ end $$;
 comment on function tidings.install_functions(tidings.watches) is 'makes or renews a watch''s trigger functions';
 revoke all on function tidings.install_functions(tidings.watches) from public;
 
+-- Tables with row security are read as a role that it holds for. It owns nothing and cannot log in.
+do $$
+begin
+    if not exists (select from pg_roles where rolname = 'tidings_reader') then
+        create role tidings_reader nologin;
+    end if;
+    if not pg_has_role('tidings_reader', 'member') then
+        execute format('grant tidings_reader to %I', current_user);
+    end if;
+exception
+    when insufficient_privilege then
+        null; -- tidings.settings.reader_role is to name another
+    when duplicate_object or unique_violation then
+        null; -- made at this moment, for another database
+end $$;
+
+create function tidings.reader_role() returns name
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select coalesce(s.reader_role, (select r.rolname from pg_roles r where r.rolname = 'tidings_reader')) from tidings.settings s
+$$;
+comment on function tidings.reader_role() is 'the role as which tables with row security are read for clients; null: there is none';
+
+-- Lets the role read what a watch tells of, and use what policies use of this schema.
+create function tidings.let_read(w tidings.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    reader name := tidings.reader_role();
+begin
+    if reader = 'tidings_reader' and tidings.guard_kind(w) = 'rows' then
+        if not has_table_privilege(reader, w.relation, 'select') then
+            execute format('grant select on %s to %I', w.relation, reader);
+        end if;
+        if not has_schema_privilege(reader, (select relnamespace from pg_class where oid = w.relation), 'usage') then
+            execute format('grant usage on schema %s to %I', (select relnamespace::regnamespace from pg_class where oid = w.relation), reader);
+        end if;
+        if not has_schema_privilege(reader, 'tidings', 'usage') then
+            execute format('grant usage on schema tidings to %I', reader);
+        end if;
+    end if;
+exception when insufficient_privilege then
+    null; -- tidings.watched says what is missing
+end $$;
+comment on function tidings.let_read(tidings.watches) is 'grants tidings_reader what it needs to read a table with row security';
+revoke all on function tidings.let_read(tidings.watches) from public;
+
 create function tidings.install(w tidings.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -314,6 +475,7 @@ declare
 begin
     perform pg_advisory_xact_lock_shared(hashtextextended('tidings.rotate', 0)); -- the partition stays the same meanwhile
     perform tidings.install_functions(w);
+    perform tidings.let_read(w);
     for t in select relation::regclass, name from tidings.triggers_wanted(w)
              except select relation::regclass, name from tidings.triggers_there(w) order by name, relation loop
         execute format('create or replace trigger %I after %s on %s %s for each statement execute function tidings.%I()',
@@ -368,7 +530,9 @@ create function tidings.watch(
     event   text   default null,
     key     text   default null,
     columns text[] default null,
-    read    text   default 'signed_in'
+    read    text   default 'signed_in',
+    claims  text[] default null,
+    typing  boolean default false
 ) returns text
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -407,6 +571,8 @@ begin
     w.event    := coalesce(watch.event, tidings.singular(coalesce(watch.topic, c.relname::text)));
     w.columns  := watch.columns;
     w.read     := coalesce(watch.read, 'signed_in');
+    w.claims   := watch.claims;
+    w.typing   := coalesce(watch.typing, false);
     w.key      := watch.key;
     if w.key is null then
         select a.attname::text into w.key
@@ -456,17 +622,18 @@ begin
             substr(w.read, 8) using errcode = 'invalid_parameter_value', hint = 'For example: read => ''policy:public.may_read''';
     end if;
 
-    insert into tidings.watches as x (relation, topic, event, key, columns, read)
-    values (w.relation, w.topic, w.event, w.key, w.columns, w.read)
+    insert into tidings.watches as x (relation, topic, event, key, columns, read, claims, typing)
+    values (w.relation, w.topic, w.event, w.key, w.columns, w.read, w.claims, w.typing)
     on conflict (relation) do update
-       set topic = excluded.topic, event = excluded.event, key = excluded.key, columns = excluded.columns, read = excluded.read
+       set topic = excluded.topic, event = excluded.event, key = excluded.key, columns = excluded.columns, read = excluded.read,
+           claims = excluded.claims, typing = excluded.typing
     returning x.* into w;
     perform tidings.install(w);
     return w.topic;
 end $$;
-comment on function tidings.watch(regclass, text, text, text, text[], text) is
+comment on function tidings.watch(regclass, text, text, text, text[], text, text[], boolean) is
     'makes a table live, or changes how it is: select tidings.watch(''orders'', key => ''customer_id'', read => ''public''); returns its topic';
-revoke all on function tidings.watch(regclass, text, text, text, text[], text) from public;
+revoke all on function tidings.watch(regclass, text, text, text, text[], text, text[], boolean) from public;
 
 create function tidings.unwatch("table" regclass) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -507,6 +674,27 @@ comment on function tidings.refresh() is
     'renews all watches'' triggers: after a change of tidings.settings, or of a watched table where nobody calls tidings.follow_partitions()';
 revoke all on function tidings.refresh() from public;
 
+-- Why a table with row security cannot be read for clients.
+create function tidings.reader_problem(w tidings.watches) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select case
+        when r.rolname is null then 'there is no role to ask its row security as: set tidings.settings.reader_role'
+        when r.rolsuper or r.rolbypassrls or c.relowner = r.oid and not c.relforcerowsecurity
+            then format('its row security does not hold for role %I: set tidings.settings.reader_role to another', r.rolname)
+        when not pg_has_role(r.oid, 'member')
+            then format('the service may not become role %I: grant %1$I to %I', r.rolname, current_user)
+        when not has_schema_privilege(r.oid, c.relnamespace, 'usage')
+            then format('role %I may not use schema %s: grant usage on schema %2$s to %1$I', r.rolname, c.relnamespace::regnamespace)
+        when not has_table_privilege(r.oid, w.relation, 'select') and exists (
+            select from pg_attribute a where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+               and (w.columns is null or a.attname = any (w.columns)) and not has_column_privilege(r.oid, w.relation, a.attnum, 'select'))
+            then format('role %I may not read it: grant select on %s to %1$I', r.rolname, w.relation)
+        end
+      from pg_class c left join pg_roles r on r.rolname = tidings.reader_role()
+     where c.oid = w.relation and c.relrowsecurity
+$$;
+comment on function tidings.reader_problem(tidings.watches) is 'why nobody can be told of a table with row security, in words; null: all is well';
+
 create function tidings.problem(w tidings.watches) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
     with there as (select t.relation::regclass::text as "table", t.name, t.enabled from tidings.triggers_there(w) as t),
@@ -537,6 +725,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         case when w.read like 'owner:%' and not exists (select from pg_attribute a
                     where a.attrelid = w.relation and a.attname = substr(w.read, 7) and a.attnum > 0 and not a.attisdropped)
              then 'the owner column is gone: watch the table again' end,
+        tidings.reader_problem(w),
         case when w.read like 'policy:%' and tidings.policy_function(w.read) is null
              then 'the policy function is gone, or is another now: watch the table again' end), '')
 $$;
