@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"tidings/http/graph"
 	"tidings/realtime"
 )
@@ -49,6 +51,8 @@ type Options struct {
 	PongTimeout time.Duration
 	// StallTimeout is how long a client may read nothing at all of what waits for it; 90 s.
 	StallTimeout time.Duration
+	// TokenWarning is how long before a token runs out the client is warned, at most half of the time that is left; 60 s.
+	TokenWarning time.Duration
 	// PageRows and PageBytes are the most that one page of a channel's rows has; 1,000 and 4 MiB.
 	PageRows  int
 	PageBytes int
@@ -87,6 +91,7 @@ func (o Options) withDefaults() Options {
 	def(&o.PingInterval, 25*time.Second)
 	def(&o.PongTimeout, 10*time.Second)
 	def(&o.StallTimeout, 90*time.Second)
+	def(&o.TokenWarning, time.Minute)
 	def(&o.ShutdownTimeout, 10*time.Second)
 	return o
 }
@@ -99,10 +104,16 @@ type Server struct {
 	Graph   *graph.API          // nil: there is no /graphql
 	// Authenticate finds out whose a token is; nil: none is taken.
 	Authenticate Authenticate
-	Logger       *slog.Logger
-	Options      Options
+	// Revoked reports whether a token that was valid is to be taken no more; nil: none is.
+	Revoked func(user, session string, issued time.Time) (bool, error)
+	// Signal tells who is there, on all instances, something that is kept nowhere; nil: nobody can.
+	Signal   func(ctx context.Context, signal realtime.Signal) error
+	Presence Presence // nil: nobody is told who is there
+	Logger   *slog.Logger
+	Options  Options
 
 	initOnce    sync.Once
+	signals     *rate.Limiter
 	options     Options
 	origins     originPolicy
 	stopping    atomic.Bool
@@ -122,6 +133,7 @@ func (s *Server) init() {
 		s.options = s.Options.withDefaults()
 		s.origins = newOriginPolicy(s.options.AllowedOrigins)
 		s.conns = make(map[*conn]struct{})
+		s.signals = rate.NewLimiter(typingOfAll, int(typingOfAll))
 		s.wheel.init(s.crowd.settle, s.options.PingInterval, s.options.PongTimeout)
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
@@ -248,10 +260,12 @@ func (s *Server) add(c *conn) bool {
 	s.crowd.add()
 	s.conns[c] = struct{}{}
 	s.group.Add(1)
+	s.reassure(c)
 	return true
 }
 
 func (s *Server) remove(c *conn) {
+	c.endTenure()
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
@@ -266,6 +280,9 @@ type refusal struct {
 }
 
 func (f *refusal) answer(w http.ResponseWriter) {
+	if f.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
 	}
@@ -280,6 +297,8 @@ func refusalOf(err *realtime.Error) *refusal {
 		f.status = http.StatusNotFound
 	case realtime.CodeForbidden:
 		f.status = http.StatusForbidden
+	case realtime.CodeUnauthenticated:
+		f.status = http.StatusUnauthorized
 	case realtime.CodeUnavailable:
 		f.status, f.retryAfter = http.StatusServiceUnavailable, 1
 	case realtime.CodeSnapshotTooLarge:

@@ -56,6 +56,9 @@ func install(t testing.TB, url string) *database {
 			t.Fatal(err)
 		}
 	}
+	if err := (&db.Channel{DB: opened}).OpenToAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	d := &database{t: t, url: url, pool: opened.Pool}
 	d.exec(`insert into users (username, display_name) values ('ada', 'Ada')`)
 	return d
@@ -156,8 +159,20 @@ func launch(t testing.TB, url string, o options) *service {
 		},
 		Options: o.server,
 	}
+	revocations := &db.Revocations{DB: opened, Logger: slog.New(slog.DiscardHandler)}
+	server.Revoked, server.Signal = revocations.Revoked, opened.Signal
 	if o.secret != "" {
-		server.Authenticate = tidingshttp.JWT([]byte(o.secret))
+		tokens := &tidingshttp.Tokens{
+			Issuer: tidingshttp.SharedSecret([]byte(o.secret)), Revoked: revocations.Revoked,
+			Users: &db.Subjects{DB: opened, Tables: hasChannel.Load, ByID: true},
+		}
+		server.Authenticate = tokens.Authenticate
+	}
+	reader.Disconnect = func(user, session, _ string, revoked bool) {
+		if revoked {
+			revocations.Add(user, session)
+		}
+		server.Disconnect(user, session, revoked)
 	}
 	ctx, tell := context.WithCancel(context.Background())
 	below, stopBelow := context.WithCancel(context.Background())
@@ -175,7 +190,11 @@ func launch(t testing.TB, url string, o options) *service {
 			return err
 		}
 		hasChannel.Store(has)
-		return reader.Run(below)
+		var following errgroup.Group
+		following.Go(func() error { return reader.Run(below) })
+		following.Go(func() error { return hub.Run(below) })
+		following.Go(func() error { return revocations.Run(below) })
+		return following.Wait()
 	})
 	ended := false
 	s.end = func() {

@@ -75,7 +75,8 @@ type serveCmd struct {
 	Demo        bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
 
 	Development *bool  `help:"Let whoever sends no token write as any user, and tell GraphQL's schema to anybody. By default so with the embedded PostgreSQL, and not with a database of yours." negatable:"" env:"TIDINGS_DEVELOPMENT"`
-	JWTSecret   string `name:"jwt-secret" help:"The secret, of 32 bytes at least, by which users' tokens are signed (HS256; the subject is the user's id). Empty: no tokens are taken." env:"TIDINGS_JWT_SECRET" placeholder:"SECRET"`
+
+	JWT jwtFlags `embed:"" prefix:"jwt-" group:"Tokens of an issuer"`
 
 	MaxConnections   int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
 	MaxChannels      int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
@@ -90,6 +91,8 @@ type serveCmd struct {
 	PingInterval     time.Duration `help:"How often clients are pinged." default:"25s" env:"TIDINGS_PING_INTERVAL" group:"Limits"`
 	PongTimeout      time.Duration `help:"How long after a ping a silent client is taken for gone." default:"10s" env:"TIDINGS_PONG_TIMEOUT" group:"Limits"`
 	StallTimeout     time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
+	TokenWarning     time.Duration `help:"How long before a token runs out its client is warned." default:"1m" env:"TIDINGS_TOKEN_WARNING" group:"Limits"`
+	RecheckInterval  time.Duration `help:"How often policies are asked again who may subscribe." default:"1m" env:"TIDINGS_RECHECK_INTERVAL" group:"Limits"`
 	ShutdownTimeout  time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
 	GraphQL graphQLFlags `embed:"" prefix:"graphql-" group:"GraphQL"`
@@ -130,9 +133,6 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--allow-origin: %q is not an origin, such as https://app.example.com", origin)
 		}
 	}
-	if n := len(c.JWTSecret); n > 0 && n < 32 {
-		return fmt.Errorf("--jwt-secret: it has %d bytes, and is too easily guessed: at least 32", n)
-	}
 	for _, limit := range []struct {
 		name       string
 		value, min int
@@ -160,6 +160,7 @@ func (c *serveCmd) Validate() error {
 		{"recent-age", c.RecentAge, time.Second},
 		{"ping-interval", c.PingInterval, time.Second}, {"pong-timeout", c.PongTimeout, time.Second},
 		{"stall-timeout", c.StallTimeout, time.Second}, {"shutdown-timeout", c.ShutdownTimeout, 100 * time.Millisecond},
+		{"token-warning", c.TokenWarning, 0}, {"recheck-interval", c.RecheckInterval, time.Second},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
 		{"heartbeat-interval", c.HeartbeatInterval, 0},
 		{"graphql-timeout", c.GraphQL.Timeout, 100 * time.Millisecond}, {"graphql-init-timeout", c.GraphQL.InitTimeout, 100 * time.Millisecond},

@@ -70,6 +70,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	}
 	hub := realtime.NewHub(reader, realtime.Options{
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
+		RecheckInterval: c.RecheckInterval,
 	})
 	reader.Sink = hub
 	channel := &db.Channel{DB: database}
@@ -106,11 +107,27 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			PageRows: c.PageRows, PageBytes: c.PageBytes,
 			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
 			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
+			TokenWarning: c.TokenWarning,
 		},
 	}
 
-	if c.JWTSecret != "" {
-		server.Authenticate = tidingshttp.JWT([]byte(c.JWTSecret))
+	revocations := &db.Revocations{DB: database, Logger: logger}
+	server.Revoked, server.Signal = revocations.Revoked, database.Signal
+	subjects := c.JWT.subjects(database, hasChannel.Load)
+	issuer, err := c.JWT.issuer(below, logger)
+	if err != nil {
+		return err
+	}
+	if issuer != nil {
+		tokens := &tidingshttp.Tokens{Issuer: issuer, Users: subjects, Revoked: revocations.Revoked}
+		server.Authenticate = tokens.Authenticate
+	}
+	reader.Disconnect = func(user, session, _ string, revoked bool) {
+		if revoked {
+			revocations.Add(user, session)
+			subjects.Forget(user)
+		}
+		server.Disconnect(user, session, revoked)
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -124,7 +141,11 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return err
 		}
 		hasChannel.Store(prepared.channel)
-		return reader.Run(below)
+		var following errgroup.Group
+		following.Go(func() error { return reader.Run(below) })
+		following.Go(func() error { return hub.Run(below) })
+		following.Go(func() error { return revocations.Run(below) })
+		return following.Wait()
 	})
 	group.Go(func() error {
 		if !awaitLive(ctx, hub) {
@@ -185,7 +206,14 @@ func (c *serveCmd) prepareOnce(ctx context.Context, database *db.DB, channel *db
 		return p, err
 	}
 	if embedded {
-		if err := bringUpToDate(ctx, database, db.ChannelMigrations, c.Migrate); err != nil {
+		fresh, err := database.MigrationStatus(ctx, db.ChannelMigrations)
+		if err == nil {
+			err = bringUpToDate(ctx, database, db.ChannelMigrations, c.Migrate)
+		}
+		if err == nil && fresh.Version == 0 {
+			err = channel.OpenToAll(ctx) // so that the first minute needs no token
+		}
+		if err != nil {
 			return p, err
 		}
 		if c.Demo {

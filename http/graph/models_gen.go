@@ -174,6 +174,22 @@ type PageInfo struct {
 	EndCursor *string `json:"endCursor,omitempty"`
 }
 
+// A token for the connection.
+type RenewTokenInput struct {
+	// The JSON Web Token.
+	Token string `json:"token"`
+	// Is in the answer again.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// Whose the connection is.
+type RenewTokenPayload struct {
+	// When the token runs out.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// That of the input.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
 // A comment's change.
 type UpdateCommentInput struct {
 	// The comment's.

@@ -19,9 +19,11 @@ func begin(ctx context.Context, clientMutationID *string, input any) (s *session
 	if _, err = s.reading(); err != nil {
 		return s, who, once, err
 	}
-	switch id := s.viewer.UserID; {
+	switch id := s.viewer.UserID(); {
 	case id != 0:
 		who.UserID = id
+	case s.viewer.Identity != nil:
+		return s, who, once, errorf(CodeForbidden, "your token is of nobody who is a user here")
 	case !s.options.OpenWrites:
 		return s, who, once, errorf(CodeUnauthenticated, "only who has signed in may write: send a token")
 	case s.viewer.Named:
