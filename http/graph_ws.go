@@ -48,10 +48,10 @@ var (
 
 // serveGraphWS has a connection speak GraphQL.
 func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
-	token, nobody := bearer(r.Header.Get("Authorization")), nobodyOf(r)
+	token, nobody, address := bearer(r.Header.Get("Authorization")), nobodyOf(r), remoteAddress(r)
 	s.upgrade(w, r, &graphUpgrader, graphDialect, func(c *wsConn) {
 		ops := s.newOperations(c.kick)
-		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, nobody: nobody}
+		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, nobody: nobody, address: address}
 	})
 }
 
@@ -59,9 +59,11 @@ func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
 type graphWS struct {
 	conn   *wsConn
 	ops    *operations
-	token  string   // of the upgrade's header
+	token  string   // of the upgrade's header, and then of connection_init, if that has one
 	nobody Identity // who has no token
 	legacy bool
+
+	address string
 
 	// Of the reader alone.
 	initialised bool
@@ -184,15 +186,14 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	if g.initialised {
 		return goodbyeInitTwice
 	}
-	token := g.token
 	given, err := initToken(payload)
 	if err != nil {
 		return badMessage("Invalid message received: %s", err)
 	}
 	if given != "" {
-		token = given
+		g.token = given
 	}
-	who, refused := g.conn.server.identify(g.conn.ctx, token, g.nobody)
+	who, refused := g.conn.server.identify(g.conn.ctx, g.token, g.nobody)
 	if refused != nil {
 		if g.legacy {
 			g.conn.answer(g.frame(`{"type":"connection_error"`, refused.Body))
@@ -263,6 +264,7 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
 	}
 	who := g.who
+	ctx = graph.WithClient(ctx, graph.Client{Address: g.address, AccessToken: g.token})
 	op.execute(func() { g.execute(ctx, op, who, request) })
 	return nil
 }

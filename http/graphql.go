@@ -77,6 +77,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	requests, batch, bad := s.readGraph(w, r)
+	r = r.WithContext(graph.WithClient(r.Context(), clientOf(r)))
 	switch {
 	case bad != nil:
 		s.answerGraph(w, media, bad.status, bad.response)
