@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"tidings/http/graph"
 )
@@ -23,46 +25,6 @@ type AccountStore interface {
 	EndSession(ctx context.Context, userID int64, session string) error
 	EndAllSessions(ctx context.Context, userID int64, session string) error
 	ChangePassword(ctx context.Context, account graph.StoredAccount, session, passwordHash string) error
-}
-
-// AccountOptions are the limits of accounts. Zero values take the defaults. What is counted is counted by each instance for itself.
-type AccountOptions struct {
-	// SignUpClosed has nobody sign up.
-	SignUpClosed bool
-	// NameFailures is how many times in a row a wrong password may be given for a username, and NamePause after what time one more may
-	// be; 10 and 1 min. Until then the right one is refused as well.
-	NameFailures int
-	NamePause    time.Duration
-	// AddressFailures and AddressPause are the same for all that comes from an address; 50 and 1 s.
-	AddressFailures int
-	AddressPause    time.Duration
-	// SignUps is how many users may sign up at once from an address, and SignUpPause after what time one more may; 20 and 1 min.
-	SignUps     int
-	SignUpPause time.Duration
-	// MaxRemembered is how many names and how many addresses are remembered for that; 100,000. Of more, those are forgotten that
-	// matter least.
-	MaxRemembered int
-}
-
-func (o AccountOptions) withDefaults() AccountOptions {
-	def := func(n *int, value int) {
-		if *n == 0 {
-			*n = value
-		}
-	}
-	pause := func(d *time.Duration, value time.Duration) {
-		if *d == 0 {
-			*d = value
-		}
-	}
-	def(&o.NameFailures, 10)
-	def(&o.AddressFailures, 50)
-	def(&o.SignUps, 20)
-	def(&o.MaxRemembered, 100_000)
-	pause(&o.NamePause, time.Minute)
-	pause(&o.AddressPause, time.Second)
-	pause(&o.SignUpPause, time.Minute)
-	return o
 }
 
 // Accounts signs users up and in, for HTTP and GraphQL. It is graph.Accounts.
@@ -132,6 +94,10 @@ func (a *Accounts) SignUp(ctx context.Context, client graph.Client, username, di
 	a.init()
 	if a.options.SignUpClosed {
 		return nil, &graph.AccountError{Code: graph.CodeForbidden, Message: "nobody can sign up here: the service was started with --no-sign-up"}
+	}
+	// The database would say so, too, but not before the password is hashed, and perhaps of the display name first.
+	if n := utf8.RuneCountInString(username); n < 1 || n > 64 || strings.ContainsFunc(username, unicode.IsSpace) {
+		return nil, badValue("username", "has 1 to 64 characters, and no white space")
 	}
 	if err := checkPassword("password", password, username); err != nil {
 		return nil, err
