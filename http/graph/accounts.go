@@ -51,12 +51,14 @@ func clientOf(ctx context.Context) Client {
 	return c
 }
 
-// What the store of accounts speaks of, for those who may not import it.
-type (
-	StoredAccount = db.Account
-	StoredSession = db.Session
-	StoredUser    = db.User
-)
+// StoredAccount is what the store of accounts speaks of, for those who may not import it.
+type StoredAccount = db.Account
+
+// StoredSession is the same of sessions.
+type StoredSession = db.Session
+
+// StoredUser is the same of users.
+type StoredUser = db.User
 
 // The store's errors, likewise.
 var (
