@@ -226,7 +226,7 @@ func (a *Accounts) sessionOf(client graph.Client) (userID int64, session string,
 	if client.AccessToken == "" {
 		return 0, "", unauthenticated("an access token is needed: send it as Authorization: Bearer …")
 	}
-	if userID, session, err = a.Signer.session(client.AccessToken); err != nil {
+	if userID, session, _, err = a.Signer.session(client.AccessToken); err != nil {
 		return 0, "", unauthenticated("the token is not valid: %s", err)
 	}
 	return userID, session, nil

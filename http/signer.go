@@ -66,34 +66,27 @@ func (s *Signer) Verify(token string) (map[string]any, error) {
 	return nil, errors.New("it is not signed by this service")
 }
 
-// session returns whose a valid token is, and of which session.
-func (s *Signer) session(token string) (userID int64, session string, err error) {
+// session returns whose a valid token is, of which session, and until when.
+func (s *Signer) session(token string) (userID int64, session string, expires time.Time, err error) {
 	claims, err := s.Verify(token)
 	if err != nil {
-		return 0, "", err
+		return 0, "", time.Time{}, err
 	}
 	subject, _ := claims["sub"].(string)
 	session, _ = claims["sid"].(string)
 	userID, err = strconv.ParseInt(subject, 10, 64)
 	if err != nil || userID <= 0 || session == "" {
-		return 0, "", errors.New("it is not of a session")
+		return 0, "", time.Time{}, errors.New("it is not of a session")
 	}
-	return userID, session, nil
+	seconds, _ := claims["exp"].(float64) // has been verified
+	return userID, session, time.Unix(int64(seconds), 0), nil
 }
 
 // Authenticate is an Authenticate for the service's own tokens.
 func (s *Signer) Authenticate(_ context.Context, token string) (Identity, error) {
-	claims, err := s.Verify(token)
+	userID, _, expires, err := s.session(token)
 	if err != nil {
 		return Identity{}, err
 	}
-	userID, _, err := s.session(token)
-	if err != nil {
-		return Identity{}, err
-	}
-	expires, err := jwt.MapClaims(claims).GetExpirationTime()
-	if err != nil {
-		return Identity{}, err
-	}
-	return Identity{UserID: userID, Expires: expires.Time}, nil
+	return Identity{UserID: userID, Expires: expires}, nil
 }
