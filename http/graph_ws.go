@@ -65,10 +65,10 @@ var (
 
 // serveGraphWS has a connection speak GraphQL.
 func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
-	token, named := s.tokenOf(r), named(r)
+	token, named, address := s.tokenOf(r), named(r), remoteAddress(r)
 	s.upgrade(w, r, &graphUpgrader, graphDialect, func(c *wsConn) {
 		ops := s.newOperations(c.kick)
-		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, named: named}
+		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, named: named, address: address}
 	})
 }
 
@@ -76,15 +76,29 @@ func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
 type graphWS struct {
 	conn   *wsConn
 	ops    *operations
-	token  string // that the request has brought
-	named  bool   // as Viewer
+	named  bool // as Viewer
 	legacy bool
+
+	address string
 
 	// Of the reader alone.
 	initialised bool
 
 	mu     sync.Mutex
+	token  string // that the request has brought, or came later
 	timers []*time.Timer
+}
+
+func (g *graphWS) setToken(token string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.token = token
+}
+
+func (g *graphWS) currentToken() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.token
 }
 
 func (g *graphWS) limit() int { return g.conn.server.options.MaxBody }
@@ -200,15 +214,14 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	if g.initialised {
 		return goodbyeInitTwice
 	}
-	token := g.token
 	given, err := initToken(payload)
 	if err != nil {
 		return badMessage("Invalid message received: %s", err)
 	}
 	if given != "" {
-		token = given
+		g.setToken(given)
 	}
-	id, refused := g.conn.server.identifyToken(g.conn.ctx, token)
+	id, refused := g.conn.server.identifyToken(g.conn.ctx, g.currentToken())
 	if refused != nil {
 		if g.legacy {
 			g.conn.answer(g.frame(`{"type":"connection_error"`, graphRefusal(refused).Body))
@@ -233,6 +246,7 @@ func (g *graphWS) renew(ctx context.Context, token string) (*realtime.Identity, 
 	if refused != nil {
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
+	g.setToken(token)
 	g.conn.identify(id)
 	g.conn.server.reassure(&g.conn.conn)
 	g.ops.identify(ctx, id)
@@ -290,6 +304,7 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
 	}
 	who := graph.Viewer{Identity: g.conn.Identity(), Named: g.named}
+	ctx = graph.WithClient(ctx, graph.Client{Address: g.address, AccessToken: g.currentToken()})
 	op.execute(func() { g.execute(ctx, op, who, request) })
 	return nil
 }

@@ -79,6 +79,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	}
 	who := graph.Viewer{Identity: id, Named: named(r)}
 	requests, batch, bad := s.readGraph(w, r)
+	r = r.WithContext(graph.WithClient(r.Context(), clientOf(r)))
 	switch {
 	case bad != nil:
 		s.answerGraph(w, media, bad.status, bad.response)

@@ -108,6 +108,7 @@ type Server struct {
 	Revoked func(user, session string, issued time.Time) (bool, error)
 	// Signal tells who is there, on all instances, something that is kept nowhere; nil: nobody can.
 	Signal   func(ctx context.Context, signal realtime.Signal) error
+	Accounts *Accounts // nil: there is nothing below /auth
 	Presence Presence // nil: nobody is told who is there
 	Logger   *slog.Logger
 	Options  Options
@@ -157,6 +158,7 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("OPTIONS /graphql", s.serveGraphPreflight)
 		mux.HandleFunc("GET /graphql/files/{version}/{name}", s.serveGraphiQLFile)
 	}
+	s.handleAuth(mux)
 	mux.HandleFunc("GET /healthz", s.serveHealthz)
 	mux.HandleFunc("GET /readyz", s.serveReadyz)
 	mux.HandleFunc("GET /{$}", s.servePage)
@@ -276,7 +278,8 @@ func (s *Server) remove(c *conn) {
 type refusal struct {
 	status        int
 	code, message string
-	retryAfter    int // seconds; 0: not unchanged
+	field         string // of the body, whose value is wrong; empty: none
+	retryAfter    int    // seconds; 0: not unchanged
 }
 
 func (f *refusal) answer(w http.ResponseWriter) {
@@ -286,7 +289,7 @@ func (f *refusal) answer(w http.ResponseWriter) {
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
 	}
-	writeError(w, f.status, f.code, f.message)
+	writeErrorBody(w, f.status, errorBody{Code: f.code, Message: f.message, Field: f.field, RetryAfter: f.retryAfter})
 }
 
 // refusalOf is the HTTP answer of an error.
@@ -311,8 +314,7 @@ func refusalOf(err *realtime.Error) *refusal {
 func (s *Server) admit(r *http.Request) *refusal {
 	switch {
 	case !s.origins.allows(r):
-		return &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
-			message: fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin"))}
+		return originNotAllowed(r)
 	case s.stopping.Load(), s.Hub.Position().IsZero():
 		return notReady
 	}
@@ -322,6 +324,11 @@ func (s *Server) admit(r *http.Request) *refusal {
 			message: fmt.Sprintf("the server has its %d connections: come back later", s.options.MaxConnections)}
 	}
 	return nil
+}
+
+func originNotAllowed(r *http.Request) *refusal {
+	return &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
+		message: fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin"))}
 }
 
 var notReady = &refusal{status: http.StatusServiceUnavailable, retryAfter: 1, code: "not_ready",
@@ -334,9 +341,21 @@ func (s *Server) channelStore() ChannelStore {
 	return s.Channel()
 }
 
+// errorBody is an error as it is answered.
+type errorBody struct {
+	Code       string `json:"code"`
+	Message    string `json:"message"`
+	Field      string `json:"field,omitempty"`
+	RetryAfter int    `json:"retryAfter,omitempty"` // seconds
+}
+
 // writeError answers with a code for the program and a sentence for its author.
 func writeError(w http.ResponseWriter, status int, code, message string) {
-	body, _ := json.Marshal(map[string]any{"error": map[string]string{"code": code, "message": message}})
+	writeErrorBody(w, status, errorBody{Code: code, Message: message})
+}
+
+func writeErrorBody(w http.ResponseWriter, status int, e errorBody) {
+	body, _ := json.Marshal(map[string]errorBody{"error": e})
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -99,7 +99,10 @@ type options struct {
 	server tidingshttp.Options
 	graph  *graph.Options // nil: those of development
 	secret string         // of tokens
-	listen string         // host:port; "" is any port
+	// accounts are those of the service, without a store; nil: it has none.
+	accounts *tidingshttp.Accounts
+	logger   *slog.Logger // of the server; nil: none
+	listen   string       // host:port; "" is any port
 }
 
 // service is one running instance, put together as the program does it.
@@ -144,9 +147,15 @@ func launch(t testing.TB, url string, o options) *service {
 	if o.graph == nil {
 		o.graph = &graph.Options{Introspection: true, OpenWrites: true}
 	}
+	if o.accounts != nil {
+		o.accounts.Store = &db.Accounts{DB: opened}
+		own := *o.graph
+		own.Accounts = o.accounts
+		o.graph = &own
+	}
 	api := graph.New(channel, hasChannel.Load, hub, slog.New(slog.NewTextHandler(t.Output(), nil)), *o.graph)
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api,
+		Hub: hub, Graph: api, Accounts: o.accounts, Logger: o.logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
@@ -161,11 +170,14 @@ func launch(t testing.TB, url string, o options) *service {
 	}
 	revocations := &db.Revocations{DB: opened, Logger: slog.New(slog.DiscardHandler)}
 	server.Revoked, server.Signal = revocations.Revoked, opened.Signal
+	tokens := &tidingshttp.Tokens{Revoked: revocations.Revoked, Users: &db.Subjects{DB: opened, Tables: hasChannel.Load, ByID: true}}
 	if o.secret != "" {
-		tokens := &tidingshttp.Tokens{
-			Issuer: tidingshttp.SharedSecret([]byte(o.secret)), Revoked: revocations.Revoked,
-			Users: &db.Subjects{DB: opened, Tables: hasChannel.Load, ByID: true},
-		}
+		tokens.Issuer = tidingshttp.SharedSecret([]byte(o.secret))
+	}
+	if o.accounts != nil {
+		tokens.Own = o.accounts.Signer
+	}
+	if tokens.Issuer != nil || tokens.Own != nil {
 		server.Authenticate = tokens.Authenticate
 	}
 	reader.Disconnect = func(user, session, _ string, revoked bool) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -76,7 +77,10 @@ func (t *Tokens) Authenticate(ctx context.Context, token string) (*realtime.Iden
 		return nil, fmt.Errorf("it has more than %d bytes", maxToken)
 	}
 	claims, own, err := t.claims(token)
-	if err != nil {
+	switch {
+	case own && err != nil:
+		return nil, err
+	case err != nil:
 		return nil, explainToken(err)
 	}
 	name := "sub"
@@ -86,6 +90,9 @@ func (t *Tokens) Authenticate(ctx context.Context, token string) (*realtime.Iden
 	user, _ := claims[name].(string)
 	if user == "" {
 		return nil, fmt.Errorf("its claim %s names no user", name)
+	}
+	if id, err := strconv.ParseInt(user, 10, 64); own && (err != nil || id <= 0 || claims["sid"] == nil) {
+		return nil, errors.New("it is not of a session")
 	}
 	if !own && t.Users != nil {
 		if user, err = t.Users.User(ctx, user, claims); err != nil {

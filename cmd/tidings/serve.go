@@ -79,16 +79,21 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	if c.Development != nil {
 		development = *c.Development
 	}
-	api := graph.New(channel, hasChannel.Load, hub, logger, graph.Options{
+	graphOptions := graph.Options{
 		Introspection: development, OpenWrites: development,
 		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
 		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,
 		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes,
 		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
-	})
+	}
+	accounts := c.Accounts.open(database, logger)
+	if accounts != nil {
+		graphOptions.Accounts = accounts
+	}
+	api := graph.New(channel, hasChannel.Load, hub, logger, graphOptions)
 	defer api.Close()
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Logger: logger,
+		Hub: hub, Graph: api, Accounts: accounts, Logger: logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
@@ -118,8 +123,11 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	if err != nil {
 		return err
 	}
-	if issuer != nil {
+	if issuer != nil || accounts != nil {
 		tokens := &tidingshttp.Tokens{Issuer: issuer, Users: subjects, Revoked: revocations.Revoked}
+		if accounts != nil {
+			tokens.Own = accounts.Signer
+		}
 		server.Authenticate = tokens.Authenticate
 	}
 	reader.Disconnect = func(user, session, _ string, revoked bool) {
@@ -158,6 +166,24 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		return nil
 	})
 	return group.Wait()
+}
+
+// open puts together the service's own accounts; nil: there are none.
+func (f *accountFlags) open(database *db.DB, logger *slog.Logger) *tidingshttp.Accounts {
+	if f.Secret == "" {
+		return nil
+	}
+	store := &db.Accounts{DB: database, Lifetime: f.SessionTTL, Grace: f.RefreshGrace}
+	if f.RefreshGrace == 0 {
+		store.Grace = -1
+	}
+	return &tidingshttp.Accounts{
+		Store: store, Signer: &tidingshttp.Signer{Secret: []byte(f.Secret), TTL: f.AccessTokenTTL}, Logger: logger,
+		Options: tidingshttp.AccountOptions{
+			SignUpClosed: !f.SignUp, NameFailures: f.NameFailures, NamePause: f.NamePause,
+			AddressFailures: f.AddressFailures, AddressPause: f.AddressPause, SignUps: f.SignUps, SignUpPause: f.SignUpPause,
+		},
+	}
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

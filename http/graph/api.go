@@ -46,6 +46,8 @@ type Options struct {
 	MaxPageSize     int
 	// Timeout is how long a query or a mutation may take; 10 s.
 	Timeout time.Duration
+	// Accounts are the service's own; nil: it has none.
+	Accounts Accounts
 }
 
 func (o Options) withDefaults() Options {

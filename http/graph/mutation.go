@@ -68,24 +68,6 @@ func checkComment(content string) error {
 	return nil
 }
 
-func (mutations) CreateUser(ctx context.Context, input CreateUserInput) (*CreateUserPayload, error) {
-	s, who, once, err := begin(ctx, input.ClientMutationID, input)
-	if err != nil {
-		return nil, err
-	}
-	if !who.Anybody {
-		return nil, errorf(CodeForbidden, "users are made by whoever makes the tokens")
-	}
-	u := db.User{Username: input.Username, DisplayName: input.Username}
-	if input.DisplayName != nil {
-		u.DisplayName = *input.DisplayName
-	}
-	if u, err = s.store.CreateUser(ctx, who, u, once); err != nil {
-		return nil, err
-	}
-	return &CreateUserPayload{User: newUsers([]db.User{u})[0], ClientMutationID: input.ClientMutationID}, nil
-}
-
 func (mutations) UpdateUser(ctx context.Context, input UpdateUserInput) (*UpdateUserPayload, error) {
 	s, who, once, err := begin(ctx, input.ClientMutationID, input)
 	if err != nil {
