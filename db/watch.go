@@ -17,6 +17,8 @@ type Watch struct {
 	Key     string
 	Columns []string
 	Read    string
+	Claims  []string // that row security may look at; nil: all
+	Typing  bool
 	Problem string // of a watch that was read
 }
 
@@ -28,8 +30,8 @@ const watchLockTimeout = `set local lock_timeout = '5s'`
 func (d *DB) SetWatch(ctx context.Context, w Watch) (topic string, err error) {
 	err = d.withTable(ctx, w.Table, func(tx pgx.Tx, table string) error {
 		return tx.QueryRow(ctx, `select tidings.watch($1::text::regclass, topic => $2, event => $3, key => $4, columns => $5,
-			read => coalesce($6, 'signed_in'))`,
-			table, orNull(w.Topic), orNull(w.Event), orNull(w.Key), w.Columns, orNull(w.Read)).Scan(&topic)
+			read => coalesce($6, 'signed_in'), claims => $7, typing => $8)`,
+			table, orNull(w.Topic), orNull(w.Event), orNull(w.Key), w.Columns, orNull(w.Read), w.Claims, w.Typing).Scan(&topic)
 	})
 	return topic, err
 }

@@ -23,9 +23,9 @@ const (
 
 // commands is the protocol of /ws and /ws/events.
 type commands struct {
-	conn *wsConn
-	sub  *realtime.Subscriber
-	bad  *refusal // of the token that a browser came with, which can read no status but only why it is sent away
+	conn  *wsConn
+	sub   *realtime.Subscriber
+	bad   *refusal // of the token that a browser came with, which can read no status but only why it is sent away
 	typed typing
 }
 

@@ -11,13 +11,13 @@ func (g goodbye) Error() string { return g.reason }
 
 // The goodbyes. Codes below 4000 are RFC 6455's.
 var (
-	goodbyeNormal     = goodbye{1000, ""} // the client's own close, answered
-	goodbyeShutdown   = goodbye{1001, "shutdown: the server is stopping; come back with your last cursor"}
-	goodbyeProtocol   = goodbye{1002, "protocol: you broke the WebSocket protocol; do not come back unchanged"}
-	goodbyeCorrupt    = goodbye{1007, "corrupt: a compressed message could not be inflated; do not come back unchanged"}
-	goodbyeTooLarge   = goodbye{1009, "frame_too_large: a command was far too large; come back"}
-	goodbyeSilent     = goodbye{4000, "silent: nothing was heard from you, not even a pong; come back with your last cursor"}
-	goodbyeStalled    = goodbye{4001, "stalled: you read nothing for too long; come back with your last cursor"}
+	goodbyeNormal   = goodbye{1000, ""} // the client's own close, answered
+	goodbyeShutdown = goodbye{1001, "shutdown: the server is stopping; come back with your last cursor"}
+	goodbyeProtocol = goodbye{1002, "protocol: you broke the WebSocket protocol; do not come back unchanged"}
+	goodbyeCorrupt  = goodbye{1007, "corrupt: a compressed message could not be inflated; do not come back unchanged"}
+	goodbyeTooLarge = goodbye{1009, "frame_too_large: a command was far too large; come back"}
+	goodbyeSilent   = goodbye{4000, "silent: nothing was heard from you, not even a pong; come back with your last cursor"}
+	goodbyeStalled  = goodbye{4001, "stalled: you read nothing for too long; come back with your last cursor"}
 	// Of tokens; on GraphQL's WebSockets, their code is 4403.
 	goodbyeExpired      = goodbye{4003, "token_expired: your token has run out; come back with a new one and your last cursor"}
 	goodbyeRevoked      = goodbye{4004, "revoked: your token is not valid any more; do not come back before you have signed in again"}

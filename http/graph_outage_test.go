@@ -174,7 +174,8 @@ func TestGraphHugeResults(t *testing.T) {
 			}
 		}
 	}
-	if bytes > 20<<20 || refused == 0 || refused == rows || len(cursors) != rows {
+	if bytes > 40<<20 || // what is read from the log may come as two runs
+		refused == 0 || refused == rows || len(cursors) != rows {
 		t.Errorf("got %d bytes, %d of %d results refused, and %d cursors", bytes, refused, rows, len(cursors))
 	}
 	d.message("one")

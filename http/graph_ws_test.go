@@ -416,6 +416,9 @@ func TestGraphGoodbyes(t *testing.T) {
 		c.begin("1", `{ me { username } }`, nil)
 		c.expectResult("1", `{"me":{"username":"ada"}}`)
 		c.expect("complete")
+		if ping := c.expect("ping"); !strings.Contains(string(ping.Payload), "token_expiring") {
+			t.Errorf("got %s", ping.text)
+		}
 		c.expectGoodbye(4403, "token_expired")
 	})
 	t.Run("the server stops", func(t *testing.T) {

@@ -351,10 +351,10 @@ func TestGraphTokens(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, token, message string }{
 		{"expired", token(t, "1", -time.Minute), "expired"},
-		{"without a signature", none, "signature"},
-		{"of another secret", other, "signature"},
+		{"without a signature", none, "not signed"},
+		{"of another secret", other, "not signed"},
 		{"that never expires", endless, "exp"},
-		{"of nobody", token(t, "ada", time.Hour), "subject"},
+		{"of nobody", token(t, "ada", time.Hour), "not the id of a user"},
 		{"that is none", "x", "no JSON Web Token"},
 	} {
 		response := s.post([]byte(`{"query":"{ me { id } }"}`), authorization(tt.token))

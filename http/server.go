@@ -109,7 +109,7 @@ type Server struct {
 	// Signal tells who is there, on all instances, something that is kept nowhere; nil: nobody can.
 	Signal   func(ctx context.Context, signal realtime.Signal) error
 	Accounts *Accounts // nil: there is nothing below /auth
-	Presence Presence // nil: nobody is told who is there
+	Presence Presence  // nil: nobody is told who is there
 	Logger   *slog.Logger
 	Options  Options
 
@@ -300,8 +300,6 @@ func refusalOf(err *realtime.Error) *refusal {
 		f.status = http.StatusNotFound
 	case realtime.CodeForbidden:
 		f.status = http.StatusForbidden
-	case realtime.CodeUnauthenticated:
-		f.status = http.StatusUnauthorized
 	case realtime.CodeUnavailable:
 		f.status, f.retryAfter = http.StatusServiceUnavailable, 1
 	case realtime.CodeSnapshotTooLarge:

@@ -102,8 +102,8 @@ func TestErrors(t *testing.T) {
 		want    realtime.Code
 	}{
 		{"nothing", realtime.CodeUnknownChannel},
-		{"secrets", realtime.CodeUnauthenticated},
-		{"secrets:1", realtime.CodeUnauthenticated},
+		{"secrets", realtime.CodeForbidden},
+		{"secrets:1", realtime.CodeForbidden},
 		{"lines:1", realtime.CodeUnknownChannel},
 		{"lines", ""},
 		{"messages", ""},
@@ -197,7 +197,7 @@ func TestTopicsThatGo(t *testing.T) {
 	c.drain()
 	expectIDs(t, c, 2)
 	expect(t, "errors", len(c.errors), 2)
-	expect(t, "code", c.errors[0].Code, realtime.CodeUnauthenticated)
+	expect(t, "code", c.errors[0].Code, realtime.CodeForbidden)
 }
 
 func TestSwitch(t *testing.T) {

@@ -31,7 +31,7 @@ func (h *Hub) refusal(id *Identity, c Channel) (err *Error, policy bool) {
 	case t.policed():
 		return nil, true
 	case id == nil:
-		return Errorf(CodeUnauthenticated, "channel %q is for who has signed in: its table's read is %q", c, t.Read), false
+		return Errorf(CodeForbidden, "channel %q is not public: sign in first (its table's read is %q)", c, t.Read), false
 	case t.owned() && t.OwnKeys && c.Key != "" && c.Key != id.User:
 		return Errorf(CodeForbidden, "channel %q is somebody else's", c), false
 	case t.owned(), t.Read == "signed_in":
@@ -92,7 +92,7 @@ func (p *permit) refusal(id *Identity, c Channel) *Error {
 	case p.allowed:
 		return nil
 	case id == nil:
-		return Errorf(CodeUnauthenticated, "channel %q is not for who has not signed in", c)
+		return Errorf(CodeForbidden, "channel %q is not public: sign in first", c)
 	}
 	return Errorf(CodeForbidden, "channel %q is not for you", c)
 }

@@ -30,7 +30,7 @@ func (h *Hub) MaySignal(id *Identity, c Channel) *Error {
 	defer h.mu.Unlock()
 	switch t, known := h.topics[c.Topic]; {
 	case id == nil:
-		return Errorf(CodeUnauthenticated, "who writes in channel %q is to have signed in", c)
+		return Errorf(CodeForbidden, "who writes in channel %q is to have signed in", c)
 	case known && !t.Typing:
 		return Errorf(CodeForbidden, "channel %q is not told who is typing: its table's watch does not say typing", c)
 	}

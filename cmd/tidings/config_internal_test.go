@@ -12,9 +12,9 @@ func TestShortSecrets(t *testing.T) {
 		"--secret":     {Listen: ":8080", Accounts: accountFlags{Secret: "12345"}},
 		"--jwt-secret": {Listen: ":8080", JWT: jwtFlags{Secret: "12345"}},
 	} {
-		err := c.Validate()
+		err := c.JWT.Validate()
 		if err == nil {
-			err = c.JWT.Validate()
+			err = c.Validate()
 		}
 		if err == nil || !strings.HasPrefix(err.Error(), flag+": it has 5 bytes") || strings.Contains(err.Error(), "12345") {
 			t.Errorf("%s: got %v", flag, err)

@@ -178,7 +178,7 @@ func TestServeWithFewRights(t *testing.T) {
 	u.User, u.Path = url.UserPassword("app", "x"), "/app"
 	env := environ("DATABASE_URL=" + u.String())
 	p, at := serve(t, env)
-	succeed(t, env, "migrate", "up")
+	succeed(t, env, "migrate", "up", "--public")
 	sql(t, u.String(), `insert into users (username, display_name) values ('ada', 'Ada')`)
 	c := dial(t, "ws://"+at+"/ws?channel=messages")
 	c.expect("subscribed", "")

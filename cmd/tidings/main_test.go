@@ -371,7 +371,7 @@ func ask[T any](t testing.TB, address, query string) T {
 func channelDatabase(t testing.TB) string {
 	t.Helper()
 	address := dbtest.Database(t)
-	succeed(t, environ(), "migrate", "up", "--database-url", address)
+	succeed(t, environ(), "migrate", "up", "--public", "--database-url", address)
 	sql(t, address, `insert into users (username, display_name) values ('ada', 'Ada')`)
 	return address
 }

@@ -35,6 +35,7 @@ type onlyFlag struct {
 
 type migrateUpCmd struct {
 	onlyFlag `embed:""`
+	Public   bool `help:"Let anybody follow what is told of the application's tables, and not only who has signed in."`
 }
 
 func (c *migrateUpCmd) Run(ctx context.Context, where *database) error {
@@ -45,6 +46,11 @@ func (c *migrateUpCmd) Run(ctx context.Context, where *database) error {
 					err = fmt.Errorf("%w\nThe database has a table of that name already. For a database of your own, the live part is enough, "+
 						"and it is installed: tidings migrate up --only live", err)
 				}
+				return err
+			}
+		}
+		if c.Public && c.Only != "live" {
+			if err := (&db.Channel{DB: database}).OpenToAll(ctx); err != nil {
 				return err
 			}
 		}

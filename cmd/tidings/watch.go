@@ -16,6 +16,8 @@ type watchCmd struct {
 	Event   string   `help:"What its events' types begin with; the topic's singular, unless given."`
 	Key     string   `help:"The column whose values are channels of their own; the primary key's only column, unless given."`
 	Columns []string `help:"The columns that go out; all, unless given."`
+	Claims  []string `help:"For a table with row security: which claims of a token its policies look at, sub for the user. Who has the same is asked about once; all, unless given."`
+	Typing  bool     `help:"Let clients say in its channels that they are writing something."`
 	Read    string   `help:"Who may subscribe: public, signed_in, owner:<column> or policy:<function>." default:"signed_in"`
 }
 
@@ -26,13 +28,14 @@ func (c *watchCmd) Run(ctx context.Context, where *database) error {
 		}
 		topic, err := database.SetWatch(ctx, db.Watch{
 			Table: c.Table, Topic: c.Topic, Event: c.Event, Key: c.Key, Columns: c.Columns, Read: c.Read,
+			Claims: c.Claims, Typing: c.Typing,
 		})
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%s is live: channel %s", c.Table, topic)
 		if c.Read != "public" {
-			fmt.Printf(" (read is %s: until there is sign-in, nobody can subscribe; say --read public)", c.Read)
+			fmt.Printf(" (read is %s: clients bring a token; say --read public for anybody)", c.Read)
 		}
 		fmt.Println()
 		return nil

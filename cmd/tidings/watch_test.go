@@ -47,7 +47,7 @@ func TestWatch(t *testing.T) {
 	if got, want := listed("orders"), "orders  sales  sale_…  customer_id  id,customer_id,title  public  -"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if out := succeed(t, env, "watch", "shop.items"); !strings.Contains(out, "channel items") || !strings.Contains(out, "nobody can subscribe") {
+	if out := succeed(t, env, "watch", "shop.items"); !strings.Contains(out, "channel items") || !strings.Contains(out, "clients bring a token") {
 		t.Errorf("got %q", out)
 	}
 	for _, table := range []string{`Mixed Case`, `"Mixed Case"`, `public."Mixed Case"`} {
