@@ -48,6 +48,7 @@ type Presence struct {
 	mu      sync.Mutex
 	here    map[string]int32    // the users' connections
 	changed map[string]struct{} // the users whose connections are others than was told
+	telling bool                // what has changed is being told
 	live    bool
 	foreign bool // the database's encoding is one that may lack characters
 }
@@ -120,7 +121,7 @@ func (p *Presence) Status() PresenceStatus {
 	p.init()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return PresenceStatus{Live: p.live && len(p.changed) == 0, Users: len(p.here), Statements: p.statements.Load()}
+	return PresenceStatus{Live: p.live && !p.telling && len(p.changed) == 0, Users: len(p.here), Statements: p.statements.Load()}
 }
 
 // Run tells until ctx ends; then it says that nobody is connected any more.
@@ -238,6 +239,7 @@ func (p *Presence) take(complete bool) (users []string, connections []int32) {
 			add(user, p.here[user])
 		}
 	}
+	p.telling = true
 	clear(p.changed) // should it not get there, everything is told anew
 	return users, connections
 }
@@ -278,6 +280,6 @@ func (p *Presence) leave(ctx context.Context) {
 
 func (p *Presence) setLive(live bool) {
 	p.mu.Lock()
-	p.live = live
+	p.live, p.telling = live, false
 	p.mu.Unlock()
 }
