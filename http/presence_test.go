@@ -137,7 +137,7 @@ func TestPresenceChanged(t *testing.T) {
 	if at := changed(a); at.Before(begun) || !sameJSON(t, string(a.Data), `{"presenceChanged":{"userId":"1","online":true,"at":"`+at.Format("2006-01-02T15:04:05.000000Z")+`","user":{"username":"ada","online":true}}}`) {
 		t.Errorf("got %s %v", a.Data, a.Errors)
 	}
-	d.exec(`select tidings.emit('presence', 'announcement', null::text, '{}'::json)`) // is none of it
+	d.exec(`select tidings.broadcast('presence', 'announcement')`) // is none of it
 	p.Arrive("github|7")
 	a = c.result("all")
 	if !sameJSON(t, string(a.Data), `{"presenceChanged":{"userId":"github|7","online":true,"at":"`+changed(a).Format("2006-01-02T15:04:05.000000Z")+`","user":null}}`) {
