@@ -37,6 +37,8 @@ type Presence struct {
 	DeadAfter time.Duration
 	// Grace is how long a user stays online without a connection; 5 s. Negative: not at all.
 	Grace time.Duration
+	// CheckInterval is how often all is told though nothing has changed: whatever somebody does to the tables, it comes right; 1 min.
+	CheckInterval time.Duration
 	// Timeout is how long the database may take for a statement; 5 s. After one that took longer, the next may.
 	Timeout time.Duration
 
@@ -53,9 +55,6 @@ type Presence struct {
 	foreign bool // the database's encoding is one that may lack characters
 }
 
-// presenceCheck is how often all is told, though nothing has changed: whatever somebody has done to the tables, it comes right.
-const presenceCheck = time.Minute
-
 func (p *Presence) init() {
 	p.initOnce.Do(func() {
 		def := func(d *time.Duration, value time.Duration) {
@@ -67,6 +66,7 @@ func (p *Presence) init() {
 		def(&p.Heartbeat, 2*time.Second)
 		def(&p.DeadAfter, 6*time.Second)
 		def(&p.Grace, 5*time.Second)
+		def(&p.CheckInterval, time.Minute)
 		def(&p.Timeout, 5*time.Second)
 		p.DeadAfter = max(p.DeadAfter, 3*p.Heartbeat)
 		p.Grace = max(p.Grace, 0)
@@ -171,7 +171,7 @@ func (p *Presence) tellOn(ctx context.Context, timeout time.Duration, ok func())
 	p.mu.Unlock()
 
 	var checked, told time.Time
-	for complete := true; ; complete = complete || time.Since(checked) > presenceCheck {
+	for complete := true; ; complete = complete || time.Since(checked) > p.CheckInterval {
 		users, connections := p.take(complete)
 		said := time.Now()
 		known, due, err := p.tell(ctx, conn, timeout, users, connections, complete)

@@ -99,8 +99,13 @@ type Server struct {
 	Graph   *graph.API          // nil: there is no /graphql
 	// Authenticate finds out whose a token is; nil: none is taken.
 	Authenticate Authenticate
-	Logger       *slog.Logger
-	Options      Options
+	// Presence is told which users' connections are opened and closed; nil: nobody is.
+	Presence interface {
+		Arrive(user string)
+		Leave(user string)
+	}
+	Logger  *slog.Logger
+	Options Options
 
 	initOnce    sync.Once
 	options     Options

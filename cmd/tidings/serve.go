@@ -72,6 +72,10 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
 	})
 	reader.Sink = hub
+	presence := &db.Presence{DB: database, Logger: logger, Heartbeat: c.Presence.Heartbeat, DeadAfter: c.Presence.DeadAfter, Grace: c.Presence.Grace}
+	if c.Presence.Grace == 0 {
+		presence.Grace = -1
+	}
 	channel := &db.Channel{DB: database}
 	var hasChannel atomic.Bool
 	development := embedded != nil
@@ -87,7 +91,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	})
 	defer api.Close()
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Logger: logger,
+		Hub: hub, Graph: api, Presence: presence, Logger: logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
@@ -124,6 +128,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return err
 		}
 		hasChannel.Store(prepared.channel)
+		group.Go(func() error { return presence.Run(below) })
 		return reader.Run(below)
 	})
 	group.Go(func() error {

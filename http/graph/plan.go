@@ -60,7 +60,7 @@ func (a *API) plan(o *Operation, t target, field *graphql.CollectedField) *Plan 
 			api: a, key: key, target: t, field: field.Alias,
 			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
 			presence: make(chan *PresenceChange, 1),
-			pending: make(map[*realtime.Run][]func()),
+			pending:  make(map[*realtime.Run][]func()),
 		}
 		p.Format = newFormat(weak.Make(p))
 		p.ctx, p.cancel = context.WithCancel(a.ctx)
