@@ -137,7 +137,7 @@ revoke all on function tidings.presence_sweep(timestamptz, interval, interval, i
 create function tidings.present(instance text, users text[], connections integer[], complete boolean,
                                 every interval, dead_after interval, grace interval)
 returns table (known boolean, due interval)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
     key     constant bigint := hashtextextended('tidings.presence', 0);
     moment  timestamptz;
@@ -174,6 +174,11 @@ begin
         others := array(select c."user" from tidings.presence_connections c where c.instance = present.instance except select unnest(present.users));
         users := present.users || others;
         connections := present.connections || array_fill(0, array[cardinality(others)]);
+        -- Of servers whose row somebody has deleted.
+        with lost as (
+            delete from tidings.presence_connections c
+             where not exists (select from tidings.presence_instances i where i.name = c.instance) returning c."user")
+        select array_agg(l."user") into others from lost as l;
     end if;
     if changes then
         delete from tidings.presence_connections c where c.ctid = any (array(
@@ -186,7 +191,7 @@ begin
              where n.connections > 0
             on conflict on constraint presence_connections_pkey do update set connections = excluded.connections
                 where c.connections <> excluded.connections;
-        perform tidings.presence_settle(present.users, moment, moment, moment + present.grace);
+        perform tidings.presence_settle(array(select unnest(present.users) union select unnest(others)), moment, moment, moment + present.grace);
     end if;
 
     if steady <= moment - present.dead_after and (
@@ -217,7 +222,7 @@ comment on function tidings.present(text, text[], integer[], boolean, interval, 
 revoke all on function tidings.present(text, text[], integer[], boolean, interval, interval, interval) from public;
 
 create function tidings.absent(instance text, grace interval) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off as $$
 declare
     moment timestamptz;
     users  text[];
