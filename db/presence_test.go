@@ -532,3 +532,26 @@ func TestLoadPresence(t *testing.T) {
 		t.Error("a place of two is taken")
 	}
 }
+
+// The connection to the database goes silent: it is given up, and all that has happened is told on another.
+func TestPresenceOverAHalfOpenNetwork(t *testing.T) {
+	t.Parallel()
+	cluster := dbtest.StartCluster(t, nil)
+	p := newPeople(t, cluster.URL())
+	network, address := newNetwork(t, cluster.TCPURL())
+	b := p.start(&db.Presence{})
+	p.url = address
+	a := p.start(&db.Presence{Timeout: time.Second})
+	a.Arrive("ada")
+	a.Arrive("bob")
+	b.Arrive("eve")
+	p.expect("+ada", "+bob", "+eve")
+	network.freeze()
+	a.Leave("bob")
+	a.Arrive("mal")
+	p.expect("+ada", "+bob", "+eve", "+mal")
+	p.told(a)
+	p.leaving("bob", true)
+	p.expire("bob")
+	p.sweptSince(b, "marker", "+ada", "+bob", "+eve", "+mal", "-bob")
+}
