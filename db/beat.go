@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// beatTopic is the topic of heartbeats; no table can be watched by it.
-const beatTopic = "tidings"
+// ownTopic is the topic of heartbeats, and of what servers are told; nobody can subscribe to it.
+const ownTopic = "tidings"
 
 // beats are heartbeats: entries that are written, ring the doorbell, are read and published like all others, and that
 // nobody can subscribe to. While they are heard, the whole way works; how long they take is the lag.

@@ -94,3 +94,16 @@ func (c *Channel) HasRows(ctx context.Context) (bool, error) {
 	}
 	return has, nil
 }
+
+// OpenToAll lets anybody follow what is told of the channel, and not only who has signed in.
+func (c *Channel) OpenToAll(ctx context.Context) error {
+	for _, statement := range []string{
+		`update tidings.watches set read = 'public' where topic in ('messages', 'comments')`,
+		`update tidings.streams set read = 'public' where topic in ('presence', 'activity')`,
+	} {
+		if _, err := c.DB.Pool.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("open the channel to all: %w", explain(err))
+		}
+	}
+	return nil
+}

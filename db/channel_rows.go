@@ -14,6 +14,7 @@ type User struct {
 	ID          int64
 	Username    string
 	DisplayName string
+	Role        string // member, moderator or admin
 	CreatedAt   time.Time
 }
 
@@ -40,8 +41,10 @@ type relation[T any] struct {
 }
 
 var (
-	userRows = relation[User]{"users", "id", []string{"id", "username", "display_name", "created_at"},
-		func(u *User) (*int64, []any) { return &u.ID, []any{&u.ID, &u.Username, &u.DisplayName, &u.CreatedAt} }}
+	userRows = relation[User]{"users", "id", []string{"id", "username", "display_name", "role", "created_at"},
+		func(u *User) (*int64, []any) {
+			return &u.ID, []any{&u.ID, &u.Username, &u.DisplayName, &u.Role, &u.CreatedAt}
+		}}
 	messageRows = relation[Message]{"messages", "author_id", []string{"id", "author_id", "title", "content", "created_at", "updated_at"},
 		func(m *Message) (*int64, []any) {
 			return &m.ID, []any{&m.ID, &m.AuthorID, &m.Title, &m.Content, &m.CreatedAt, &m.UpdatedAt}

@@ -77,16 +77,6 @@ func refusal(err error) *InvalidError {
 	return nil
 }
 
-// CreateUser adds a user, which only who may act as anybody may do.
-func (c *Channel) CreateUser(ctx context.Context, actor Actor, u User, once Once) (User, error) {
-	if !actor.Anybody {
-		return User{}, ErrNotTheirs
-	}
-	return write(ctx, c, actor, once, userRows, change{
-		what: "create user", sql: `insert into users (username, display_name) values ($1, $2)`, args: []any{u.Username, u.DisplayName},
-	})
-}
-
 // UpdateUser changes what is not nil.
 func (c *Channel) UpdateUser(ctx context.Context, actor Actor, id int64, username, displayName *string, once Once) (User, error) {
 	return write(ctx, c, actor, once, userRows, change{

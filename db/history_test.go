@@ -49,6 +49,9 @@ func install(t *testing.T, url string) *db.DB {
 			t.Fatal(err)
 		}
 	}
+	if err := (&db.Channel{DB: database}).OpenToAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return database
 }
 
@@ -65,7 +68,7 @@ type listenerTo struct {
 // listenTo follows channels until the test ends. delay is called before each taking of what there is.
 func listenTo(t *testing.T, hub *realtime.Hub, delay func(ctx context.Context), names ...string) *listenerTo {
 	l := &listenerTo{wake: make(chan struct{}, 1), ready: make(chan struct{})}
-	l.sub = hub.NewSubscriber(func() { l.wake <- struct{}{} })
+	l.sub = hub.NewSubscriber(nil, func() { l.wake <- struct{}{} })
 	var channels []realtime.Channel
 	for _, name := range names {
 		c, err := realtime.ParseChannel(name)

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgxlisten"
+
+	"tidings/realtime"
 )
 
 // doorbell is the NOTIFY channel on which triggers ring.
@@ -20,12 +22,26 @@ const doorbell = "tidings"
 // has the database notify the listener well within it.
 const silenceLimit = 5 * time.Second
 
-// ring is the payload of a doorbell notification: which transaction wrote to which topic, or that the list of watched
-// tables changed. What was written is in the log.
+// ring is the payload of a doorbell notification: which transaction wrote to which topic, or that what can be subscribed to has
+// changed, or a signal. What was written is in the log; a signal is kept nowhere.
 type ring struct {
-	Topic   string `json:"topic"`
-	Xid     string `json:"xid"`
-	Watches string `json:"watches"`
+	Topic   string  `json:"topic,omitempty"`
+	Xid     string  `json:"xid,omitempty"`
+	Watches string  `json:"watches,omitempty"`
+	Signal  *signal `json:"signal,omitempty"`
+}
+
+// signal is a realtime.Signal.
+type signal struct {
+	Channel string          `json:"channel"`
+	Type    string          `json:"type"`
+	Data    json.RawMessage `json:"data"`
+	From    string          `json:"from,omitempty"`
+}
+
+func encodeSignal(s realtime.Signal) string {
+	payload, _ := json.Marshal(ring{Signal: &signal{s.Channel.String(), s.Type, s.Data, s.From}}) // its data is JSON
+	return string(payload)
 }
 
 // listen hears the doorbell until ctx ends. It is the only goroutine that decodes notifications, and it does nothing
@@ -121,11 +137,18 @@ func (h *bellHandler) HandleNotification(_ context.Context, n *pgconn.Notificati
 		h.reader.Nudge() // somebody else's, or a newer version's: a read too many costs little
 		return fmt.Errorf("decode %q: %w", n.Payload, err)
 	}
-	if ring.Watches != "" {
+	switch {
+	case ring.Signal != nil:
+		channel, err := realtime.ParseChannel(ring.Signal.Channel)
+		if err != nil {
+			return fmt.Errorf("decode %q: %w", n.Payload, err)
+		}
+		h.reader.Sink.Signal(realtime.Signal{Channel: channel, Type: ring.Signal.Type, Data: ring.Signal.Data, From: ring.Signal.From})
+	case ring.Watches != "":
 		h.reader.askTopics(nil)
-		return nil
+	default:
+		h.reader.Nudge()
 	}
-	h.reader.Nudge()
 	return nil
 }
 

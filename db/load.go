@@ -17,8 +17,13 @@ func loadQuery(pages []realtime.Page) (sql string, args []any) {
 	b.WriteString(`select -1, null::text[], tidings.origin(), tidings.position()::text`)
 	for i, p := range pages {
 		n := len(args)
-		fmt.Fprintf(&b, "\nunion all select %d, place, row_key, data from tidings.load($%d, $%d, $%d, $%d, $%d, $%d)", i, n+1, n+2, n+3, n+4, n+5, n+6)
-		args = append(args, p.Channel.Topic, orNull(p.Channel.Key), p.After, p.Backward, int64(p.MaxRows)+1, int64(p.MaxBytes))
+		fmt.Fprintf(&b, "\nunion all select %d, place, row_key, data from tidings.load($%d, $%d, $%d, $%d, $%d, $%d, $%d::text::jsonb, $%d)",
+			i, n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8)
+		claims, user := "{}", (*string)(nil) // whatever the database says of the topic by now, it is not read as the service
+		if p.Rights != nil {
+			claims, user = string(p.Rights.Claims), orNull(p.Rights.User)
+		}
+		args = append(args, p.Channel.Topic, orNull(p.Channel.Key), p.After, p.Backward, int64(p.MaxRows)+1, int64(p.MaxBytes), claims, user)
 	}
 	return b.String(), args
 }

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,8 @@ type Sink interface {
 	Publish(b realtime.Batch)
 	SetLive(live bool)
 	SetTopics(topics []realtime.Topic)
+	Signal(s realtime.Signal)
+	Recheck()
 }
 
 // Reader follows the log and publishes what is new to its sink: when the doorbell rings, and every poll interval at
@@ -45,6 +48,9 @@ type Reader struct {
 	// BeatInterval is how often, by all readers together, something is written that goes the way of all events; 5 s.
 	// Negative: never.
 	BeatInterval time.Duration
+	// Disconnect is called when a user's connections are to be closed, or those of one session, if that is not empty; revoked says that the
+	// tokens are not valid any more. Nil: nobody's are.
+	Disconnect func(user, session, reason string, revoked bool)
 	// AuditInterval is how often what was read is compared with what the log has; 1 min.
 	AuditInterval time.Duration
 
@@ -69,6 +75,7 @@ type Reader struct {
 	events    uint64 // read since the start
 	audited   Audit
 	counted   counted // at the position of the last complete read
+	problems  map[string]string // of policies, that were complained about
 }
 
 // Batches that are published while a read goes on have about this many bytes and events at most, so that one large
@@ -387,7 +394,9 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, p
 	flush := func(to realtime.Cursor) {
 		batch.From, batch.To = *position, to
 		r.Sink.Publish(batch)
-		r.count(batch)
+		for _, order := range r.count(batch) {
+			r.obey(order)
+		}
 		*position = to
 		batch, bytes = realtime.Batch{}, 0
 	}
@@ -441,19 +450,39 @@ func (r *Reader) restart(ctx context.Context, conn *pgx.Conn, position *realtime
 	return nil
 }
 
-// count counts what has been published.
-func (r *Reader) count(b realtime.Batch) {
+// count counts what has been published, and returns what servers are told to do.
+func (r *Reader) count(b realtime.Batch) (orders []*realtime.Event) {
 	if len(b.Events) == 0 {
-		return
+		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range b.Events {
-		if e.Topic == beatTopic {
-			r.beatHeard(e.ID.Entry)
-		} else {
+		switch {
+		case e.Topic != ownTopic:
 			r.events++
+		case e.Type == "beat":
+			r.beatHeard(e.ID.Entry)
+		default:
+			orders = append(orders, e)
 		}
+	}
+	return orders
+}
+
+// obey does what servers are told to do by the log.
+func (r *Reader) obey(e *realtime.Event) {
+	switch e.Type {
+	case "disconnect":
+		var order struct {
+			Session, Reason string
+		}
+		_ = json.Unmarshal(e.Data, &order) // what is missing is empty
+		if r.Disconnect != nil {
+			r.Disconnect(e.Key, order.Session, order.Reason, order.Reason == "revoked")
+		}
+	case "recheck":
+		r.Sink.Recheck()
 	}
 }
 

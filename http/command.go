@@ -25,12 +25,18 @@ const (
 type commands struct {
 	conn *wsConn
 	sub  *realtime.Subscriber
+	bad  *refusal // of the token that a browser came with, which can read no status but only why it is sent away
+	typed typing
 }
 
 func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
 
 // begin subscribes to what the URL asks for.
 func (c *commands) begin(query, _ string) {
+	if c.bad != nil {
+		c.conn.leave(goodbyef(goodbyeToken.code, "%s%s", goodbyeToken.reason, c.bad.message))
+		return
+	}
 	want := parseQuery(query)
 	for _, err := range want.errs {
 		c.sub.Tell(err, realtime.Channel{})
@@ -62,9 +68,29 @@ func (c *commands) command(op byte, text []byte) error {
 		c.sub.Unsubscribe(channel)
 	case "switch":
 		c.sub.Switch(c.conn.ctx, channel, cmd.options())
+	case "authenticate":
+		return c.authenticate(cmd.Token)
+	case "typing":
+		return c.typing(channel)
 	case "ping":
 		c.sub.Pong()
 	}
+	return nil
+}
+
+// authenticate says whose the connection is from now on: at its beginning, or when another token has run out or is about to.
+func (c *commands) authenticate(token string) error {
+	id, bad := c.conn.server.identifyToken(c.conn.ctx, token)
+	switch {
+	case token == "":
+		return realtime.Errorf(codeBadRequest, `the command's "token" is missing`)
+	case bad != nil:
+		return realtime.Errorf(realtime.Code(bad.code), "%s", bad.message)
+	}
+	c.sub.SetIdentity(c.conn.ctx, id)
+	c.conn.identify(id)
+	c.conn.server.reassure(&c.conn.conn)
+	c.conn.answer(c.conn.dialect.word(nil, "authenticated", id.User, id.Expires))
 	return nil
 }
 
@@ -74,6 +100,7 @@ type command struct {
 	Channel  string `json:"channel"`
 	Since    string `json:"since"`
 	Snapshot bool   `json:"snapshot"`
+	Token    string `json:"token"`
 }
 
 func (c command) options() realtime.SubscribeOptions {
@@ -98,20 +125,20 @@ func parseCommand(text []byte) (command, realtime.Channel, *realtime.Error) {
 		return cmd, realtime.Channel{}, realtime.Errorf(codeBadJSON, "a frame is one command: there is something behind its JSON object")
 	}
 	switch cmd.Type {
-	case "subscribe", "unsubscribe", "switch":
+	case "subscribe", "unsubscribe", "switch", "typing":
 		channel, err := realtime.ParseChannel(cmd.Channel)
 		var bad *realtime.Error
 		if errors.As(err, &bad) {
 			return cmd, channel, bad
 		}
 		return cmd, channel, nil
-	case "ping":
+	case "ping", "authenticate":
 		return cmd, realtime.Channel{}, nil
 	case "":
 		return cmd, realtime.Channel{}, realtime.Errorf(codeUnknownCommand, `the command's "type" is missing`)
 	}
 	return cmd, realtime.Channel{}, realtime.Errorf(codeUnknownCommand,
-		"there is no command %q: it is subscribe, unsubscribe, switch or ping", cmd.Type)
+		"there is no command %q: it is subscribe, unsubscribe, switch, authenticate, typing or ping", cmd.Type)
 }
 
 func explainJSON(err error) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+	"time"
 
 	"tidings/realtime"
 )
@@ -15,6 +16,8 @@ type dialect struct {
 	events  *realtime.Format // of event; nil: what is told of a run differs from client to client
 	notice  func(b []byte, n *realtime.Notice) []byte
 	goodbye func(b []byte, g goodbye) []byte
+	// word appends what concerns the client's token: whose it is and until when; nothing, where that cannot be said.
+	word    func(b []byte, word, user string, expires time.Time) []byte
 	deflate bool // clients may send compressed messages, and events may be
 
 	// item appends what is told of a run, or of a notice, instead of event and notice; nil: they do. Where that is much, it appends a part
@@ -82,6 +85,7 @@ type conn struct {
 	left    bool   // a goodbye was written, or nobody is there to hear one
 	control []byte // frames that go before the next event
 	leaving *goodbye
+	tenure  tenure
 	turn    chan struct{} // closed when something has been written; nil while nobody waits
 }
 

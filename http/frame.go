@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"strconv"
+	"time"
 
 	"tidings/realtime"
 )
@@ -102,6 +103,9 @@ func webSocketDialect(name string) *dialect {
 			return appendFrame(b, opText, func(b []byte) []byte { return appendNotice(b, name, n) })
 		},
 		goodbye: appendClose,
+		word: func(b []byte, word, user string, expires time.Time) []byte {
+			return appendFrame(b, opText, func(b []byte) []byte { return appendWord(b, name, word, user, expires) })
+		},
 	}
 }
 
@@ -159,6 +163,26 @@ var resetMessages = map[realtime.Reset]string{
 	realtime.ResetExpired:   "events behind the cursor are no longer kept",
 }
 
+// wordExpiring is what a client is told of a token that runs out.
+const wordExpiring = "token_expiring"
+
+// appendWord appends what concerns a client's token, as JSON: its type under the name given, whose it is, and how long.
+func appendWord(b []byte, name, word, user string, expires time.Time) []byte {
+	b = append(append(append(b, '{', '"'), name...), `":`...)
+	b = appendString(b, word)
+	if user != "" {
+		b = appendString(append(b, `,"user":`...), user)
+	}
+	if !expires.IsZero() {
+		b = expires.UTC().AppendFormat(append(b, `,"expires_at":"`...), time.RFC3339)
+		b = append(b, '"')
+	}
+	if word == wordExpiring {
+		b = strconv.AppendInt(append(b, `,"seconds":`...), int64(time.Until(expires).Round(time.Second)/time.Second), 10)
+	}
+	return append(b, '}')
+}
+
 // appendNotice appends a notice as JSON, its type under the name given.
 func appendNotice(b []byte, name string, n *realtime.Notice) []byte {
 	b = append(b, '{')
@@ -186,6 +210,9 @@ func appendNotice(b []byte, name string, n *realtime.Notice) []byte {
 		b = strconv.AppendInt(b, int64(n.Rows), 10)
 	case realtime.NoticeCursor:
 		field(name, "cursor")
+	case realtime.NoticeSignal:
+		field(name, n.Type)
+		b = append(append(b, `,"data":`...), n.Data...)
 	case realtime.NoticeReset:
 		field(name, "reset")
 		field("reason", string(n.Reason))

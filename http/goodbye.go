@@ -18,5 +18,11 @@ var (
 	goodbyeTooLarge   = goodbye{1009, "frame_too_large: a command was far too large; come back"}
 	goodbyeSilent     = goodbye{4000, "silent: nothing was heard from you, not even a pong; come back with your last cursor"}
 	goodbyeStalled    = goodbye{4001, "stalled: you read nothing for too long; come back with your last cursor"}
+	// Of tokens; on GraphQL's WebSockets, their code is 4403.
+	goodbyeExpired      = goodbye{4003, "token_expired: your token has run out; come back with a new one and your last cursor"}
+	goodbyeRevoked      = goodbye{4004, "revoked: your token is not valid any more; do not come back before you have signed in again"}
+	goodbyeDisconnected = goodbye{4005, "disconnected: an administrator has closed your connections; come back with your last cursor"}
+	goodbyeToken        = goodbye{4006, "unauthenticated: "} // and what is wrong with the token
+
 	goodbyeBadCommand = goodbye{4002, "bad_frames: too many commands in a row made no sense; do not come back unchanged"}
 )

@@ -129,8 +129,8 @@ func (o *operations) nextToExecute() (f func()) {
 }
 
 // subscribe begins a subscription.
-func (op *operation) subscribe(ctx context.Context, s *graph.Subscription) {
-	sub := op.of.server.Hub.NewSubscriber(op.wake)
+func (op *operation) subscribe(ctx context.Context, id *realtime.Identity, s *graph.Subscription) {
+	sub := op.of.server.Hub.NewSubscriber(id, op.wake)
 	sub.Owner = op
 	op.of.mu.Lock()
 	gone := op.ended
@@ -144,6 +144,21 @@ func (op *operation) subscribe(ctx context.Context, s *graph.Subscription) {
 		return
 	}
 	sub.Subscribe(ctx, s.Channels, realtime.SubscribeOptions{Since: s.Since})
+}
+
+// identify says whose the subscriptions are from now on.
+func (o *operations) identify(ctx context.Context, id *realtime.Identity) {
+	o.mu.Lock()
+	var subs []*realtime.Subscriber
+	for _, op := range o.byID {
+		if op.sub != nil {
+			subs = append(subs, op.sub)
+		}
+	}
+	o.mu.Unlock()
+	for _, sub := range subs {
+		sub.SetIdentity(ctx, id)
+	}
 }
 
 // end ends the operation, and reports whether it had not ended yet: who gets true has the last word.

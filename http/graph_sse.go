@@ -2,10 +2,12 @@ package http
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"tidings/http/graph"
+	"tidings/realtime"
 )
 
 // graphEvents is the voice of a stream of one operation, the "distinct connections mode" of the GraphQL over Server-Sent Events
@@ -17,10 +19,13 @@ type graphEvents struct {
 var graphEventsDialect = &dialect{
 	item:    appendOperation,
 	goodbye: func(b []byte, g goodbye) []byte { return append(b, ": "+g.reason+"\n\n"...) },
+	word: func(b []byte, word, _ string, expires time.Time) []byte {
+		return append(b, ": "+word+" "+expires.UTC().Format(time.RFC3339)+"\n\n"...)
+	},
 }
 
 // streamGraph answers with a stream: of a subscription's results, or of one answer.
-func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *graph.Operation, refused *graph.Response) {
+func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, id *realtime.Identity, prepared *graph.Operation, refused *graph.Response) {
 	var subscription *graph.Subscription
 	switch {
 	case refused != nil:
@@ -47,7 +52,7 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 		return
 	}
 	begun := false
-	s.stream(w, r, graphEventsDialect, func(c *sseConn) (start func()) {
+	s.stream(w, r, id, graphEventsDialect, func(c *sseConn) (start func()) {
 		ops := s.newOperations(c.kick)
 		c.feed = ops
 		return func() {
@@ -57,7 +62,7 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, prepared *g
 				subscription.Plan.Release() // the stream has ended
 				return
 			}
-			op.subscribe(ctx, subscription)
+			op.subscribe(ctx, id, subscription)
 		}
 	})
 	if !begun { // the server is stopping

@@ -32,14 +32,31 @@ var graphUpgrader = websocket.Upgrader{
 	Subprotocols:    []string{transportWS, legacyWS},
 }
 
-var graphDialect = &dialect{item: appendOperation, goodbye: appendClose}
+var graphDialect = &dialect{
+	item: appendOperation,
+	goodbye: func(b []byte, g goodbye) []byte {
+		switch g.code {
+		case goodbyeExpired.code, goodbyeRevoked.code, goodbyeDisconnected.code, goodbyeToken.code:
+			g.code = goodbyeForbidden.code // clients take others for mistakes of their own
+		}
+		return appendClose(b, g)
+	},
+	// A ping's payload is for whoever wants to look at it.
+	word: func(b []byte, word, _ string, expires time.Time) []byte {
+		if word != wordExpiring {
+			return b
+		}
+		return appendFrame(b, opText, func(b []byte) []byte {
+			return append(appendWord(append(b, `{"type":"ping","payload":`...), "type", word, "", expires), '}')
+		})
+	},
+}
 
 // The goodbyes of graphql-transport-ws.
 var (
 	goodbyeBadMessage   = goodbye{4400, ""} // the reason is the mistake
 	goodbyeNotInit      = goodbye{4401, "Unauthorized"}
 	goodbyeForbidden    = goodbye{4403, "Forbidden"}
-	goodbyeExpired      = goodbye{4403, "token_expired: come back with a new token and your last cursors"}
 	goodbyeSubprotocol  = goodbye{4406, "Subprotocol not acceptable"}
 	goodbyeInitTimeout  = goodbye{4408, "Connection initialisation timeout"}
 	goodbyeInitTwice    = goodbye{4429, "Too many initialisation requests"}
@@ -48,10 +65,10 @@ var (
 
 // serveGraphWS has a connection speak GraphQL.
 func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
-	token, nobody := bearer(r.Header.Get("Authorization")), nobodyOf(r)
+	token, named, address := s.tokenOf(r), named(r), remoteAddress(r)
 	s.upgrade(w, r, &graphUpgrader, graphDialect, func(c *wsConn) {
 		ops := s.newOperations(c.kick)
-		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, nobody: nobody}
+		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, named: named, address: address}
 	})
 }
 
@@ -59,16 +76,29 @@ func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
 type graphWS struct {
 	conn   *wsConn
 	ops    *operations
-	token  string   // of the upgrade's header
-	nobody Identity // who has no token
+	named  bool // as Viewer
 	legacy bool
+
+	address string
 
 	// Of the reader alone.
 	initialised bool
-	who         Identity
 
 	mu     sync.Mutex
+	token  string // that the request has brought, or came later
 	timers []*time.Timer
+}
+
+func (g *graphWS) setToken(token string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.token = token
+}
+
+func (g *graphWS) currentToken() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.token
 }
 
 func (g *graphWS) limit() int { return g.conn.server.options.MaxBody }
@@ -184,32 +214,43 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	if g.initialised {
 		return goodbyeInitTwice
 	}
-	token := g.token
 	given, err := initToken(payload)
 	if err != nil {
 		return badMessage("Invalid message received: %s", err)
 	}
 	if given != "" {
-		token = given
+		g.setToken(given)
 	}
-	who, refused := g.conn.server.identify(g.conn.ctx, token, g.nobody)
+	id, refused := g.conn.server.identifyToken(g.conn.ctx, g.currentToken())
 	if refused != nil {
 		if g.legacy {
-			g.conn.answer(g.frame(`{"type":"connection_error"`, refused.Body))
+			g.conn.answer(g.frame(`{"type":"connection_error"`, graphRefusal(refused).Body))
 			return goodbyeLegacyFailed
 		}
 		return goodbyeForbidden
 	}
 	g.calm()
-	g.initialised, g.who = true, who
-	if !who.Expires.IsZero() {
-		g.after(time.Until(who.Expires), goodbyeExpired)
-	}
+	g.initialised = true
+	g.conn.identify(id)
+	g.conn.server.reassure(&g.conn.conn)
 	g.conn.answer(g.frame(`{"type":"connection_ack"`, nil))
 	if g.legacy {
 		g.conn.answer(g.frame(`{"type":"ka"`, nil))
 	}
 	return nil
+}
+
+// renew says whose the connection is from now on; its subscriptions go on, as far as they are for him.
+func (g *graphWS) renew(ctx context.Context, token string) (*realtime.Identity, error) {
+	id, refused := g.conn.server.identifyToken(ctx, token)
+	if refused != nil {
+		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
+	}
+	g.setToken(token)
+	g.conn.identify(id)
+	g.conn.server.reassure(&g.conn.conn)
+	g.ops.identify(ctx, id)
+	return id, nil
 }
 
 // initToken is the token in the payload of connection_init: as a header would have it, or by itself. Null is none: clients that have no
@@ -262,7 +303,8 @@ func (g *graphWS) subscribe(m graphMessage) error {
 	case op == nil:
 		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
 	}
-	who := g.who
+	who := graph.Viewer{Identity: g.conn.Identity(), Named: g.named}
+	ctx = graph.WithClient(ctx, graph.Client{Address: g.address, AccessToken: g.currentToken()})
 	op.execute(func() { g.execute(ctx, op, who, request) })
 	return nil
 }
@@ -271,8 +313,9 @@ func (g *graphWS) subscribe(m graphMessage) error {
 const maxOperationID = 128
 
 // execute executes an operation.
-func (g *graphWS) execute(ctx context.Context, op *operation, who Identity, request graph.Request) {
-	prepared, refused := g.conn.server.Graph.Prepare(ctx, who.viewer(), request)
+func (g *graphWS) execute(ctx context.Context, op *operation, who graph.Viewer, request graph.Request) {
+	ctx = graph.WithRenewal(ctx, g.renew)
+	prepared, refused := g.conn.server.Graph.Prepare(ctx, who, request)
 	switch {
 	case refused != nil:
 	case prepared.Kind() != ast.Subscription:
@@ -284,7 +327,7 @@ func (g *graphWS) execute(ctx context.Context, op *operation, who Identity, requ
 	default:
 		var s *graph.Subscription
 		if s, refused = prepared.Subscribe(ctx, ""); s != nil {
-			op.subscribe(g.conn.ctx, s)
+			op.subscribe(g.conn.ctx, who.Identity, s)
 			return
 		}
 	}

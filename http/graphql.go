@@ -2,7 +2,6 @@ package http
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,13 +69,17 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 		s.answerLater(w, r, media, notReady)
 		return
 	}
-	who, refused := s.identify(r.Context(), bearer(r.Header.Get("Authorization")), nobodyOf(r))
+	id, refused := s.identify(r)
 	if refused != nil {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		s.answerGraph(w, media, http.StatusUnauthorized, refused)
+		if refused.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		s.answerGraph(w, media, refused.status, graphRefusal(refused))
 		return
 	}
+	who := graph.Viewer{Identity: id, Named: named(r)}
 	requests, batch, bad := s.readGraph(w, r)
+	r = r.WithContext(graph.WithClient(r.Context(), clientOf(r)))
 	switch {
 	case bad != nil:
 		s.answerGraph(w, media, bad.status, bad.response)
@@ -197,11 +200,11 @@ func graphQuery(query string) (r graph.Request, _ *badGraph) {
 }
 
 // answerOne executes a request, or begins a stream of what it subscribes to.
-func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, media string, who Identity, request graph.Request) {
-	op, refused := s.Graph.Prepare(r.Context(), who.viewer(), request)
+func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, media string, who graph.Viewer, request graph.Request) {
+	op, refused := s.Graph.Prepare(r.Context(), who, request)
 	switch {
 	case media == mediaEvents:
-		s.streamGraph(w, r, op, refused)
+		s.streamGraph(w, r, who.Identity, op, refused)
 	case refused != nil:
 		s.answerGraph(w, media, statusOf(media, refused), refused)
 	default:
@@ -239,13 +242,13 @@ func statusOf(media string, r *graph.Response) int {
 }
 
 // answerBatch executes requests one after another.
-func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, media string, who Identity, requests []graph.Request) {
+func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, media string, who graph.Viewer, requests []graph.Request) {
 	b := []byte{'['}
 	for i, request := range requests {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		op, response := s.Graph.Prepare(r.Context(), who.viewer(), request)
+		op, response := s.Graph.Prepare(r.Context(), who, request)
 		if response == nil {
 			_, response = s.execute(r, op)
 		}
@@ -288,23 +291,11 @@ func bearer(header string) string {
 	return ""
 }
 
-// nobodyOf is who sends a request without a token. A page from anywhere may have pointed its own name at this machine, so that it and the
-// service are one origin to the browser.
-func nobodyOf(r *http.Request) Identity {
-	return Identity{Named: r.Header.Get("Origin") != "" && !isAddress(r.Host)}
-}
+// named reports whether a request was sent by a page that has reached the service by a name: one from anywhere may have pointed its own
+// name at this machine, so that it and the service are one origin to the browser.
+func named(r *http.Request) bool { return r.Header.Get("Origin") != "" && !isAddress(r.Host) }
 
-// identify finds out whose a token is; none is that of whoever sends the request.
-func (s *Server) identify(ctx context.Context, token string, nobody Identity) (Identity, *graph.Response) {
-	if token == "" {
-		return nobody, nil
-	}
-	if s.Authenticate == nil {
-		return Identity{}, graph.Refusal(graph.CodeUnauthenticated, "no tokens are taken here: the service has no --jwt-secret")
-	}
-	who, err := s.Authenticate(ctx, token)
-	if err != nil {
-		return Identity{}, graph.Refusal(graph.CodeUnauthenticated, "the token is not valid: %s", err)
-	}
-	return who, nil
+// graphRefusal is a refusal as GraphQL has it.
+func graphRefusal(f *refusal) *graph.Response {
+	return graph.Refusal(strings.ToUpper(f.code), "%s", f.message)
 }

@@ -36,7 +36,12 @@ func (s *Server) serveChannel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query.Channel = channel
-	page, err := s.Hub.Load(r.Context(), query)
+	id, refused := s.identify(r)
+	if refused != nil {
+		refused.answer(w)
+		return
+	}
+	page, err := s.Hub.Load(r.Context(), id, query)
 	switch {
 	case errors.As(err, &bad):
 		fail(bad)
@@ -110,6 +115,7 @@ func (s *Server) parsePage(query string) (realtime.Page, *realtime.Error) {
 			if err != nil || json.Unmarshal(place, &q.After) != nil || len(q.After) == 0 {
 				return q, realtime.Errorf(codeBadRequest, "the parameter after is what the page before said as next, not %q", value)
 			}
+		case "token": // of whom has been asked
 		default:
 			return q, realtime.Errorf(codeBadRequest, "there is no parameter %q: it is limit, after or order", name)
 		}

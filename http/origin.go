@@ -44,6 +44,18 @@ func (p originPolicy) allows(r *http.Request) bool {
 	return isLoopback(u.Host) && isLoopback(r.Host)
 }
 
+// trusts reports whether the request's cookies may count: a page of another origin that may connect is not one that may act for the user,
+// unless it is allowed by its name.
+func (p originPolicy) trusts(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		site := r.Header.Get("Sec-Fetch-Site") // browsers say it with requests that have no Origin
+		return site == "" || site == "same-origin" || site == "none"
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host) || p.allowed[strings.ToLower(origin)]
+}
+
 // isLoopback reports whether a host, with or without a port, is a name of this machine that nobody else can give.
 func isLoopback(hostport string) bool {
 	addr, ok := addressOf(hostport)

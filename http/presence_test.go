@@ -3,8 +3,12 @@ package http_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"tidings/db"
 	"tidings/http/graph"
@@ -86,7 +90,7 @@ func TestPresenceInGraphQL(t *testing.T) {
 		return len(s.ask(graphRequest{Query: `{ onlineUsers { nodes { id } } }`}, nil).Errors) == 1
 	})
 	for _, document := range []string{`{ onlineUsers { nodes { id } } }`, `{ user(id: 1) { online } }`, `{ user(id: 1) { lastSeen } }`} {
-		s.graphFails("", document, "FORBIDDEN", "not public")
+		s.graphFails("", document, graph.CodeUnauthenticated, "signed in")
 	}
 }
 
@@ -166,7 +170,7 @@ func TestPresenceChannel(t *testing.T) {
 	p.Arrive("1")
 	p.Arrive("2")
 	d.awaitOnline(2)
-	c := s.dialQuery("channel=presence&snapshot=true")
+	c := s.dialQuery("channel=presence")
 	var loaded []string
 	for range 2 {
 		loaded = append(loaded, string(c.expect("row").Data))
@@ -176,7 +180,12 @@ func TestPresenceChannel(t *testing.T) {
 	if rows, _, _ := s.loadAll("presence", ""); len(rows) != 2 || rows[0] != loaded[0] || rows[1] != loaded[1] {
 		t.Errorf("got %q, want %q", rows, loaded)
 	}
-	one := s.dial("presence:2")
+	one := s.dialQuery("channel=presence:2")
+	if f := one.expect("row"); string(f.Data) != loaded[1] {
+		t.Errorf("got %s, want %s", f.Data, loaded[1])
+	}
+	one.expect("loaded")
+	one.expect("subscribed")
 	p.Leave("2")
 	for _, c := range []*client{c, one} {
 		f := c.expect("user_offline")
@@ -195,4 +204,51 @@ func TestPresenceChannel(t *testing.T) {
 	if rows, _, _ := s.loadAll("presence", ""); len(rows) != 1 || rows[0] != loaded[0] {
 		t.Errorf("got %q, want %q", rows, loaded[:1])
 	}
+}
+
+// Whoever has signed in is online for as long as any connection of hers is open, of whatever transport.
+func TestPresenceOfConnections(t *testing.T) {
+	t.Parallel()
+	d, p := crowded(t)
+	s := start(t, d.url, options{secret: secret, presence: p})
+	s.dial("messages") // nobody's
+	header := authorization(token(t, "1", time.Hour))
+	connections := func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("user 1 has %d connections", n), func() bool {
+			return query[int](d, `select coalesce(sum(connections), 0)::int from tidings.online where "user" = '1'`) == n
+		})
+	}
+	socket, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.addr+"/ws?channel=messages", header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	connections(1)
+	g := s.graphSocket(transportWS)
+	g.send(`{"type":"connection_init","payload":{"authorization":"` + header.Get("Authorization") + `"}}`)
+	g.expect("connection_ack")
+	connections(2)
+	ctx, cut := context.WithCancel(t.Context())
+	defer cut()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+"/events?channel=messages", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = header
+	stream, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	connections(3)
+	_ = socket.Close()
+	connections(2)
+	cut()
+	connections(1)
+	_ = g.ws.Close()
+	connections(0)
+	eventually(t, "it is told once that she came and went", func() bool {
+		return query[string](d, `select string_agg(key || ' ' || type, ', ' order by id) from tidings.log where topic = 'presence'`) == "1 user_online, 1 user_offline"
+	})
 }

@@ -36,6 +36,7 @@ func parseQuery(query string) wanted {
 					w.channels = append(w.channels, channel)
 				}
 			}
+		case "token": // of whom has been asked
 		case "since":
 			w.options.Since = last
 		case "snapshot":

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"tidings/http/graph"
 	"tidings/realtime"
 )
@@ -49,6 +51,8 @@ type Options struct {
 	PongTimeout time.Duration
 	// StallTimeout is how long a client may read nothing at all of what waits for it; 90 s.
 	StallTimeout time.Duration
+	// TokenWarning is how long before a token runs out the client is warned, at most half of the time that is left; 60 s.
+	TokenWarning time.Duration
 	// PageRows and PageBytes are the most that one page of a channel's rows has; 1,000 and 4 MiB.
 	PageRows  int
 	PageBytes int
@@ -87,6 +91,7 @@ func (o Options) withDefaults() Options {
 	def(&o.PingInterval, 25*time.Second)
 	def(&o.PongTimeout, 10*time.Second)
 	def(&o.StallTimeout, 90*time.Second)
+	def(&o.TokenWarning, time.Minute)
 	def(&o.ShutdownTimeout, 10*time.Second)
 	return o
 }
@@ -99,15 +104,17 @@ type Server struct {
 	Graph   *graph.API          // nil: there is no /graphql
 	// Authenticate finds out whose a token is; nil: none is taken.
 	Authenticate Authenticate
-	// Presence is told which users' connections are opened and closed; nil: nobody is.
-	Presence interface {
-		Arrive(user string)
-		Leave(user string)
-	}
-	Logger  *slog.Logger
-	Options Options
+	// Revoked reports whether a token that was valid is to be taken no more; nil: none is.
+	Revoked func(user, session string, issued time.Time) (bool, error)
+	// Signal tells who is there, on all instances, something that is kept nowhere; nil: nobody can.
+	Signal   func(ctx context.Context, signal realtime.Signal) error
+	Accounts *Accounts // nil: there is nothing below /auth
+	Presence Presence // nil: nobody is told who is there
+	Logger   *slog.Logger
+	Options  Options
 
 	initOnce    sync.Once
+	signals     *rate.Limiter
 	options     Options
 	origins     originPolicy
 	stopping    atomic.Bool
@@ -127,6 +134,7 @@ func (s *Server) init() {
 		s.options = s.Options.withDefaults()
 		s.origins = newOriginPolicy(s.options.AllowedOrigins)
 		s.conns = make(map[*conn]struct{})
+		s.signals = rate.NewLimiter(typingOfAll, int(typingOfAll))
 		s.wheel.init(s.crowd.settle, s.options.PingInterval, s.options.PongTimeout)
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
@@ -150,6 +158,7 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("OPTIONS /graphql", s.serveGraphPreflight)
 		mux.HandleFunc("GET /graphql/files/{version}/{name}", s.serveGraphiQLFile)
 	}
+	s.handleAuth(mux)
 	mux.HandleFunc("GET /healthz", s.serveHealthz)
 	mux.HandleFunc("GET /readyz", s.serveReadyz)
 	mux.HandleFunc("GET /{$}", s.servePage)
@@ -253,10 +262,12 @@ func (s *Server) add(c *conn) bool {
 	s.crowd.add()
 	s.conns[c] = struct{}{}
 	s.group.Add(1)
+	s.reassure(c)
 	return true
 }
 
 func (s *Server) remove(c *conn) {
+	c.endTenure()
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
@@ -267,14 +278,18 @@ func (s *Server) remove(c *conn) {
 type refusal struct {
 	status        int
 	code, message string
-	retryAfter    int // seconds; 0: not unchanged
+	field         string // of the body, whose value is wrong; empty: none
+	retryAfter    int    // seconds; 0: not unchanged
 }
 
 func (f *refusal) answer(w http.ResponseWriter) {
+	if f.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
 	}
-	writeError(w, f.status, f.code, f.message)
+	writeErrorBody(w, f.status, errorBody{Code: f.code, Message: f.message, Field: f.field, RetryAfter: f.retryAfter})
 }
 
 // refusalOf is the HTTP answer of an error.
@@ -285,6 +300,8 @@ func refusalOf(err *realtime.Error) *refusal {
 		f.status = http.StatusNotFound
 	case realtime.CodeForbidden:
 		f.status = http.StatusForbidden
+	case realtime.CodeUnauthenticated:
+		f.status = http.StatusUnauthorized
 	case realtime.CodeUnavailable:
 		f.status, f.retryAfter = http.StatusServiceUnavailable, 1
 	case realtime.CodeSnapshotTooLarge:
@@ -297,8 +314,7 @@ func refusalOf(err *realtime.Error) *refusal {
 func (s *Server) admit(r *http.Request) *refusal {
 	switch {
 	case !s.origins.allows(r):
-		return &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
-			message: fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin"))}
+		return originNotAllowed(r)
 	case s.stopping.Load(), s.Hub.Position().IsZero():
 		return notReady
 	}
@@ -308,6 +324,11 @@ func (s *Server) admit(r *http.Request) *refusal {
 			message: fmt.Sprintf("the server has its %d connections: come back later", s.options.MaxConnections)}
 	}
 	return nil
+}
+
+func originNotAllowed(r *http.Request) *refusal {
+	return &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
+		message: fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin"))}
 }
 
 var notReady = &refusal{status: http.StatusServiceUnavailable, retryAfter: 1, code: "not_ready",
@@ -320,9 +341,21 @@ func (s *Server) channelStore() ChannelStore {
 	return s.Channel()
 }
 
+// errorBody is an error as it is answered.
+type errorBody struct {
+	Code       string `json:"code"`
+	Message    string `json:"message"`
+	Field      string `json:"field,omitempty"`
+	RetryAfter int    `json:"retryAfter,omitempty"` // seconds
+}
+
 // writeError answers with a code for the program and a sentence for its author.
 func writeError(w http.ResponseWriter, status int, code, message string) {
-	body, _ := json.Marshal(map[string]any{"error": map[string]string{"code": code, "message": message}})
+	writeErrorBody(w, status, errorBody{Code: code, Message: message})
+}
+
+func writeErrorBody(w http.ResponseWriter, status int, e errorBody) {
+	body, _ := json.Marshal(map[string]errorBody{"error": e})
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -56,6 +56,9 @@ func install(t testing.TB, url string) *database {
 			t.Fatal(err)
 		}
 	}
+	if err := (&db.Channel{DB: opened}).OpenToAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	d := &database{t: t, url: url, pool: opened.Pool}
 	d.exec(`insert into users (username, display_name) values ('ada', 'Ada')`)
 	return d
@@ -96,7 +99,11 @@ type options struct {
 	server tidingshttp.Options
 	graph  *graph.Options // nil: those of development
 	secret string         // of tokens
-	listen string         // host:port; "" is any port
+	// accounts are those of the service, without a store; nil: it has none.
+	accounts *tidingshttp.Accounts
+	logger   *slog.Logger // of the server; nil: none
+	listen   string       // host:port; "" is any port
+	presence tidingshttp.Presence
 }
 
 // service is one running instance, put together as the program does it.
@@ -141,9 +148,15 @@ func launch(t testing.TB, url string, o options) *service {
 	if o.graph == nil {
 		o.graph = &graph.Options{Introspection: true, OpenWrites: true}
 	}
+	if o.accounts != nil {
+		o.accounts.Store = &db.Accounts{DB: opened}
+		own := *o.graph
+		own.Accounts = o.accounts
+		o.graph = &own
+	}
 	api := graph.New(channel, hasChannel.Load, hub, slog.New(slog.NewTextHandler(t.Output(), nil)), *o.graph)
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api,
+		Hub: hub, Graph: api, Accounts: o.accounts, Presence: o.presence, Logger: o.logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
@@ -156,8 +169,23 @@ func launch(t testing.TB, url string, o options) *service {
 		},
 		Options: o.server,
 	}
+	revocations := &db.Revocations{DB: opened, Logger: slog.New(slog.DiscardHandler)}
+	server.Revoked, server.Signal = revocations.Revoked, opened.Signal
+	tokens := &tidingshttp.Tokens{Revoked: revocations.Revoked, Users: &db.Subjects{DB: opened, Tables: hasChannel.Load, ByID: true}}
 	if o.secret != "" {
-		server.Authenticate = tidingshttp.JWT([]byte(o.secret))
+		tokens.Issuer = tidingshttp.SharedSecret([]byte(o.secret))
+	}
+	if o.accounts != nil {
+		tokens.Own = o.accounts.Signer
+	}
+	if tokens.Issuer != nil || tokens.Own != nil {
+		server.Authenticate = tokens.Authenticate
+	}
+	reader.Disconnect = func(user, session, _ string, revoked bool) {
+		if revoked {
+			revocations.Add(user, session)
+		}
+		server.Disconnect(user, session, revoked)
 	}
 	ctx, tell := context.WithCancel(context.Background())
 	below, stopBelow := context.WithCancel(context.Background())
@@ -175,7 +203,11 @@ func launch(t testing.TB, url string, o options) *service {
 			return err
 		}
 		hasChannel.Store(has)
-		return reader.Run(below)
+		var following errgroup.Group
+		following.Go(func() error { return reader.Run(below) })
+		following.Go(func() error { return hub.Run(below) })
+		following.Go(func() error { return revocations.Run(below) })
+		return following.Wait()
 	})
 	ended := false
 	s.end = func() {

@@ -29,6 +29,9 @@ var sseDialect = &dialect{
 		}
 		return appendMessage(b, n.Cursor, func(b []byte) []byte { return appendNotice(b, "type", n) })
 	},
+	word: func(b []byte, word, user string, expires time.Time) []byte {
+		return appendMessage(b, realtime.Cursor{}, func(b []byte) []byte { return appendWord(b, "type", word, user, expires) })
+	},
 	goodbye: func(b []byte, g goodbye) []byte {
 		return appendMessage(b, realtime.Cursor{}, func(b []byte) []byte {
 			code, message, _ := strings.Cut(g.reason, ": ")
@@ -82,16 +85,21 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.connections.Add(-1)
+	id, refused := s.identify(r)
+	if refused != nil {
+		refused.answerEvents(w, r)
+		return
+	}
 	want := parseQuery(r.URL.RawQuery)
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		want.options.Since = last // it is newer than what the URL says, which stays the same for ever
 	}
-	if refused := s.unanswerable(r, &want); refused != nil {
+	if refused := s.unanswerable(r, id, &want); refused != nil {
 		refused.answerEvents(w, r)
 		return
 	}
-	s.stream(w, r, sseDialect, func(c *sseConn) (start func()) {
-		sub := s.Hub.NewSubscriber(c.kick)
+	s.stream(w, r, id, sseDialect, func(c *sseConn) (start func()) {
+		sub := s.Hub.NewSubscriber(id, c.kick)
 		c.feed = sub
 		return func() {
 			for _, err := range want.errs {
@@ -103,13 +111,15 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // stream answers a request with a stream of Server-Sent Events, which prepare completes, until the client goes or is told goodbye.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, d *dialect, prepare func(c *sseConn) (start func())) {
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, id *realtime.Identity, d *dialect, prepare func(c *sseConn) (start func())) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	c := &sseConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, w: w, control: http.NewResponseController(w)}
 	c.wire = c
 	start := prepare(c)
 	defer c.close()
+	c.identify(id)
+	defer c.endTenure()
 	if !s.add(&c.conn) {
 		notReady.answerEvents(w, r)
 		return
@@ -148,7 +158,7 @@ func retryIn(ms int) []byte {
 }
 
 // unanswerable says why there is nothing to stream, if that is so.
-func (s *Server) unanswerable(r *http.Request, want *wanted) *refusal {
+func (s *Server) unanswerable(r *http.Request, id *realtime.Identity, want *wanted) *refusal {
 	var first *realtime.Error
 	for _, err := range want.errs {
 		if first == nil || err.Code != codeBadRequest {
@@ -159,7 +169,7 @@ func (s *Server) unanswerable(r *http.Request, want *wanted) *refusal {
 		first = realtime.Errorf(codeBadRequest, "no channel is asked for: %s?channel=messages", r.URL.Path)
 	}
 	open := slices.ContainsFunc(want.channels, func(c realtime.Channel) bool {
-		err := s.Hub.Authorize(r.Context(), c)
+		err := s.Hub.Authorize(r.Context(), id, c)
 		if err != nil {
 			first = err
 		}

@@ -36,9 +36,15 @@ func (s *Server) serveWS(plain *dialect) http.HandlerFunc {
 		if s.negotiate(r.Header) {
 			d = deflating
 		}
+		id, bad := s.identify(r)
+		if bad != nil && r.Header.Get("Origin") == "" {
+			bad.answer(w)
+			return
+		}
 		s.upgrade(w, r, &upgrader, d, func(c *wsConn) {
-			sub := s.Hub.NewSubscriber(c.kick)
-			c.feed, c.protocol = sub, &commands{c, sub}
+			sub := s.Hub.NewSubscriber(id, c.kick)
+			c.feed, c.protocol = sub, &commands{conn: c, sub: sub, bad: bad}
+			c.identify(id)
 		})
 	}
 }
@@ -67,6 +73,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, upgrader *webso
 	c.wire, c.socket = c, socketOf(c.net)
 	prepare(c)
 	if !s.add(&c.conn) {
+		c.endTenure()
 		c.close()
 		s.connections.Add(-1)
 		return

@@ -43,12 +43,24 @@ func (c Channel) String() string {
 	return c.Topic + ":" + c.Key
 }
 
-// Topic is a watched table as clients know it.
+// Topic is a watched table as clients know it, or what is told without one.
 type Topic struct {
-	Name  string
-	Keyed bool   // whether rows have a key, and keys are channels of their own
-	Read  string // who may subscribe, as tidings.watch was told
+	Name   string
+	Keyed  bool      // whether rows have a key, and keys are channels of their own
+	Read   string    // who may subscribe, as tidings.watch was told
+	Guard  GuardKind // who may have which of its rows
+	Claims []string  // that its row security may look at; nil: all
+	// OwnKeys says that its keys are the users whose the rows are: of another one's channel nothing could be told.
+	OwnKeys bool
+	Typing  bool // whether clients may say that they are writing something
+	Listed  bool // whether a subscription begins with what there is, unless it has a cursor
 }
 
 // Public reports whether anybody may subscribe.
 func (t Topic) Public() bool { return t.Read == "public" }
+
+// policed reports whether a policy is to be asked who may subscribe.
+func (t Topic) policed() bool { return strings.HasPrefix(t.Read, "policy:") }
+
+// owned reports whether the rows are whose they say.
+func (t Topic) owned() bool { return strings.HasPrefix(t.Read, "owner:") }

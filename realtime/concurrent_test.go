@@ -20,6 +20,14 @@ type tape struct {
 
 func (*tape) Nudge()                              {}
 func (*tape) RefreshTopics(context.Context) error { return nil }
+
+func (*tape) Judge(context.Context, []realtime.Judging) ([][]bool, error) {
+	return nil, errors.New("there is nobody to ask")
+}
+
+func (*tape) Permit(context.Context, []realtime.Ask) ([]bool, error) {
+	return nil, errors.New("there is nobody to ask")
+}
 func (*tape) Load(context.Context, ...realtime.Page) ([]realtime.Loaded, error) {
 	return nil, errors.New("there are no rows")
 }
@@ -74,7 +82,7 @@ func TestClientsComeAndGoAtTheSameTime(t *testing.T) {
 			last, cursor := int64(0), l.at(0).String()
 			for last < events-3 {
 				woken := make(chan struct{}, 1)
-				sub := l.hub.NewSubscriber(func() {
+				sub := l.hub.NewSubscriber(nil, func() {
 					select {
 					case woken <- struct{}{}:
 					default:

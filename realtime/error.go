@@ -9,7 +9,8 @@ type Code string
 const (
 	CodeBadChannel        Code = "bad_channel"        // not a channel's name
 	CodeUnknownChannel    Code = "unknown_channel"    // no such topic
-	CodeForbidden         Code = "forbidden"          // not for this client
+	CodeForbidden         Code = "forbidden"          // not for this user
+	CodeUnauthenticated   Code = "unauthenticated"    // not for who has not signed in
 	CodeTooManyChannels   Code = "too_many_channels"  // the connection's limit
 	CodeAlreadySubscribed Code = "already_subscribed" // asked for twice
 	CodeNotSubscribed     Code = "not_subscribed"     // cannot be left

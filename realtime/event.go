@@ -82,6 +82,8 @@ type Batch struct {
 type Run struct {
 	Events []*Event
 
+	guard   *guard // nil: whoever takes it is told all of it
+	count   int    // of events, before the guard
 	bytes   int
 	encoded atomic.Pointer[encoding] // the first of a list, which is changed with mu held
 
@@ -91,7 +93,7 @@ type Run struct {
 }
 
 func newRun(events []*Event) *Run {
-	r := &Run{Events: events}
+	r := &Run{Events: events, count: len(events)}
 	for _, e := range events {
 		r.bytes += e.size()
 	}

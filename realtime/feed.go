@@ -176,7 +176,7 @@ func (s *Subscriber) catchUp() bool {
 		return false
 	}
 	for _, run := range runs {
-		h.counters.fromMemory.Add(uint64(len(run.Events)))
+		h.counters.fromMemory.Add(uint64(run.count))
 		s.push(Item{Run: run})
 	}
 	if !all {
@@ -240,13 +240,16 @@ func (h *Hub) nextReader() {
 }
 
 // pushPage queues what of the page belongs to the subscriber; only s.mu is needed.
-func (s *Subscriber) pushPage(b Batch, replay *replay) {
+func (s *Subscriber) pushPage(read Batch, replay *replay) {
+	b := &batch{Batch: read, shared: new(runs)}
 	var run []*Event
 	bytes := 0
 	flush := func() {
 		if len(run) > 0 {
 			s.hub.counters.fromLog.Add(uint64(len(run)))
-			s.push(Item{Run: newRun(run)})
+			if run := s.guard(newRun(run), b); run != nil {
+				s.push(Item{Run: run})
+			}
 			run, bytes = nil, 0
 		}
 	}

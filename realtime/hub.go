@@ -19,6 +19,8 @@ type Options struct {
 	RecentBytes int
 	// RecentAge is how long they are kept there; 5 min.
 	RecentAge time.Duration
+	// RecheckInterval is how often policies are asked again who may subscribe, besides when something is known to have changed; 1 min.
+	RecheckInterval time.Duration
 	// Readers is how many subscribers are fed from the database at once; the others wait their turn. 4.
 	Readers int
 }
@@ -35,6 +37,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RecentAge == 0 {
 		o.RecentAge = 5 * time.Minute
+	}
+	if o.RecheckInterval == 0 {
+		o.RecheckInterval = time.Minute
 	}
 	if o.Readers == 0 {
 		o.Readers = 4
@@ -54,6 +59,8 @@ type Log interface {
 type Source interface {
 	Log
 	Loader
+	Judge
+	Permits
 	// Nudge asks the reader to read now. It does not block.
 	Nudge()
 	// RefreshTopics brings SetTopics up to date before it returns, or does nothing if that was done a moment ago.
@@ -77,6 +84,12 @@ type Hub struct {
 	loads    map[string]*load
 	pages    []*page // that were read a moment ago
 	count    int     // subscribers
+
+	permits   map[permitKey]*permit // that were asked for a moment ago
+	asks      []*permit             // that are to be asked for
+	asked     chan struct{}
+	rechecked chan struct{}
+	bench     bench
 
 	registry registry
 	now      atomic.Pointer[batch] // is being published: up to the position, and not yet queued for everyone
@@ -102,6 +115,8 @@ func NewHub(source Source, options Options) *Hub {
 		recent:  recent{maxBytes: options.RecentBytes, maxAge: options.RecentAge},
 		waiting: make(map[*Subscriber]struct{}),
 		loads:   make(map[string]*load),
+		permits: make(map[permitKey]*permit), asked: make(chan struct{}, 1), rechecked: make(chan struct{}, 1),
+		bench: bench{bell: make(chan struct{}, 2)},
 	}
 }
 
@@ -210,8 +225,7 @@ func (h *Hub) Publish(published Batch) {
 // MaxChannels is how many channels a subscriber may have.
 func (h *Hub) MaxChannels() int { return h.options.MaxChannels }
 
-// SetTopics replaces what can be subscribed to. Who has a channel that is no longer there, or no longer public, is told
-// and loses it.
+// SetTopics replaces what can be subscribed to. Who has a channel that is no longer there, or no longer for him, is told and loses it.
 func (h *Hub) SetTopics(topics []Topic) {
 	byName := make(map[string]Topic, len(topics))
 	for _, t := range topics {
@@ -219,50 +233,19 @@ func (h *Hub) SetTopics(topics []Topic) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for name, t := range byName {
+		if t.policed() && h.topics[name].Read != t.Read {
+			h.Recheck() // those who have it had it by other rules
+		}
+	}
 	h.topics = byName
 	for s := range h.registry.subscribers() {
 		s.mu.Lock()
 		s.settle()
-		for _, m := range append([]*member(nil), s.members...) {
-			if err := h.allowed(m.channel); err != nil {
-				s.remove(m)
-				s.refuse(m.channel, err)
-			}
-		}
+		s.review()
 		s.admit()
 		s.mu.Unlock()
 	}
-}
-
-// allowed reports why the channel cannot be subscribed to, nil if it can; h.mu is held.
-func (h *Hub) allowed(c Channel) *Error {
-	t, ok := h.topics[c.Topic]
-	switch {
-	case !ok:
-		return Errorf(CodeUnknownChannel, "there is no channel %q: no table is watched as %q", c, c.Topic)
-	case !t.Public():
-		return Errorf(CodeForbidden, "channel %q is not public: its table's read is %q", c, t.Read)
-	case c.Key != "" && !t.Keyed:
-		return Errorf(CodeUnknownChannel, "there is no channel %q: rows of %q have no key", c, c.Topic)
-	}
-	return nil
-}
-
-// Authorize returns why a channel cannot be subscribed to, nil if it can. What is not may have been watched a moment
-// ago, so the source is asked before no is said.
-func (h *Hub) Authorize(ctx context.Context, c Channel) *Error {
-	h.mu.Lock()
-	err := h.allowed(c)
-	h.mu.Unlock()
-	if err == nil {
-		return nil
-	}
-	if h.source.RefreshTopics(ctx) != nil {
-		return Errorf(CodeUnavailable, "whether there is a channel %q cannot be said now: the database does not answer; try again", c)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.allowed(c)
 }
 
 // Delivered counts events that were written to clients.
@@ -280,6 +263,7 @@ type Stats struct {
 	ResumedFromLog    uint64 // the same, by reading the log
 	Loaded            uint64 // rows, queued for who asked for them
 	Delivered         uint64 // of all these, written to their clients
+	Judged            uint64 // of which row security was asked, once for all subscribers with the same rights
 	Reads             uint64 // queries that this took, of the log and of tables
 }
 
@@ -292,7 +276,17 @@ func (h *Hub) Stats() Stats {
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
 		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
 	}
+	h.bench.mu.Lock()
+	defer h.bench.mu.Unlock()
+	s.Judged = h.bench.judged
 	return s
+}
+
+// Guarded reports whether not everybody who may subscribe to a topic may have all of its rows.
+func (h *Hub) Guarded(topic string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.topics[topic].Guard != GuardNone
 }
 
 // PublicTopics returns the names of the topics that anybody may subscribe to, sorted.

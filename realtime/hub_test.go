@@ -102,8 +102,8 @@ func TestErrors(t *testing.T) {
 		want    realtime.Code
 	}{
 		{"nothing", realtime.CodeUnknownChannel},
-		{"secrets", realtime.CodeForbidden},
-		{"secrets:1", realtime.CodeForbidden},
+		{"secrets", realtime.CodeUnauthenticated},
+		{"secrets:1", realtime.CodeUnauthenticated},
 		{"lines:1", realtime.CodeUnknownChannel},
 		{"lines", ""},
 		{"messages", ""},
@@ -197,7 +197,7 @@ func TestTopicsThatGo(t *testing.T) {
 	c.drain()
 	expectIDs(t, c, 2)
 	expect(t, "errors", len(c.errors), 2)
-	expect(t, "code", c.errors[0].Code, realtime.CodeForbidden)
+	expect(t, "code", c.errors[0].Code, realtime.CodeUnauthenticated)
 }
 
 func TestSwitch(t *testing.T) {
@@ -285,7 +285,7 @@ func TestRunsAreShared(t *testing.T) {
 	f := w.instance(realtime.Options{})
 	var runs []*realtime.Run
 	for range 10 {
-		sub := f.hub.NewSubscriber(func() {})
+		sub := f.hub.NewSubscriber(nil, func() {})
 		sub.Subscribe(t.Context(), channels("messages"), realtime.SubscribeOptions{})
 		defer sub.Close()
 		defer func() {

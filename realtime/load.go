@@ -15,6 +15,7 @@ type Page struct {
 	Backward bool     // from the last row to the first
 	MaxRows  int
 	MaxBytes int
+	Rights   *Rights // whose rows are meant; nil: all that the channel has
 }
 
 // Loaded is a page as it was at a position of the log: who follows from there misses nothing and hears nothing twice.
@@ -35,11 +36,14 @@ type Loader interface {
 	Load(ctx context.Context, pages ...Page) ([]Loaded, error)
 }
 
-// Load reads rows of a channel that anybody may read; otherwise the error is an *Error.
-func (h *Hub) Load(ctx context.Context, p Page) (Loaded, error) {
-	if err := h.Authorize(ctx, p.Channel); err != nil {
+// Load reads rows of a channel that somebody may read; otherwise the error is an *Error.
+func (h *Hub) Load(ctx context.Context, id *Identity, p Page) (Loaded, error) {
+	if err := h.Authorize(ctx, id, p.Channel); err != nil {
 		return Loaded{}, err
 	}
+	h.mu.Lock()
+	p.Rights = viewOf(id, p.Channel, h.topics[p.Channel.Topic]).rights
+	h.mu.Unlock()
 	h.counters.reads.Add(1)
 	loaded, err := h.source.Load(ctx, p)
 	if err != nil {
@@ -80,7 +84,7 @@ func (s *Subscriber) group() []*member {
 func loadName(group []*member) string {
 	var name strings.Builder
 	for _, m := range group {
-		name.WriteString(m.channel.String())
+		name.WriteString(m.view.name())
 		name.WriteByte('\n') // no name has one
 	}
 	return name.String()
@@ -131,7 +135,7 @@ func (s *Subscriber) loaded(group []*member, l *load) {
 func (h *Hub) read(ctx context.Context, l *load, name string, s *Subscriber, group []*member) bool {
 	pages := make([]Page, len(group))
 	for i, m := range group {
-		pages[i] = Page{Channel: m.channel, MaxRows: h.options.QueueBytes / rowBytes, MaxBytes: h.options.QueueBytes}
+		pages[i] = Page{Channel: m.channel, Rights: m.view.rights, MaxRows: h.options.QueueBytes / rowBytes, MaxBytes: h.options.QueueBytes}
 	}
 	loaded, err := h.source.Load(ctx, pages...)
 	h.doneReading()

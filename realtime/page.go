@@ -86,7 +86,7 @@ func (s *Subscriber) fromPage(topics []string) bool {
 		var run *Run
 		to, ok := p.To, true
 		if sameCursor(s.from, p.From) && s.settled(p.From) {
-			run = p.run(s.signature, s.wants)
+			run = p.run(s)
 		} else {
 			run, to, ok = p.rest(s.from, s)
 		}
@@ -94,7 +94,7 @@ func (s *Subscriber) fromPage(topics []string) bool {
 			continue
 		}
 		if run != nil {
-			s.hub.counters.fromMemory.Add(uint64(len(run.Events)))
+			s.hub.counters.fromMemory.Add(uint64(run.count))
 			s.push(Item{Run: run})
 		}
 		s.from, s.trusted = to, true

@@ -83,10 +83,10 @@ func (r *recent) page(from Cursor, maxBytes int, s *Subscriber) (runs []*Run, to
 			}
 			from = to
 		case s.settled(b.From):
-			run = b.run(s.signature, s.wants)
+			run = b.run(s)
 			from = b.To
 		default: // a channel begins somewhere in the batch
-			run = b.runFor(s.wants)
+			run = b.runFor(s)
 			from = b.To
 		}
 		if run != nil {
@@ -124,7 +124,7 @@ func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
 		}
 		events = append(events, e)
 	}
-	return ending(events, to), to, true
+	return s.guard(ending(events, to), b), to, true
 }
 
 // restOfOther does so for a cursor in the middle of another read, if that one's end is in the batch: what is left of it
@@ -143,7 +143,7 @@ func (b *batch) restOfOther(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
 			then = append(then, e.at(Cursor{Origin: from.Origin, Seen: from.Upto, Upto: b.To.Seen, Last: e.ID}))
 		}
 	}
-	return ending(append(first, then...), b.To), b.To, true
+	return s.guard(ending(append(first, then...), b.To), b), b.To, true
 }
 
 // ending is the run of events behind which there is nothing else for who takes it up to the position: so the last one's is

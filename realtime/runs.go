@@ -29,28 +29,31 @@ type batch struct {
 	sets        int             // bytes that these sets take, and shared counts
 	listed      *list.Element   // in shared.batches; nil: it is not
 	forgotten   bool            // nobody else will ask for its runs
+
+	judged judgements // of its events; the bench's lock is needed
 }
 
-// run returns what a set of channels has of the batch; nil if nothing.
-func (b *batch) run(signature string, wants func(*Event) bool) *Run {
+// run returns what the subscriber has of the batch, which it shares with all who have the same channels, and may read the same; nil if
+// nothing.
+func (b *batch) run(s *Subscriber) *Run {
 	b.shared.mu.Lock()
-	run, made := b.bySignature[signature]
+	run, made := b.bySignature[s.signature]
 	b.shared.mu.Unlock()
 	if made {
 		return run
 	}
-	return b.keep(signature, b.runFor(wants))
+	return b.keep(s.signature, b.runFor(s))
 }
 
-// runFor returns what is wanted of the batch, shared with nobody; nil if nothing.
-func (b *batch) runFor(wants func(*Event) bool) *Run {
+// runFor returns what the subscriber has of the batch, shared with nobody; nil if nothing.
+func (b *batch) runFor(s *Subscriber) *Run {
 	var events []*Event
 	for _, e := range b.Events {
-		if wants(e) {
+		if s.wants(e) {
 			events = append(events, e)
 		}
 	}
-	return ending(events, b.To)
+	return s.guard(ending(events, b.To), b)
 }
 
 // keep shares the run with all who have the same channels, and returns it, or the one of somebody who was faster.
@@ -73,7 +76,7 @@ func (b *batch) keep(signature string, run *Run) *Run {
 	}
 	size := setSize + len(signature)
 	if run != nil {
-		size += 8 * len(run.Events) // pointers to them
+		size += 8 * run.count // pointers to events
 		run.keep(&rs.encoded)
 	}
 	b.sets += size

@@ -23,6 +23,9 @@ type Notice struct {
 	Rows    int    // of NoticeLoaded
 	Reason  Reset  // of NoticeReset
 	Err     *Error // of NoticeError
+
+	Type string // of NoticeSignal
+	Data []byte // of NoticeSignal: JSON
 }
 
 // NoticeKind is what a notice says.
@@ -37,6 +40,7 @@ const (
 	NoticePong   // the answer to a ping: all before it was written
 	NoticeLoaded // the rows of a channel have been told
 	NoticeCursor // nothing has happened for a while, up to here
+	NoticeSignal // something that is kept nowhere
 )
 
 // maxNotices is how many unread notices a subscriber may have: each answers a command of its own, so one that goes on
@@ -56,8 +60,11 @@ type Subscriber struct {
 	touched []*node // where
 
 	mu        sync.Mutex
+	identity  *Identity
 	members   []*member
-	signature string    // of the members' channels
+	signature string    // of the members' views
+	views     []view    // of the members
+	guarded   bool      // one of them does not show everything
 	pending   []request // subscriptions that wait until it is live, in order
 	live      bool
 	from      Cursor    // while behind: all before it has been queued; zero: begin where the hub is
@@ -80,6 +87,7 @@ type Subscriber struct {
 type member struct {
 	subscriber *Subscriber
 	channel    Channel
+	view       view
 	join       Cursor // what it covers does not belong to the subscription
 	announced  bool   // subscribed was said
 	snapshot   bool   // the rows come first, at the beginning and after a reset
@@ -110,13 +118,13 @@ type replay struct {
 	upto    Cursor
 }
 
-// NewSubscriber adds a subscriber with no channels. wake is called, with locks held, when there is something to write
+// NewSubscriber adds a subscriber of somebody's with no channels. wake is called, with locks held, when there is something to write
 // after Next returned nothing: it must not block and not call back.
-func (h *Hub) NewSubscriber(wake func()) *Subscriber {
+func (h *Hub) NewSubscriber(id *Identity, wake func()) *Subscriber {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.count++
-	return &Subscriber{hub: h, wake: wake, live: true}
+	return &Subscriber{hub: h, wake: wake, live: true, identity: id}
 }
 
 // lock takes the hub's lock and the subscriber's, and queues what is being published: so the subscriber has everything up to the hub's
@@ -156,8 +164,9 @@ func (s *Subscriber) Close() {
 func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, options SubscribeOptions) {
 	var refused []refusal
 	var allowed []Channel
+	id := s.Identity()
 	for _, c := range channels {
-		if err := s.hub.Authorize(ctx, c); err != nil {
+		if err := s.hub.Authorize(ctx, id, c); err != nil {
 			refused = append(refused, refusal{c, err})
 		} else {
 			allowed = append(allowed, c)
@@ -213,7 +222,7 @@ func (s *Subscriber) Unsubscribe(c Channel) {
 
 // Switch leaves all channels but this one, and subscribes to it. If it cannot be had, the others stay.
 func (s *Subscriber) Switch(ctx context.Context, c Channel, options SubscribeOptions) {
-	if err := s.hub.Authorize(ctx, c); err != nil {
+	if err := s.hub.Authorize(ctx, s.Identity(), c); err != nil {
 		s.Tell(err, c)
 		return
 	}
@@ -295,20 +304,39 @@ func (s *Subscriber) Take(items []Item) (_ []Item, behind bool) {
 		return items, false
 	}
 	items = s.drain(items)
-	s.writing, s.again = !s.live, false
-	return items, !s.live
+	behind = !s.live && len(s.queue) == 0
+	s.writing, s.again = behind, false
+	return items, behind
 }
 
-// drain appends the queue to items, and empties it; mu is held.
+// drain moves the queue to items, up to what is not known yet to be told: then wake is called when it is. mu is held.
 func (s *Subscriber) drain(items []Item) []Item {
-	items = append(items, s.queue...)
-	clear(s.queue)
-	if cap(s.queue) <= keepQueue {
+	n := 0
+	for ; n < len(s.queue); n++ {
+		run := s.queue[n].Run
+		if run == nil {
+			s.notices--
+		} else {
+			if !s.hub.bench.ready(run, s) {
+				break
+			}
+			s.bytes -= run.bytes
+			if len(run.Events) == 0 {
+				continue // nothing of it is for this one
+			}
+			s.told = true
+		}
+		items = append(items, s.queue[n])
+	}
+	switch {
+	case n < len(s.queue):
+		s.queue = slices.Delete(s.queue, 0, n)
+	case cap(s.queue) <= keepQueue:
+		clear(s.queue)
 		s.queue = s.queue[:0]
-	} else {
+	default:
 		s.queue = nil
 	}
-	s.bytes, s.notices = 0, 0
 	return items
 }
 
@@ -326,7 +354,13 @@ func (s *Subscriber) Next(ctx context.Context) ([]Item, error) {
 			return nil, nil
 		case len(s.queue) > 0:
 			items := s.drain(nil)
-			s.writing = true
+			waits := len(s.queue) > 0 // until it is known what is to be told
+			if len(items) == 0 && !waits {
+				s.mu.Unlock()
+				continue
+			}
+			s.writing = len(items) > 0
+			s.again = s.again && s.writing
 			s.mu.Unlock()
 			return items, nil
 		case s.live:
@@ -369,11 +403,12 @@ func (s *Subscriber) admit() {
 		others := len(s.members)
 		var added []*member
 		for _, c := range r.channels {
-			if err := h.allowed(c); err != nil { // it was when it was asked for
+			if err, _ := h.refusal(s.identity, c); err != nil { // it was not when it was asked for
 				s.refuse(c, err)
 				continue
 			}
-			m := &member{subscriber: s, channel: c, join: r.since, snapshot: r.snapshot}
+			topic := h.topics[c.Topic]
+			m := &member{subscriber: s, channel: c, view: viewOf(s.identity, c, topic), join: r.since, snapshot: r.snapshot || topic.Listed}
 			h.registry.join(m)
 			added = append(added, m)
 		}
@@ -382,8 +417,10 @@ func (s *Subscriber) admit() {
 		}
 		s.members = append(s.members, added...)
 		s.sign()
-		if r.since.IsZero() && r.snapshot {
-			s.loading = append(s.loading, added...)
+		for _, m := range added {
+			if r.since.IsZero() && m.snapshot {
+				s.loading = append(s.loading, m)
+			}
 		}
 		switch {
 		case len(s.loading) > 0 && others == 0:
@@ -489,20 +526,73 @@ func (s *Subscriber) settled(at Cursor) bool {
 	return true
 }
 
-// sign names the set of channels: who has the same set takes the same runs.
+// sign names the set of views: who has the same set takes the same runs.
 func (s *Subscriber) sign() {
 	names := make([]string, 0, len(s.members))
+	views := make([]view, 0, len(s.members)) // runs keep the one before
 	for _, m := range s.members {
-		names = append(names, m.channel.String())
+		names = append(names, m.view.name())
+		views = append(views, m.view)
 	}
 	slices.Sort(names)
 	s.signature = strings.Join(names, "\n") // no name has one
+	s.views, s.guarded = views, guarded(views)
+}
+
+// review takes away the channels that the subscriber may not have any more, and has it see of the others what it may.
+func (s *Subscriber) review() {
+	for _, m := range slices.Clone(s.members) {
+		if err, _ := s.hub.refusal(s.identity, m.channel); err != nil {
+			s.remove(m)
+			s.refuse(m.channel, err)
+			continue
+		}
+		m.view = viewOf(s.identity, m.channel, s.hub.topics[m.channel.Topic])
+	}
+	s.sign()
+}
+
+// Identity is whose the subscriber is.
+func (s *Subscriber) Identity() *Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity
+}
+
+// SetIdentity says whose the subscriber is from now on. Channels that are not for him are lost, and he is told.
+func (s *Subscriber) SetIdentity(ctx context.Context, id *Identity) {
+	s.mu.Lock()
+	channels := make([]Channel, 0, len(s.members))
+	for _, m := range s.members {
+		channels = append(channels, m.channel)
+	}
+	s.mu.Unlock()
+	refused := make(map[Channel]*Error)
+	for _, c := range channels {
+		if err := s.hub.Authorize(ctx, id, c); err != nil {
+			refused[c] = err
+		}
+	}
+	s.lock()
+	defer s.unlock()
+	if s.closed {
+		return
+	}
+	s.identity = id
+	for _, m := range slices.Clone(s.members) {
+		if err := refused[m.channel]; err != nil {
+			s.remove(m)
+			s.refuse(m.channel, err)
+		}
+	}
+	s.review()
+	s.admit()
 }
 
 // settle queues what is being published, if it is the subscriber's and Publish has not done so.
 func (s *Subscriber) settle() {
 	if b := s.hub.now.Load(); b != nil && s.takes(b) {
-		s.offer(b.From, b.run(s.signature, s.wants))
+		s.offer(b.From, b.run(s))
 	}
 }
 
@@ -518,8 +608,8 @@ func (s *Subscriber) takes(b *batch) bool {
 // runOf returns what a live subscriber that Publish has found takes of the batch, which it shares with all who have the same
 // channels; only s.mu is needed.
 func (s *Subscriber) runOf(b *batch) *Run {
-	if len(s.members) > 1 {
-		return b.run(s.signature, s.wants)
+	if len(s.members) > 1 || s.guarded {
+		return b.run(s)
 	}
 	n := s.touched[0]
 	if n.run == nil {
@@ -537,7 +627,7 @@ func (s *Subscriber) offer(from Cursor, run *Run) {
 		s.fallBehind(from, true)
 		return
 	}
-	s.hub.counters.routed.Add(uint64(len(run.Events)))
+	s.hub.counters.routed.Add(uint64(run.count))
 	s.push(Item{Run: run})
 }
 
@@ -550,7 +640,7 @@ func (s *Subscriber) push(i Item) {
 	s.queue = append(s.queue, i)
 	if i.Run != nil {
 		s.bytes += i.Run.bytes
-		s.told = true
+		s.told = s.told || i.Run.guard == nil
 	} else {
 		s.notices++
 		s.told = s.told || !i.Notice.Cursor.IsZero()

@@ -168,6 +168,14 @@ func (w *world) instance(options realtime.Options) *feed {
 
 func (f *feed) Nudge()                              { f.nudged = true }
 func (f *feed) RefreshTopics(context.Context) error { return nil }
+
+func (*feed) Judge(context.Context, []realtime.Judging) ([][]bool, error) {
+	return nil, errors.New("there is nobody to ask")
+}
+
+func (*feed) Permit(context.Context, []realtime.Ask) ([]bool, error) {
+	return nil, errors.New("there is nobody to ask")
+}
 func (f *feed) Read(_ context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, _ int) (
 	[]*realtime.Event, realtime.Cursor, bool, error) {
 
@@ -249,7 +257,7 @@ func (c *client) connect(f *feed, since string) {
 	clear(c.ready)
 	c.unread = -1
 	c.feed = f
-	c.sub = f.hub.NewSubscriber(func() {
+	c.sub = f.hub.NewSubscriber(nil, func() {
 		c.woken.Store(true)
 		if f.publishing && f.meanwhile != nil && f.hub.Free() {
 			f.meanwhile(c)

@@ -137,6 +137,9 @@ func (p *postgres) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := (&db.Channel{DB: p.db}).OpenToAll(ctx); err != nil {
+		return err
+	}
 	if _, err := p.db.Pool.Exec(ctx, createTables); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}

@@ -75,7 +75,10 @@ type serveCmd struct {
 	Demo        bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
 
 	Development *bool  `help:"Let whoever sends no token write as any user, and tell GraphQL's schema to anybody. By default so with the embedded PostgreSQL, and not with a database of yours." negatable:"" env:"TIDINGS_DEVELOPMENT"`
-	JWTSecret   string `name:"jwt-secret" help:"The secret, of 32 bytes at least, by which users' tokens are signed (HS256; the subject is the user's id). Empty: no tokens are taken." env:"TIDINGS_JWT_SECRET" placeholder:"SECRET"`
+
+	JWT jwtFlags `embed:"" prefix:"jwt-" group:"Tokens of an issuer"`
+
+	Accounts accountFlags `embed:"" group:"Accounts"`
 
 	MaxConnections   int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
 	MaxChannels      int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
@@ -90,6 +93,8 @@ type serveCmd struct {
 	PingInterval     time.Duration `help:"How often clients are pinged." default:"25s" env:"TIDINGS_PING_INTERVAL" group:"Limits"`
 	PongTimeout      time.Duration `help:"How long after a ping a silent client is taken for gone." default:"10s" env:"TIDINGS_PONG_TIMEOUT" group:"Limits"`
 	StallTimeout     time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
+	TokenWarning     time.Duration `help:"How long before a token runs out its client is warned." default:"1m" env:"TIDINGS_TOKEN_WARNING" group:"Limits"`
+	RecheckInterval  time.Duration `help:"How often policies are asked again who may subscribe." default:"1m" env:"TIDINGS_RECHECK_INTERVAL" group:"Limits"`
 	ShutdownTimeout  time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
 	GraphQL graphQLFlags `embed:"" prefix:"graphql-" group:"GraphQL"`
@@ -107,6 +112,21 @@ type presenceFlags struct {
 	Grace     time.Duration `help:"How long a user without a connection stays online, as a page may be loading anew. 0: not at all." default:"5s" env:"TIDINGS_PRESENCE_GRACE"`
 	Heartbeat time.Duration `help:"How often a server says that it is there." default:"2s" env:"TIDINGS_PRESENCE_HEARTBEAT"`
 	DeadAfter time.Duration `help:"After what silence others take it for dead: three heartbeats, or more." default:"6s" env:"TIDINGS_PRESENCE_DEAD_AFTER"`
+}
+
+// accountFlags are of the service's own accounts.
+type accountFlags struct {
+	Secret          string        `help:"The secret, of 32 bytes at least, by which the access tokens of users who sign in here are signed; the same for all instances. Empty: nobody signs in here." env:"TIDINGS_SECRET" placeholder:"SECRET"`
+	SignUp          bool          `help:"Let anybody sign up." default:"true" negatable:"" env:"TIDINGS_SIGN_UP"`
+	AccessTokenTTL  time.Duration `name:"access-token-ttl" help:"How long an access token is valid, before it is to be refreshed." default:"15m" env:"TIDINGS_ACCESS_TOKEN_TTL"`
+	SessionTTL      time.Duration `name:"session-ttl" help:"How long one is signed in, however often that is refreshed." default:"720h" env:"TIDINGS_SESSION_TTL"`
+	RefreshGrace    time.Duration `help:"How long after its use a refresh token is taken once more, from a client that has not heard the answer. 0: not at all." default:"10s" env:"TIDINGS_REFRESH_GRACE"`
+	NameFailures    int           `name:"sign-in-failures" help:"Wrong passwords for a username, before it has to wait." default:"10" env:"TIDINGS_SIGN_IN_FAILURES" placeholder:"N"`
+	NamePause       time.Duration `name:"sign-in-pause" help:"After what time one more is allowed." default:"1m" env:"TIDINGS_SIGN_IN_PAUSE"`
+	AddressFailures int           `name:"sign-in-address-failures" help:"Wrong passwords from an address, before it has to wait." default:"50" env:"TIDINGS_SIGN_IN_ADDRESS_FAILURES" placeholder:"N"`
+	AddressPause    time.Duration `name:"sign-in-address-pause" help:"After what time one more is allowed." default:"1s" env:"TIDINGS_SIGN_IN_ADDRESS_PAUSE"`
+	SignUps         int           `name:"sign-up-burst" help:"Users who sign up from an address, before it has to wait." default:"20" env:"TIDINGS_SIGN_UP_BURST" placeholder:"N"`
+	SignUpPause     time.Duration `help:"After what time one more is allowed." default:"1m" env:"TIDINGS_SIGN_UP_PAUSE"`
 }
 
 // graphQLFlags are the limits of /graphql.
@@ -139,13 +159,15 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--allow-origin: %q is not an origin, such as https://app.example.com", origin)
 		}
 	}
-	if n := len(c.JWTSecret); n > 0 && n < 32 {
-		return fmt.Errorf("--jwt-secret: it has %d bytes, and is too easily guessed: at least 32", n)
+	if n := len(c.Accounts.Secret); n > 0 && n < 32 {
+		return fmt.Errorf("--secret: it has %d bytes, and is too easily guessed: at least 32", n)
 	}
 	for _, limit := range []struct {
 		name       string
 		value, min int
 	}{
+		{"sign-in-failures", c.Accounts.NameFailures, 1}, {"sign-in-address-failures", c.Accounts.AddressFailures, 1},
+		{"sign-up-burst", c.Accounts.SignUps, 1},
 		{"max-connections", c.MaxConnections, 1}, {"max-channels", c.MaxChannels, 1}, {"max-frame", c.MaxFrame, 128},
 		{"compress-min-bytes", c.CompressMinBytes, 0},
 		{"queue-bytes", c.QueueBytes, 4096}, {"recent-bytes", c.RecentBytes, 4096}, {"log-readers", c.LogReaders, 1},
@@ -166,9 +188,13 @@ func (c *serveCmd) Validate() error {
 		name       string
 		value, min time.Duration
 	}{
+		{"access-token-ttl", c.Accounts.AccessTokenTTL, 10 * time.Second}, {"session-ttl", c.Accounts.SessionTTL, c.Accounts.AccessTokenTTL},
+		{"refresh-grace", c.Accounts.RefreshGrace, 0}, {"sign-in-pause", c.Accounts.NamePause, time.Millisecond},
+		{"sign-in-address-pause", c.Accounts.AddressPause, time.Millisecond}, {"sign-up-pause", c.Accounts.SignUpPause, time.Millisecond},
 		{"recent-age", c.RecentAge, time.Second},
 		{"ping-interval", c.PingInterval, time.Second}, {"pong-timeout", c.PongTimeout, time.Second},
 		{"stall-timeout", c.StallTimeout, time.Second}, {"shutdown-timeout", c.ShutdownTimeout, 100 * time.Millisecond},
+		{"token-warning", c.TokenWarning, 0}, {"recheck-interval", c.RecheckInterval, time.Second},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
 		{"heartbeat-interval", c.HeartbeatInterval, 0},
 		{"presence-grace", c.Presence.Grace, 0}, {"presence-heartbeat", c.Presence.Heartbeat, 100 * time.Millisecond},

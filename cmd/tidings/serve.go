@@ -70,6 +70,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	}
 	hub := realtime.NewHub(reader, realtime.Options{
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
+		RecheckInterval: c.RecheckInterval,
 	})
 	reader.Sink = hub
 	presence := &db.Presence{DB: database, Logger: logger, Heartbeat: c.Presence.Heartbeat, DeadAfter: c.Presence.DeadAfter, Grace: c.Presence.Grace}
@@ -82,16 +83,21 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	if c.Development != nil {
 		development = *c.Development
 	}
-	api := graph.New(channel, hasChannel.Load, hub, logger, graph.Options{
+	graphOptions := graph.Options{
 		Introspection: development, OpenWrites: development,
 		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
 		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,
 		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes,
 		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
-	})
+	}
+	accounts := c.Accounts.open(database, logger)
+	if accounts != nil {
+		graphOptions.Accounts = accounts
+	}
+	api := graph.New(channel, hasChannel.Load, hub, logger, graphOptions)
 	defer api.Close()
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Presence: presence, Logger: logger,
+		Hub: hub, Graph: api, Accounts: accounts, Presence: presence, Logger: logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
@@ -110,11 +116,30 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			PageRows: c.PageRows, PageBytes: c.PageBytes,
 			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
 			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
+			TokenWarning: c.TokenWarning,
 		},
 	}
 
-	if c.JWTSecret != "" {
-		server.Authenticate = tidingshttp.JWT([]byte(c.JWTSecret))
+	revocations := &db.Revocations{DB: database, Logger: logger}
+	server.Revoked, server.Signal = revocations.Revoked, database.Signal
+	subjects := c.JWT.subjects(database, hasChannel.Load)
+	issuer, err := c.JWT.issuer(below, logger)
+	if err != nil {
+		return err
+	}
+	if issuer != nil || accounts != nil {
+		tokens := &tidingshttp.Tokens{Issuer: issuer, Users: subjects, Revoked: revocations.Revoked}
+		if accounts != nil {
+			tokens.Own = accounts.Signer
+		}
+		server.Authenticate = tokens.Authenticate
+	}
+	reader.Disconnect = func(user, session, _ string, revoked bool) {
+		if revoked {
+			revocations.Add(user, session)
+			subjects.Forget(user)
+		}
+		server.Disconnect(user, session, revoked)
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -128,8 +153,12 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return err
 		}
 		hasChannel.Store(prepared.channel)
-		group.Go(func() error { return presence.Run(below) })
-		return reader.Run(below)
+		var following errgroup.Group
+		following.Go(func() error { return reader.Run(below) })
+		following.Go(func() error { return hub.Run(below) })
+		following.Go(func() error { return presence.Run(below) })
+		following.Go(func() error { return revocations.Run(below) })
+		return following.Wait()
 	})
 	group.Go(func() error {
 		if !awaitLive(ctx, hub) {
@@ -142,6 +171,24 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		return nil
 	})
 	return group.Wait()
+}
+
+// open puts together the service's own accounts; nil: there are none.
+func (f *accountFlags) open(database *db.DB, logger *slog.Logger) *tidingshttp.Accounts {
+	if f.Secret == "" {
+		return nil
+	}
+	store := &db.Accounts{DB: database, Lifetime: f.SessionTTL, Grace: f.RefreshGrace}
+	if f.RefreshGrace == 0 {
+		store.Grace = -1
+	}
+	return &tidingshttp.Accounts{
+		Store: store, Signer: &tidingshttp.Signer{Secret: []byte(f.Secret), TTL: f.AccessTokenTTL}, Logger: logger,
+		Options: tidingshttp.AccountOptions{
+			SignUpClosed: !f.SignUp, NameFailures: f.NameFailures, NamePause: f.NamePause,
+			AddressFailures: f.AddressFailures, AddressPause: f.AddressPause, SignUps: f.SignUps, SignUpPause: f.SignUpPause,
+		},
+	}
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
@@ -190,7 +237,14 @@ func (c *serveCmd) prepareOnce(ctx context.Context, database *db.DB, channel *db
 		return p, err
 	}
 	if embedded {
-		if err := bringUpToDate(ctx, database, db.ChannelMigrations, c.Migrate); err != nil {
+		fresh, err := database.MigrationStatus(ctx, db.ChannelMigrations)
+		if err == nil {
+			err = bringUpToDate(ctx, database, db.ChannelMigrations, c.Migrate)
+		}
+		if err == nil && fresh.Version == 0 {
+			err = channel.OpenToAll(ctx) // so that the first minute needs no token
+		}
+		if err != nil {
 			return p, err
 		}
 		if c.Demo {

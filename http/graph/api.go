@@ -46,6 +46,8 @@ type Options struct {
 	MaxPageSize     int
 	// Timeout is how long a query or a mutation may take; 10 s.
 	Timeout time.Duration
+	// Accounts are the service's own; nil: it has none.
+	Accounts Accounts
 }
 
 func (o Options) withDefaults() Options {
@@ -239,7 +241,7 @@ func (o *Operation) Do(ctx context.Context) (answer *Response) {
 	s := o.api.newSession(o.viewer, kind)
 	defer o.api.end(s)
 	if kind == ofQuery {
-		for _, topic := range []string{messages, comments, presence} {
+		for _, topic := range readable {
 			_, _ = s.mayRead(ctx, topic) // is remembered: to ask for it later might take another connection than the one that the query has by then
 		}
 	}

@@ -31,6 +31,7 @@ const (
 	CodeTooComplex      = "QUERY_TOO_COMPLEX"      // deeper, larger or with more aliases than is answered
 	CodeIntrospection   = "INTROSPECTION_DISABLED" // the schema is not told
 	CodeTooMany         = "TOO_MANY_OPERATIONS"    // more at once than a connection or a batch may have
+	CodeTooManyAttempts = "TOO_MANY_ATTEMPTS"      // to sign in or up; extensions.retryAfter says for how many seconds
 )
 
 // errorf makes an error with a code.

@@ -23,6 +23,14 @@ type noSource struct{}
 
 func (noSource) Nudge()                              {}
 func (noSource) RefreshTopics(context.Context) error { return nil }
+
+func (noSource) Judge(context.Context, []realtime.Judging) ([][]bool, error) {
+	return nil, errors.New("there is nobody to ask")
+}
+
+func (noSource) Permit(context.Context, []realtime.Ask) ([]bool, error) {
+	return nil, errors.New("there is nobody to ask")
+}
 func (noSource) Read(context.Context, realtime.Cursor, realtime.Snapshot, []string, int) ([]*realtime.Event, realtime.Cursor, bool, error) {
 	return nil, realtime.Cursor{}, false, errors.New("there is nothing to be read here")
 }

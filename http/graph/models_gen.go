@@ -10,6 +10,20 @@ import (
 	"time"
 )
 
+// A password to be changed.
+type ChangePasswordInput struct {
+	// As it is.
+	CurrentPassword string `json:"currentPassword"`
+	// 8 to 1024 bytes, and not the username.
+	NewPassword string `json:"newPassword"`
+}
+
+// Whose password was changed.
+type ChangePasswordPayload struct {
+	// The user, whose other sessions have ended. The tokens of this one stay valid.
+	User *User `json:"user"`
+}
+
 // A page of comments.
 type CommentConnection struct {
 	// The page: its comments, each with its place.
@@ -78,24 +92,6 @@ type CreateMessageInput struct {
 type CreateMessagePayload struct {
 	// What was written.
 	Message *Message `json:"message"`
-	// The input's.
-	ClientMutationID *string `json:"clientMutationId,omitempty"`
-}
-
-// A user to be added.
-type CreateUserInput struct {
-	// 1 to 64 characters without white space, that nobody has, whatever the case.
-	Username string `json:"username"`
-	// As it is shown to people, 200 characters at most; where it is not given, the username.
-	DisplayName *string `json:"displayName,omitempty"`
-	// A random text of 200 bytes at most, with which it can be sent again and is done once.
-	ClientMutationID *string `json:"clientMutationId,omitempty"`
-}
-
-// The user that was added.
-type CreateUserPayload struct {
-	// Who was added.
-	User *User `json:"user"`
 	// The input's.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
@@ -172,6 +168,94 @@ type PageInfo struct {
 	StartCursor *string `json:"startCursor,omitempty"`
 	// The last edge's; null where the page is empty.
 	EndCursor *string `json:"endCursor,omitempty"`
+}
+
+// A session to go on with.
+type RefreshSessionInput struct {
+	// The session's newest.
+	RefreshToken string `json:"refreshToken"`
+}
+
+// The session's new tokens.
+type RefreshSessionPayload struct {
+	// Whose session it is.
+	User *User `json:"user"`
+	// The new ones; the refresh token that was sent is used up.
+	Tokens *Tokens `json:"tokens"`
+}
+
+// A token for the connection.
+type RenewTokenInput struct {
+	// The JSON Web Token.
+	Token string `json:"token"`
+	// Is in the answer again.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// Whose the connection is.
+type RenewTokenPayload struct {
+	// When the token runs out.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// That of the input.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// Who signs in.
+type SignInInput struct {
+	// Without regard to case.
+	Username string `json:"username"`
+	// The user's.
+	Password string `json:"password"`
+}
+
+// The user who has signed in.
+type SignInPayload struct {
+	// Who has signed in.
+	User *User `json:"user"`
+	// Of the session that was begun.
+	Tokens *Tokens `json:"tokens"`
+}
+
+// A session to be ended, or all.
+type SignOutInput struct {
+	// The session's. Where it is not given, it is the session of the access token that the request is sent with.
+	RefreshToken *string `json:"refreshToken,omitempty"`
+	// Whether all sessions of the user are ended, on all devices.
+	Everywhere bool `json:"everywhere"`
+}
+
+// What was ended. A session that had ended before is no error.
+type SignOutPayload struct {
+	// Whether all sessions of the user were.
+	Everywhere bool `json:"everywhere"`
+}
+
+// A user to be added, and the password.
+type SignUpInput struct {
+	// 1 to 64 characters without white space, that nobody has, whatever the case.
+	Username string `json:"username"`
+	// 8 to 1024 bytes, and not the username.
+	Password string `json:"password"`
+	// As it is shown to people, 200 characters at most; where it is not given, the username.
+	DisplayName *string `json:"displayName,omitempty"`
+}
+
+// The user that was added, signed in.
+type SignUpPayload struct {
+	// Who was added.
+	User *User `json:"user"`
+	// Of the session that was begun.
+	Tokens *Tokens `json:"tokens"`
+}
+
+// What a session is known by.
+type Tokens struct {
+	// Is sent with each request, as `Authorization: Bearer …`.
+	AccessToken string `json:"accessToken"`
+	// When the access token is not taken any more.
+	ExpiresAt time.Time `json:"expiresAt"`
+	// Gives new tokens, once: keep it where nobody else reads it.
+	RefreshToken string `json:"refreshToken"`
 }
 
 // A comment's change.
@@ -307,6 +391,67 @@ func (e *Order) UnmarshalJSON(b []byte) error {
 }
 
 func (e Order) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// What a user may do with what others wrote. Roles are given in the database.
+type Role string
+
+const (
+	// Nothing: only what is the user's own can be changed.
+	RoleMember Role = "MEMBER"
+	// Keeps order.
+	RoleModerator Role = "MODERATOR"
+	// Keeps everything.
+	RoleAdmin Role = "ADMIN"
+)
+
+var AllRole = []Role{
+	RoleMember,
+	RoleModerator,
+	RoleAdmin,
+}
+
+func (e Role) IsValid() bool {
+	switch e {
+	case RoleMember, RoleModerator, RoleAdmin:
+		return true
+	}
+	return false
+}
+
+func (e Role) String() string {
+	return string(e)
+}
+
+func (e *Role) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = Role(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid Role", str)
+	}
+	return nil
+}
+
+func (e Role) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *Role) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e Role) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil

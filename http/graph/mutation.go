@@ -19,9 +19,11 @@ func begin(ctx context.Context, clientMutationID *string, input any) (s *session
 	if _, err = s.reading(); err != nil {
 		return s, who, once, err
 	}
-	switch id := s.viewer.UserID; {
+	switch id := s.viewer.UserID(); {
 	case id != 0:
 		who.UserID = id
+	case s.viewer.Identity != nil:
+		return s, who, once, errorf(CodeForbidden, "your token is of nobody who is a user here")
 	case !s.options.OpenWrites:
 		return s, who, once, errorf(CodeUnauthenticated, "only who has signed in may write: send a token")
 	case s.viewer.Named:
@@ -64,24 +66,6 @@ func checkComment(content string) error {
 		return badInput("content", "is not empty")
 	}
 	return nil
-}
-
-func (mutations) CreateUser(ctx context.Context, input CreateUserInput) (*CreateUserPayload, error) {
-	s, who, once, err := begin(ctx, input.ClientMutationID, input)
-	if err != nil {
-		return nil, err
-	}
-	if !who.Anybody {
-		return nil, errorf(CodeForbidden, "users are made by whoever makes the tokens")
-	}
-	u := db.User{Username: input.Username, DisplayName: input.Username}
-	if input.DisplayName != nil {
-		u.DisplayName = *input.DisplayName
-	}
-	if u, err = s.store.CreateUser(ctx, who, u, once); err != nil {
-		return nil, err
-	}
-	return &CreateUserPayload{User: newUsers([]db.User{u})[0], ClientMutationID: input.ClientMutationID}, nil
 }
 
 func (mutations) UpdateUser(ctx context.Context, input UpdateUserInput) (*UpdateUserPayload, error) {

@@ -27,6 +27,7 @@ type Plan struct {
 	api    *API
 	key    planKey
 	target target
+	grants grants
 	field  string // its name in the response
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -45,19 +46,19 @@ type Plan struct {
 
 // planKey is what subscriptions have in common that are executed together. Since when they follow does not belong to it.
 type planKey struct {
-	query, operation, variables string
+	query, operation, variables, grants string
 }
 
 // plan returns the operation's plan, and counts one more user of it.
-func (a *API) plan(o *Operation, t target, field *graphql.CollectedField) *Plan {
-	key := planKey{o.context.RawQuery, o.context.OperationName, variablesKey(o.context, field)}
+func (a *API) plan(o *Operation, t target, field *graphql.CollectedField, g grants) *Plan {
+	key := planKey{o.context.RawQuery, o.context.OperationName, variablesKey(o.context, field), g.key()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.plans[key]
 	if p == nil {
 		t.since, t.message = "", nil
 		p = &Plan{
-			api: a, key: key, target: t, field: field.Alias,
+			api: a, key: key, target: t, field: field.Alias, grants: g,
 			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
 			presence: make(chan *PresenceChange, 1),
 			pending:  make(map[*realtime.Run][]func()),
@@ -276,6 +277,7 @@ func (p *Plan) results(b []byte, events []*realtime.Event) (longer []byte, made 
 	}()
 	p.drain()
 	s := p.api.newSession(Viewer{}, ofSubscription)
+	s.grants = p.grants
 	defer p.api.end(s)
 	ctx, cancel := context.WithTimeout(withSession(p.ctx, s), p.api.options.Timeout)
 	defer cancel()

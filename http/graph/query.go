@@ -18,7 +18,7 @@ type queries struct{}
 func (queries) LiveCursor(ctx context.Context) (string, error) { return of(ctx).liveCursor(ctx) }
 
 func (queries) Me(ctx context.Context) (*User, error) {
-	id := of(ctx).viewer.UserID
+	id := of(ctx).viewer.UserID()
 	if id == 0 {
 		return nil, nil
 	}

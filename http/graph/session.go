@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"strconv"
 	"sync"
 
 	"tidings/db"
@@ -10,8 +11,17 @@ import (
 
 // Viewer is who sends a request. The zero Viewer is somebody without a token.
 type Viewer struct {
-	UserID int64 // 0: nobody
-	Named  bool  // nobody, and a page whose name anybody may have given to this machine: it never writes
+	Identity *realtime.Identity // nil: nobody
+	Named    bool               // a page whose name anybody may have given to this machine: without a token, it never writes
+}
+
+// UserID is the viewer's id among the application's users; 0: none.
+func (v Viewer) UserID() int64 {
+	id, err := strconv.ParseInt(v.Identity.Name(), 10, 64)
+	if err != nil || id < 0 {
+		return 0
+	}
+	return id
 }
 
 // session is what the resolvers of one execution have in common.
@@ -23,6 +33,7 @@ type session struct {
 	store   *db.Channel
 	tables  bool // the application's are there
 	read    *db.Reading
+	grants  grants // nil: it is asked what the viewer may
 
 	once once
 }
@@ -70,6 +81,9 @@ func (s *session) reading() (*db.Reading, error) {
 	return s.read, nil
 }
 
+// grants are what a viewer may read, by topic: nil, or why not.
+type grants map[string]*realtime.Error
+
 // mayRead says why rows of the topic's table cannot be read, nil if they can: what can be followed can be read.
 func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error) {
 	r, err := s.reading()
@@ -77,12 +91,24 @@ func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error
 		return r, err
 	}
 	refused, err := do(&s.once, "may read "+topic, func() (*realtime.Error, error) {
-		return s.hub.Authorize(ctx, realtime.Channel{Topic: topic}), nil
+		if s.grants != nil {
+			return s.grants[topic], nil
+		}
+		return mayRead(ctx, s.hub, s.viewer.Identity, topic), nil
 	})
 	if err == nil && refused != nil {
 		err = refused
 	}
 	return r, err
+}
+
+// mayRead says why somebody cannot read all rows of a topic.
+func mayRead(ctx context.Context, hub *realtime.Hub, id *realtime.Identity, topic string) *realtime.Error {
+	err := hub.Authorize(ctx, id, realtime.Channel{Topic: topic})
+	if err == nil && hub.Guarded(topic) {
+		err = realtime.Errorf(realtime.CodeForbidden, "not everybody may read all rows of %q: follow its channel, or load that", topic)
+	}
+	return err
 }
 
 // liveCursor is the position of what a query reads.

@@ -49,7 +49,7 @@ func (o *Operation) Subscribe(ctx context.Context, since string) (s *Subscriptio
 		}
 		return nil, o.api.refuse(ctx, gqlerror.List{err})
 	}
-	return &Subscription{Channels: t.channels, Since: t.since, Plan: o.api.plan(o, t, field)}, nil
+	return &Subscription{Channels: t.channels, Since: t.since, Plan: o.api.plan(o, t, field, o.grants(ctx))}, nil
 }
 
 // target reads the field and its arguments.
@@ -147,13 +147,36 @@ func (t *target) follow(given any) error {
 	return nil
 }
 
+// readable are the topics whose rows fields may lead to.
+var readable = []string{messages, comments, presence}
+
+// grants are what the viewer may read. A subscription keeps them: its own channel is what is asked about again.
+func (o *Operation) grants(ctx context.Context) grants {
+	g := make(grants)
+	for _, topic := range readable {
+		g[topic] = mayRead(ctx, o.api.hub, o.viewer.Identity, topic)
+	}
+	return g
+}
+
+// key is the same for those who may read the same.
+func (g grants) key() string {
+	key := ""
+	for _, topic := range readable {
+		if g[topic] != nil {
+			key += topic + " "
+		}
+	}
+	return key
+}
+
 // check says why what is to be followed is not there, or is not for the viewer.
 func (o *Operation) check(ctx context.Context, t target) error {
 	if most := o.api.hub.MaxChannels(); len(t.channels) > most {
 		return realtime.Errorf(realtime.CodeTooManyChannels, "a subscription has at most %d channels, not %d", most, len(t.channels))
 	}
 	for _, c := range t.channels {
-		if err := o.api.hub.Authorize(ctx, c); err != nil {
+		if err := o.api.hub.Authorize(ctx, o.viewer.Identity, c); err != nil {
 			return err
 		}
 	}

@@ -53,8 +53,8 @@ begin
     end if;
     for place, row_key, data in execute format($query$
         select array[p."user"], p."user",
-               case when p.online then json_build_object('user', p."user", 'online', true, 'since', p.since)
-                    else json_build_object('user', p."user", 'online', false, 'last_seen', p.last_seen) end
+               case when p.online then (select to_json(r) from (select p."user", true as online, p.since) as r)
+                    else (select to_json(r) from (select p."user", false as online, p.last_seen) as r) end
           from tidings.presence p where %s and %s order by p."user" %s limit $3$query$,
         case when key is null then 'p.online' else 'p."user" = $1' end,
         case when after is null then 'true' when backwards then 'p."user" < $2[1]' else 'p."user" > $2[1]' end,
@@ -93,7 +93,7 @@ begin
             on conflict on constraint presence_pkey do update set online = true, since = excluded.since, last_seen = null
             returning p."user", p.since)
     select array_agg(c."user" order by c."user"),
-           array_agg(json_build_object('user', c."user", 'online', true, 'since', c.since) order by c."user")
+           array_agg((select to_json(r) from (select c."user", true as online, c.since) as r) order by c."user")
       into arriving, data from come as c;
     if arriving is not null then
         perform tidings.emit('presence', array_fill('user_online'::text, array[cardinality(arriving)]), arriving, data);
@@ -124,7 +124,7 @@ begin
          where p.leaves_at <= moment or p.leaves_at > moment + greatest(grace, every) + interval '1 minute' -- the clock was set back
         returning p."user", p.last_seen)
     select array_agg(g."user" order by g."user"),
-           array_agg(json_build_object('user', g."user", 'online', false, 'last_seen', g.last_seen) order by g."user")
+           array_agg((select to_json(r) from (select g."user", false as online, g.last_seen) as r) order by g."user")
       into users, data from gone as g;
     if users is not null then
         perform tidings.emit('presence', array_fill('user_offline'::text, array[cardinality(users)]), users, data);

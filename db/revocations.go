@@ -1,0 +1,123 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"tidings/realtime"
+)
+
+// Revocations knows whose tokens are not to be taken any more: all that the database has, in memory, since it is asked with every
+// token.
+type Revocations struct {
+	DB     *DB
+	Logger *slog.Logger
+	// Interval is how often they are read again, though nothing is heard of new ones; 30 s.
+	Interval time.Duration
+
+	mu       sync.Mutex
+	loaded   bool
+	users    map[string]time.Time // tokens that were issued before are not valid
+	sessions map[[2]string]bool   // of a user
+	newest   time.Time
+}
+
+// errNotLoaded is for who comes before the first reading.
+var errNotLoaded = &realtime.Error{Code: realtime.CodeUnavailable, Message: "whether the token is still valid cannot be said yet: try again"}
+
+// Revoked reports whether a token that was issued then is not to be taken any more.
+func (r *Revocations) Revoked(user, session string, issued time.Time) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded {
+		return false, errNotLoaded
+	}
+	before, revoked := r.users[user]
+	return revoked && issued.Before(before) || session != "" && r.sessions[[2]string{user, session}], nil
+}
+
+// Add takes what was just revoked, before it is read.
+func (r *Revocations) Add(user, session string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(user, session, time.Now())
+}
+
+// add takes one; mu is held.
+func (r *Revocations) add(user, session string, notBefore time.Time) {
+	if r.users == nil {
+		r.users, r.sessions = make(map[string]time.Time), make(map[[2]string]bool)
+	}
+	switch {
+	case session != "":
+		r.sessions[[2]string{user, session}] = true
+	case r.users[user].Before(notBefore):
+		r.users[user] = notBefore
+	}
+}
+
+// Run reads them until ctx ends.
+func (r *Revocations) Run(ctx context.Context) error {
+	every := r.Interval
+	if every == 0 {
+		every = 30 * time.Second
+	}
+	for failures := 0; ; {
+		err := r.load(ctx)
+		wait := every
+		switch {
+		case ctx.Err() != nil:
+			return nil // ctx ended
+		case err == nil:
+			failures = 0
+		default:
+			if failures++; failures == 1 {
+				r.Logger.Warn("whose tokens were revoked cannot be read; trying again", "error", err)
+			}
+			wait = backoff(failures)
+		}
+		if !pause(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// load reads those that are new, and a little more: who began earlier may have committed later.
+func (r *Revocations) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r.mu.Lock()
+	since := r.newest.Add(-time.Minute)
+	r.mu.Unlock()
+	rows, err := r.DB.Pool.Query(ctx, `select "user", session, not_before from tidings.revocations where not_before > $1`, since)
+	if err != nil {
+		return fmt.Errorf("read revocations: %w", explain(err))
+	}
+	var user, session string
+	var notBefore time.Time
+	_, err = pgx.ForEachRow(rows, []any{&user, &session, &notBefore}, func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.add(user, session, notBefore)
+		if notBefore.After(r.newest) {
+			r.newest = notBefore
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read revocations: %w", explain(err))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loaded = true
+	return nil
+}
+
+// errNoUser says that a token is of nobody who is a user.
+var errNoUser = errors.New("it is of nobody who is a user here")

@@ -1,0 +1,168 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"tidings/realtime"
+)
+
+// Whose a connection is, and for how long: a token runs out while a connection is open, and a user may be sent away.
+
+// Presence hears who is there.
+type Presence interface {
+	Arrive(user string)
+	Leave(user string)
+}
+
+// tenure is a connection's identity. The connection's mu is needed.
+type tenure struct {
+	identity *realtime.Identity
+	timer    *time.Timer // warns, and then ends it; nil: the identity has no end
+	present  string      // the user that Presence was told of
+	over     bool
+}
+
+// Identity is whose the connection is; nil: nobody's.
+func (c *conn) Identity() *realtime.Identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tenure.identity
+}
+
+// identify says whose the connection is from now on.
+func (c *conn) identify(id *realtime.Identity) {
+	s := c.server
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tenure.over {
+		return
+	}
+	if c.tenure.timer != nil {
+		c.tenure.timer.Stop()
+		c.tenure.timer = nil
+	}
+	was := c.tenure.present
+	c.tenure.identity, c.tenure.present = id, id.Name()
+	if was != c.tenure.present && s.Presence != nil {
+		if c.tenure.present != "" {
+			s.Presence.Arrive(c.tenure.present)
+		}
+		if was != "" {
+			s.Presence.Leave(was)
+		}
+	}
+	if id == nil || id.Expires.IsZero() {
+		return
+	}
+	left := time.Until(id.Expires)
+	warning := min(s.options.TokenWarning, left/2)
+	c.tenure.timer = time.AfterFunc(left-warning, func() { c.expiring(id) })
+}
+
+// expiring warns the client that the token runs out, and then ends the connection.
+func (c *conn) expiring(id *realtime.Identity) {
+	c.mu.Lock()
+	still := !c.tenure.over && c.tenure.identity == id
+	if still {
+		c.tenure.timer = time.AfterFunc(time.Until(id.Expires), func() {
+			if c.Identity() == id {
+				c.leave(goodbyeExpired)
+			}
+		})
+	}
+	c.mu.Unlock()
+	if still {
+		c.say(c.dialect.word(nil, wordExpiring, "", id.Expires))
+	}
+}
+
+// endTenure is called when the connection has ended.
+func (c *conn) endTenure() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tenure.over {
+		return
+	}
+	c.tenure.over = true
+	if c.tenure.timer != nil {
+		c.tenure.timer.Stop()
+	}
+	if c.tenure.present != "" && c.server.Presence != nil {
+		c.server.Presence.Leave(c.tenure.present)
+	}
+}
+
+// Disconnect closes the connections of a user, or of one of his sessions, if that is not empty. Revoked says that he is not to come back
+// with the same tokens.
+func (s *Server) Disconnect(user, session string, revoked bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		id := c.Identity()
+		if id == nil || id.User != user || session != "" && id.Session != session {
+			continue
+		}
+		if revoked {
+			c.leave(goodbyeRevoked)
+		} else {
+			c.leave(goodbyeDisconnected)
+		}
+	}
+}
+
+// reassure ends a connection whose token was revoked after it was looked at, and before the connection was known.
+func (s *Server) reassure(c *conn) {
+	id := c.Identity()
+	if id == nil || s.Revoked == nil {
+		return
+	}
+	if revoked, err := s.Revoked(id.User, id.Session, id.Issued); err == nil && revoked {
+		c.leave(goodbyeRevoked)
+	}
+}
+
+// cookieName is the cookie that a page of the service's own has its token in.
+const cookieName = "tidings_token"
+
+// tokenOf is the token that a request brings: in the header, in the parameter token, or in a cookie, which counts for pages of the
+// service's own or of an origin that is allowed by its name.
+func (s *Server) tokenOf(r *http.Request) string {
+	if token := bearer(r.Header.Get("Authorization")); token != "" {
+		return token
+	}
+	if token := r.URL.Query().Get("token"); token != "" {
+		return token
+	}
+	if cookie, err := r.Cookie(cookieName); err == nil && s.origins.trusts(r) {
+		return cookie.Value
+	}
+	return ""
+}
+
+// identify finds out who sends a request.
+func (s *Server) identify(r *http.Request) (*realtime.Identity, *refusal) {
+	return s.identifyToken(r.Context(), s.tokenOf(r))
+}
+
+// identifyToken finds out whose a token is; nobody's, if it is empty.
+func (s *Server) identifyToken(ctx context.Context, token string) (*realtime.Identity, *refusal) {
+	if token == "" {
+		return nil, nil
+	}
+	if s.Authenticate == nil {
+		return nil, &refusal{status: http.StatusUnauthorized, code: "unauthenticated", message: "no tokens are taken here: nobody signs in to this service"}
+	}
+	id, err := s.Authenticate(ctx, token)
+	var known *realtime.Error
+	switch {
+	case errors.As(err, &known):
+		return nil, refusalOf(known)
+	case err != nil:
+		return nil, &refusal{status: http.StatusUnauthorized, code: "unauthenticated", message: fmt.Sprintf("the token is not valid: %s", err)}
+	}
+	return id, nil
+}

@@ -1,0 +1,54 @@
+package http
+
+import (
+	"encoding/json"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"tidings/realtime"
+)
+
+// codeRateLimited says that a client has done something too often.
+const codeRateLimited realtime.Code = "rate_limited"
+
+// Who is writing something is told in notifications, each of which takes PostgreSQL's lock of commits: so there are few of them, and what
+// is too much for all clients together is not told.
+var (
+	typingOfOne = rate.Every(time.Second) // and so many at once:
+	typingBurst = 5
+	typingOfAll = rate.Limit(50) // a second
+)
+
+// typing is how often a client has said that he is.
+type typing struct {
+	limiter *rate.Limiter // nil: never
+}
+
+// typing tells the others in a channel that the client is writing something there.
+func (c *commands) typing(channel realtime.Channel) error {
+	s, id := c.conn.server, c.conn.Identity()
+	if err := s.Hub.MaySignal(id, channel); err != nil {
+		return err
+	}
+	if err := s.Hub.Authorize(c.conn.ctx, id, channel); err != nil {
+		return err
+	}
+	if c.typed.limiter == nil {
+		c.typed.limiter = rate.NewLimiter(typingOfOne, typingBurst)
+	}
+	if wait := c.typed.limiter.Reserve(); wait.Delay() > 0 {
+		delay := wait.Delay()
+		wait.Cancel()
+		return realtime.Errorf(codeRateLimited, "you have said so often enough: again in %d ms", delay.Milliseconds()+1)
+	}
+	if s.Signal == nil || !s.signals.Allow() {
+		return nil
+	}
+	data, _ := json.Marshal(map[string]string{"user": id.User}) // can always be
+	err := s.Signal(c.conn.ctx, realtime.Signal{Channel: channel, Type: "typing", Data: data, From: id.User})
+	if err != nil {
+		return realtime.Errorf(realtime.CodeUnavailable, "it could not be told: the database does not answer")
+	}
+	return nil
+}
