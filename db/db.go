@@ -107,10 +107,15 @@ func planForLog(set string) string {
 
 // connect opens a connection of its own, for the reader and the listener.
 func (d *DB) connect(ctx context.Context, name string) (*pgx.Conn, error) {
+	return d.dial(ctx, name, planForLog("set")+`set synchronous_commit = off; `)
+}
+
+// dial opens a connection beside the pool, whose session begins with the settings.
+func (d *DB) dial(ctx context.Context, name, settings string) (*pgx.Conn, error) {
 	config := d.config.Copy()
 	config.RuntimeParams["application_name"] = "tidings " + name
-	config.AfterConnect = afterConnect(planForLog("set") + `set default_transaction_isolation = 'read committed';
-		set synchronous_commit = off; set statement_timeout = 0; set idle_session_timeout = 0`)
+	config.AfterConnect = afterConnect(settings + `set default_transaction_isolation = 'read committed';
+		set statement_timeout = 0; set idle_session_timeout = 0`)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, explain(err)

@@ -103,6 +103,7 @@ type options struct {
 	accounts *tidingshttp.Accounts
 	logger   *slog.Logger // of the server; nil: none
 	listen   string       // host:port; "" is any port
+	presence tidingshttp.Presence
 }
 
 // service is one running instance, put together as the program does it.
@@ -155,7 +156,7 @@ func launch(t testing.TB, url string, o options) *service {
 	}
 	api := graph.New(channel, hasChannel.Load, hub, slog.New(slog.NewTextHandler(t.Output(), nil)), *o.graph)
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Accounts: o.accounts, Logger: o.logger,
+		Hub: hub, Graph: api, Accounts: o.accounts, Presence: o.presence, Logger: o.logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}

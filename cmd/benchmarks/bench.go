@@ -38,6 +38,7 @@ var sections = []struct {
 	{"fanout", (*bench).fanout},
 	{"graphql", (*bench).graphql},
 	{"idle", (*bench).idle},
+	{"presence", (*bench).presence},
 	{"subscribers", (*bench).subscribers},
 	{"channels", (*bench).channels},
 	{"log", (*bench).log},

@@ -99,10 +99,19 @@ type serveCmd struct {
 
 	GraphQL graphQLFlags `embed:"" prefix:"graphql-" group:"GraphQL"`
 
+	Presence presenceFlags `embed:"" prefix:"presence-" group:"Presence"`
+
 	PollInterval      time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
 	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
 	HeartbeatInterval time.Duration `help:"How often, by all instances together, an entry is written whose way through the log is watched. 0: never." default:"5s" env:"TIDINGS_HEARTBEAT_INTERVAL" group:"Database"`
 	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
+}
+
+// presenceFlags say how who is online is found out.
+type presenceFlags struct {
+	Grace     time.Duration `help:"How long a user without a connection stays online, as a page may be loading anew. 0: not at all." default:"5s" env:"TIDINGS_PRESENCE_GRACE"`
+	Heartbeat time.Duration `help:"How often a server says that it is there." default:"2s" env:"TIDINGS_PRESENCE_HEARTBEAT"`
+	DeadAfter time.Duration `help:"After what silence others take it for dead: three heartbeats, or more." default:"6s" env:"TIDINGS_PRESENCE_DEAD_AFTER"`
 }
 
 // accountFlags are of the service's own accounts.
@@ -188,6 +197,8 @@ func (c *serveCmd) Validate() error {
 		{"token-warning", c.TokenWarning, 0}, {"recheck-interval", c.RecheckInterval, time.Second},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
 		{"heartbeat-interval", c.HeartbeatInterval, 0},
+		{"presence-grace", c.Presence.Grace, 0}, {"presence-heartbeat", c.Presence.Heartbeat, 100 * time.Millisecond},
+		{"presence-dead-after", c.Presence.DeadAfter, 3 * c.Presence.Heartbeat},
 		{"graphql-timeout", c.GraphQL.Timeout, 100 * time.Millisecond}, {"graphql-init-timeout", c.GraphQL.InitTimeout, 100 * time.Millisecond},
 	} {
 		if d.value < d.min {

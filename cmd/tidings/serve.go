@@ -73,6 +73,10 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		RecheckInterval: c.RecheckInterval,
 	})
 	reader.Sink = hub
+	presence := &db.Presence{DB: database, Logger: logger, Heartbeat: c.Presence.Heartbeat, DeadAfter: c.Presence.DeadAfter, Grace: c.Presence.Grace}
+	if c.Presence.Grace == 0 {
+		presence.Grace = -1
+	}
 	channel := &db.Channel{DB: database}
 	var hasChannel atomic.Bool
 	development := embedded != nil
@@ -93,7 +97,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	api := graph.New(channel, hasChannel.Load, hub, logger, graphOptions)
 	defer api.Close()
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Accounts: accounts, Logger: logger,
+		Hub: hub, Graph: api, Accounts: accounts, Presence: presence, Logger: logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
@@ -152,6 +156,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		var following errgroup.Group
 		following.Go(func() error { return reader.Run(below) })
 		following.Go(func() error { return hub.Run(below) })
+		following.Go(func() error { return presence.Run(below) })
 		following.Go(func() error { return revocations.Run(below) })
 		return following.Wait()
 	})

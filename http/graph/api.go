@@ -241,7 +241,7 @@ func (o *Operation) Do(ctx context.Context) (answer *Response) {
 	s := o.api.newSession(o.viewer, kind)
 	defer o.api.end(s)
 	if kind == ofQuery {
-		for _, topic := range []string{messages, comments} {
+		for _, topic := range readable {
 			_, _ = s.mayRead(ctx, topic) // is remembered: to ask for it later might take another connection than the one that the query has by then
 		}
 	}

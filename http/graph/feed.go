@@ -32,6 +32,8 @@ func (p *Plan) feeds(ctx context.Context, events []*realtime.Event) ([]feed, err
 			func(row db.Comment, with *siblings[*Comment], cursor string) *Comment {
 				return &Comment{row, with, cursor}
 			})
+	case presence:
+		return feedPresence(events, p.presence), nil
 	}
 	feeds := make([]feed, len(events))
 	for i, e := range events {

@@ -156,6 +156,9 @@ func (a *API) weigh(c *ComplexityRoot) {
 	c.Query.Users = func(child int, first *int, _ *string, last *int, _ *string, _ *UserFilter, _ UserOrder) int {
 		return page(child, first, last)
 	}
+	c.Query.OnlineUsers = func(child int, first *int, _ *string) int {
+		return page(child, first, nil)
+	}
 	c.Query.Messages = func(child int, first *int, _ *string, last *int, _ *string, _ *MessageFilter, _ Order) int {
 		return page(child, first, last)
 	}

@@ -12,6 +12,7 @@ const (
 	messages = "messages"
 	comments = "comments"
 	users    = "users"
+	presence = "presence" // a stream, which no table feeds
 )
 
 // siblings are rows that were read together. What is asked of one of them is asked of all, so it is read for all at once: that

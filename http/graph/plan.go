@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"weak"
@@ -39,6 +38,7 @@ type Plan struct {
 	messages chan *Message
 	comments chan *Comment
 	events   chan *Event
+	presence chan *PresenceChange
 
 	waiting sync.Mutex
 	pending map[*realtime.Run][]func() // who waits for it, and what comes behind it
@@ -60,7 +60,8 @@ func (a *API) plan(o *Operation, t target, field *graphql.CollectedField, g gran
 		p = &Plan{
 			api: a, key: key, target: t, field: field.Alias, grants: g,
 			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
-			pending: make(map[*realtime.Run][]func()),
+			presence: make(chan *PresenceChange, 1),
+			pending:  make(map[*realtime.Run][]func()),
 		}
 		p.Format = newFormat(weak.Make(p))
 		p.ctx, p.cancel = context.WithCancel(a.ctx)
@@ -237,7 +238,7 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 	defer p.mu.Unlock()
 	var mine []*realtime.Event
 	for _, e := range events {
-		if p.target.topic == "" || e.Everywhere && p.target.action == "_deleted" || strings.HasSuffix(e.Type, p.target.action) && !e.Everywhere {
+		if p.target.wants(e) {
 			mine = append(mine, e)
 		}
 	}
@@ -316,6 +317,7 @@ func (p *Plan) drain() {
 	case <-p.messages:
 	case <-p.comments:
 	case <-p.events:
+	case <-p.presence:
 	default:
 	}
 }

@@ -89,6 +89,22 @@ func (queries) Users(ctx context.Context, first *int, after *string, last *int, 
 	return userConnection(page, listed, newUsers(listed.Rows)), nil
 }
 
+func (queries) OnlineUsers(ctx context.Context, first *int, after *string) (*UserConnection, error) {
+	page, err := window{first: first, after: after}.page(optionsOf(ctx), db.ByName)
+	if err != nil {
+		return nil, err
+	}
+	r, err := of(ctx).mayRead(ctx, presence)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := r.ListOnline(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	return userConnection(page, listed, newUsers(listed.Rows)), nil
+}
+
 func (queries) Messages(ctx context.Context, first *int, after *string, last *int, before *string, filter *MessageFilter, order Order) (*MessageConnection, error) {
 	if filter == nil {
 		filter = &MessageFilter{}

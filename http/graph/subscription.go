@@ -67,6 +67,15 @@ func (o *Operation) target() (target, *graphql.CollectedField, error) {
 		t.topic = messages
 	case "commentAdded", "commentUpdated", "commentDeleted":
 		t.topic = comments
+	case "presenceChanged":
+		t.topic = presence
+		channel := realtime.Channel{Topic: presence}
+		id, err := rowID(args, "userId")
+		if id != nil {
+			channel.Key = strconv.FormatInt(*id, 10)
+		}
+		t.channels = []realtime.Channel{channel}
+		return t, field, err
 	case "events":
 		err := t.follow(args["channels"])
 		return t, field, err
@@ -75,17 +84,40 @@ func (o *Operation) target() (target, *graphql.CollectedField, error) {
 	}
 	t.action = "_" + strings.ToLower(field.Name[len("message"):])
 	channel := realtime.Channel{Topic: t.topic}
-	if given := args["messageId"]; given != nil {
-		id, err := UnmarshalRowID(given)
-		if err != nil {
-			var input *inputError
-			errors.As(err, &input)
-			return t, field, badInput("messageId", "cannot be read: %s", input.message)
-		}
-		t.message, channel.Key = &id, strconv.FormatInt(id, 10)
+	id, err := rowID(args, "messageId")
+	if id != nil {
+		t.message, channel.Key = id, strconv.FormatInt(*id, 10)
 	}
 	t.channels = []realtime.Channel{channel}
-	return t, field, nil
+	return t, field, err
+}
+
+// rowID reads an argument that is the id of a row; nil: it is not given.
+func rowID(args map[string]any, name string) (*int64, error) {
+	given := args[name]
+	if given == nil {
+		return nil, nil
+	}
+	id, err := UnmarshalRowID(given)
+	if err != nil {
+		var input *inputError
+		errors.As(err, &input)
+		return nil, badInput(name, "cannot be read: %s", input.message)
+	}
+	return &id, nil
+}
+
+// wants reports whether a subscription tells of an event.
+func (t target) wants(e *realtime.Event) bool {
+	switch {
+	case t.topic == "":
+		return true
+	case t.topic == presence:
+		return e.Type == userOnline || e.Type == userOffline
+	case e.Everywhere:
+		return t.action == "_deleted"
+	}
+	return strings.HasSuffix(e.Type, t.action)
 }
 
 // follow reads the names of channels.
@@ -115,8 +147,8 @@ func (t *target) follow(given any) error {
 	return nil
 }
 
-// readable are the topics whose rows an event's fields may lead to.
-var readable = []string{messages, comments}
+// readable are the topics whose rows fields may lead to.
+var readable = []string{messages, comments, presence}
 
 // grants are what the viewer may read. A subscription keeps them: its own channel is what is asked about again.
 func (o *Operation) grants(ctx context.Context) grants {
@@ -211,6 +243,10 @@ func (subscriptions) CommentUpdated(ctx context.Context, _ *int64, _ *string) (<
 
 func (subscriptions) CommentDeleted(ctx context.Context, _ *int64, _ *string) (<-chan *Comment, error) {
 	return planOf(ctx).comments, nil
+}
+
+func (subscriptions) PresenceChanged(ctx context.Context, _ *int64, _ *string) (<-chan *PresenceChange, error) {
+	return planOf(ctx).presence, nil
 }
 
 func (subscriptions) Events(ctx context.Context, _ []string, _ *string) (<-chan *Event, error) {

@@ -1,0 +1,11 @@
+delete from tidings.streams where topic = 'presence';
+drop view tidings.last_seen;
+drop view tidings.online;
+drop function tidings.absent(text, interval);
+drop function tidings.present(text, text[], integer[], boolean, interval, interval, interval);
+drop function tidings.presence_sweep(timestamptz, interval, interval, interval);
+drop function tidings.presence_settle(text[], timestamptz, timestamptz, timestamptz);
+drop function tidings.load_presence(text, text[], boolean, bigint, bigint);
+drop table tidings.presence;
+drop table tidings.presence_connections;
+drop table tidings.presence_instances;
