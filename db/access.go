@@ -103,6 +103,23 @@ func (d *DB) Broadcast(ctx context.Context, channel, typ string, data []byte, ke
 	return nil
 }
 
+// Disconnect closes a user's connections on all servers; with revoke, the tokens that he has are not valid any more.
+func (d *DB) Disconnect(ctx context.Context, user string, revoke bool) error {
+	statement := `select tidings.disconnect($1)`
+	if revoke {
+		statement = `select tidings.revoke($1)`
+	}
+	_, err := d.Pool.Exec(ctx, statement, user)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "22023" {
+		return &InvalidError{Column: "user", Message: "is the name of nobody"}
+	}
+	if err != nil {
+		return fmt.Errorf("disconnect: %w", Unavailable(err))
+	}
+	return nil
+}
+
 // Signal tells who is there something that is kept nowhere.
 func (d *DB) Signal(ctx context.Context, s realtime.Signal) error {
 	_, err := d.Pool.Exec(ctx, `select pg_notify('tidings', $1)`, encodeSignal(s))

@@ -32,6 +32,12 @@ type Comment struct {
 	CreatedAt, UpdatedAt    time.Time
 }
 
+// RoleAdmin is the role of users who may do everything; moderators may change what others have written.
+const (
+	RoleAdmin     = "admin"
+	RoleModerator = "moderator"
+)
+
 // relation is a table of which rows are read as T: its id, and where each of its columns is put.
 type relation[T any] struct {
 	table   string

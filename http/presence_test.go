@@ -90,7 +90,7 @@ func TestPresenceInGraphQL(t *testing.T) {
 		return len(s.ask(graphRequest{Query: `{ onlineUsers { nodes { id } } }`}, nil).Errors) == 1
 	})
 	for _, document := range []string{`{ onlineUsers { nodes { id } } }`, `{ user(id: 1) { online } }`, `{ user(id: 1) { lastSeen } }`} {
-		s.graphFails("", document, graph.CodeUnauthenticated, "signed in")
+		s.graphFails("", document, graph.CodeForbidden, "sign in")
 	}
 }
 

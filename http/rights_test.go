@@ -88,3 +88,107 @@ func TestRowSecurity(t *testing.T) {
 		t.Errorf("1 loads %s", got.Rows)
 	}
 }
+
+// Administrators tell all who follow a channel something; nobody else can.
+func TestGraphBroadcast(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`insert into users (username, display_name, role) values ('root', 'Root', 'admin'), ('mod', 'Mod', 'moderator')`)
+	s := start(t, d.url, options{secret: secret})
+	admin := tokenOf(t, "2", time.Hour, nil)
+	c, other := s.dial("messages"), s.dial("messages:5")
+	const say = `mutation { broadcast(input: {channel: "messages", type: "announcement", data: {text: "hello"}}) { type } }`
+	s.graphFails("", say, "UNAUTHENTICATED", "administrators")
+	s.graphFails(tokenOf(t, "1", time.Hour, nil), say, "FORBIDDEN", "administrators")
+	s.graphFails(tokenOf(t, "3", time.Hour, nil), say, "FORBIDDEN", "administrators")
+	s.graphFails(tokenOf(t, "99", time.Hour, nil), say, "FORBIDDEN", "administrators")
+	s.graphAs(admin, say, `{"broadcast":{"type":"announcement"}}`)
+	if f := c.expect("announcement"); string(f.Data) != `{"text":"hello"}` || f.Cursor == "" || f.Channel != "messages" {
+		t.Errorf("got %s", f.text)
+	}
+	s.graphAs(admin, `mutation { broadcast(input: {channel: "messages:5", type: "wave", kept: false}) { type } }`, `{"broadcast":{"type":"wave"}}`)
+	for _, c := range []*client{c, other} {
+		if f := c.expect("wave"); string(f.Data) != `{}` || f.Cursor != "" || f.Channel != "messages:5" {
+			t.Errorf("got %s", f.text)
+		}
+	}
+	s.graphFails(admin, `mutation { broadcast(input: {channel: "nothing", type: "x"}) { type } }`, "BAD_USER_INPUT", "no channel 'nothing'")
+	s.graphFails(admin, `mutation { broadcast(input: {channel: "messages", type: "reset"}) { type } }`, "BAD_USER_INPUT", "a meaning")
+	s.graphFails(admin, `mutation { broadcast(input: {channel: ":", type: "x"}) { type } }`, "BAD_USER_INPUT", "channel")
+
+	one := s.dialAs(tokenOf(t, "1", time.Hour, nil), "messages")
+	one.expect("subscribed")
+	s.graphFails(tokenOf(t, "1", time.Hour, nil), `mutation { disconnectUser(input: {user: "1"}) { user } }`, "FORBIDDEN", "administrators")
+	s.graphAs(admin, `mutation { disconnectUser(input: {user: "1"}) { user } }`, `{"disconnectUser":{"user":"1"}}`)
+	one.expectGoodbye(4005, "disconnected: an administrator has closed your connections; come back with your last cursor")
+}
+
+// Who types is told to the others in the channel, and to nobody else; it has no place among the events.
+func TestTyping(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`create table quiet (id int primary key); select tidings.watch('quiet', read => 'public')`)
+	s, second := start(t, d.url, options{secret: secret}), start(t, d.url, options{secret: secret})
+	writer := s.dialAs(tokenOf(t, "1", time.Hour, nil), "comments:5")
+	writer.expect("subscribed")
+	reader, elsewhere, nobody := second.dial("comments:5"), second.dial("comments:6"), s.dial("comments")
+	writer.send(`{"type":"typing","channel":"comments:5"}`)
+	for _, c := range []*client{reader, nobody} {
+		if f := c.expect("typing"); string(f.Data) != `{"user":"1"}` || f.Channel != "comments:5" || f.Cursor != "" || f.ID != "" {
+			t.Errorf("got %s", f.text)
+		}
+	}
+	writer.send(`{"type":"typing","channel":"quiet"}`)
+	writer.expectError("forbidden")
+	writer.send(`{"type":"typing","channel":"nothing"}`)
+	writer.expectError("unknown_channel")
+	nobody.send(`{"type":"typing","channel":"comments:5"}`)
+	nobody.expectError("forbidden")
+	for range 20 {
+		writer.send(`{"type":"typing","channel":"comments:5"}`)
+	}
+	writer.expectError("rate_limited")
+	elsewhere.send(`{"type":"ping"}`)
+	elsewhere.expect("pong")
+}
+
+// A token that runs out is warned of, can be renewed, and otherwise ends the connection.
+func TestTokenThatRunsOut(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`create table private (id int primary key); select tidings.watch('private')`)
+	s := start(t, d.url, options{secret: secret})
+	c := s.dialAs("", "messages")
+	c.expect("subscribed")
+	c.send(`{"type":"subscribe","channel":"private"}`)
+	c.expectError("forbidden")
+	c.send(`{"type":"authenticate"}`)
+	c.expectError("bad_request")
+	c.send(`{"type":"authenticate","token":"x"}`)
+	c.expectError("unauthenticated")
+	c.send(`{"type":"authenticate","token":"` + tokenOf(t, "1", 4*time.Second, nil) + `"}`)
+	if f := c.expect("authenticated"); !strings.Contains(f.text, `"user":"1"`) || !strings.Contains(f.text, `"expires_at":"`) {
+		t.Errorf("got %s", f.text)
+	}
+	c.send(`{"type":"subscribe","channel":"private"}`)
+	c.expect("subscribed")
+	c.expect("token_expiring")
+	c.send(`{"type":"authenticate","token":"` + tokenOf(t, "1", time.Hour, nil) + `"}`)
+	c.expect("authenticated")
+	d.exec(`insert into private values (1)`)
+	c.expect("private_added")
+
+	short := s.dialAs(tokenOf(t, "1", 2*time.Second, nil), "private")
+	short.expect("subscribed")
+	short.expect("token_expiring")
+	short.expectGoodbye(4003, "token_expired: your token has run out; come back with a new one and your last cursor")
+	d.exec(`insert into private values (2)`)
+	c.expect("private_added")
+	d.exec(`select tidings.revoke('1')`)
+	c.expectGoodbye(4004, "revoked: your token is not valid any more; do not come back before you have signed in again")
+	if _, err := s.connect(t.Context(), "channel=private&token="+tokenOf(t, "1", time.Hour, nil)); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("a revoked token: %v", err)
+	}
+	later := s.dialAs(tokenOf(t, "1", time.Hour, jwt.MapClaims{"iat": time.Now().Add(time.Second).Unix()}), "private")
+	later.expect("subscribed")
+}

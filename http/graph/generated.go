@@ -37,6 +37,12 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	BroadcastPayload struct {
+		Channel          func(childComplexity int) int
+		ClientMutationID func(childComplexity int) int
+		Type             func(childComplexity int) int
+	}
+
 	ChangePasswordPayload struct {
 		User func(childComplexity int) int
 	}
@@ -82,6 +88,11 @@ type ComplexityRoot struct {
 		ID               func(childComplexity int) int
 	}
 
+	DisconnectUserPayload struct {
+		ClientMutationID func(childComplexity int) int
+		User             func(childComplexity int) int
+	}
+
 	Event struct {
 		At        func(childComplexity int) int
 		Channel   func(childComplexity int) int
@@ -117,11 +128,13 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
+		Broadcast      func(childComplexity int, input BroadcastInput) int
 		ChangePassword func(childComplexity int, input ChangePasswordInput) int
 		CreateComment  func(childComplexity int, input CreateCommentInput) int
 		CreateMessage  func(childComplexity int, input CreateMessageInput) int
 		DeleteComment  func(childComplexity int, input DeleteCommentInput) int
 		DeleteMessage  func(childComplexity int, input DeleteMessageInput) int
+		DisconnectUser func(childComplexity int, input DisconnectUserInput) int
 		RefreshSession func(childComplexity int, input RefreshSessionInput) int
 		RenewToken     func(childComplexity int, input RenewTokenInput) int
 		SignIn         func(childComplexity int, input SignInInput) int
@@ -256,6 +269,8 @@ type MutationResolver interface {
 	UpdateComment(ctx context.Context, input UpdateCommentInput) (*UpdateCommentPayload, error)
 	DeleteComment(ctx context.Context, input DeleteCommentInput) (*DeleteCommentPayload, error)
 	RenewToken(ctx context.Context, input RenewTokenInput) (*RenewTokenPayload, error)
+	Broadcast(ctx context.Context, input BroadcastInput) (*BroadcastPayload, error)
+	DisconnectUser(ctx context.Context, input DisconnectUserInput) (*DisconnectUserPayload, error)
 }
 type QueryResolver interface {
 	LiveCursor(ctx context.Context) (string, error)
@@ -296,6 +311,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "BroadcastPayload.channel":
+		if e.ComplexityRoot.BroadcastPayload.Channel == nil {
+			break
+		}
+
+		return e.ComplexityRoot.BroadcastPayload.Channel(childComplexity), true
+	case "BroadcastPayload.clientMutationId":
+		if e.ComplexityRoot.BroadcastPayload.ClientMutationID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.BroadcastPayload.ClientMutationID(childComplexity), true
+	case "BroadcastPayload.type":
+		if e.ComplexityRoot.BroadcastPayload.Type == nil {
+			break
+		}
+
+		return e.ComplexityRoot.BroadcastPayload.Type(childComplexity), true
 
 	case "ChangePasswordPayload.user":
 		if e.ComplexityRoot.ChangePasswordPayload.User == nil {
@@ -430,6 +464,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.DeleteMessagePayload.ID(childComplexity), true
+
+	case "DisconnectUserPayload.clientMutationId":
+		if e.ComplexityRoot.DisconnectUserPayload.ClientMutationID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DisconnectUserPayload.ClientMutationID(childComplexity), true
+	case "DisconnectUserPayload.user":
+		if e.ComplexityRoot.DisconnectUserPayload.User == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DisconnectUserPayload.User(childComplexity), true
 
 	case "Event.at":
 		if e.ComplexityRoot.Event.At == nil {
@@ -572,6 +619,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.MessageEdge.Node(childComplexity), true
 
+	case "Mutation.broadcast":
+		if e.ComplexityRoot.Mutation.Broadcast == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_broadcast_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.Broadcast(childComplexity, args["input"].(BroadcastInput)), true
 	case "Mutation.changePassword":
 		if e.ComplexityRoot.Mutation.ChangePassword == nil {
 			break
@@ -627,6 +685,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DeleteMessage(childComplexity, args["input"].(DeleteMessageInput)), true
+	case "Mutation.disconnectUser":
+		if e.ComplexityRoot.Mutation.DisconnectUser == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_disconnectUser_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DisconnectUser(childComplexity, args["input"].(DisconnectUserInput)), true
 	case "Mutation.refreshSession":
 		if e.ComplexityRoot.Mutation.RefreshSession == nil {
 			break
@@ -1164,12 +1233,14 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("BroadcastInput", ec.unmarshalInputBroadcastInput),
 			graphql.NewInputUnmarshaler("ChangePasswordInput", ec.unmarshalInputChangePasswordInput),
 			graphql.NewInputUnmarshaler("CommentFilter", ec.unmarshalInputCommentFilter),
 			graphql.NewInputUnmarshaler("CreateCommentInput", ec.unmarshalInputCreateCommentInput),
 			graphql.NewInputUnmarshaler("CreateMessageInput", ec.unmarshalInputCreateMessageInput),
 			graphql.NewInputUnmarshaler("DeleteCommentInput", ec.unmarshalInputDeleteCommentInput),
 			graphql.NewInputUnmarshaler("DeleteMessageInput", ec.unmarshalInputDeleteMessageInput),
+			graphql.NewInputUnmarshaler("DisconnectUserInput", ec.unmarshalInputDisconnectUserInput),
 			graphql.NewInputUnmarshaler("MessageFilter", ec.unmarshalInputMessageFilter),
 			graphql.NewInputUnmarshaler("RefreshSessionInput", ec.unmarshalInputRefreshSessionInput),
 			graphql.NewInputUnmarshaler("RenewTokenInput", ec.unmarshalInputRenewTokenInput),
@@ -1292,6 +1363,18 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
 
+func (ec *executionContext) childFields_BroadcastPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "channel":
+		return ec.fieldContext_BroadcastPayload_channel(ctx, field)
+	case "type":
+		return ec.fieldContext_BroadcastPayload_type(ctx, field)
+	case "clientMutationId":
+		return ec.fieldContext_BroadcastPayload_clientMutationId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type BroadcastPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_ChangePasswordPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "user":
@@ -1380,6 +1463,16 @@ func (ec *executionContext) childFields_DeleteMessagePayload(ctx context.Context
 		return ec.fieldContext_DeleteMessagePayload_clientMutationId(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type DeleteMessagePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_DisconnectUserPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "user":
+		return ec.fieldContext_DisconnectUserPayload_user(ctx, field)
+	case "clientMutationId":
+		return ec.fieldContext_DisconnectUserPayload_clientMutationId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type DisconnectUserPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Event(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1776,6 +1869,20 @@ func (ec *executionContext) field_Message_comments_args(ctx context.Context, raw
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_broadcast_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (BroadcastInput, error) {
+			return ec.unmarshalNBroadcastInput2tidingsᚋhttpᚋgraphᚐBroadcastInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_changePassword_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -1838,6 +1945,20 @@ func (ec *executionContext) field_Mutation_deleteMessage_args(ctx context.Contex
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (DeleteMessageInput, error) {
 			return ec.unmarshalNDeleteMessageInput2tidingsᚋhttpᚋgraphᚐDeleteMessageInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_disconnectUser_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (DisconnectUserInput, error) {
+			return ec.unmarshalNDisconnectUserInput2tidingsᚋhttpᚋgraphᚐDisconnectUserInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2494,6 +2615,75 @@ func (ec *executionContext) field___Type_inputFields_args(ctx context.Context, r
 
 // region    **************************** field.gotpl *****************************
 
+func (ec *executionContext) _BroadcastPayload_channel(ctx context.Context, field graphql.CollectedField, obj *BroadcastPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BroadcastPayload_channel(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Channel, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_BroadcastPayload_channel(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("BroadcastPayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _BroadcastPayload_type(ctx context.Context, field graphql.CollectedField, obj *BroadcastPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BroadcastPayload_type(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Type, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_BroadcastPayload_type(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("BroadcastPayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _BroadcastPayload_clientMutationId(ctx context.Context, field graphql.CollectedField, obj *BroadcastPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_BroadcastPayload_clientMutationId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ClientMutationID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_BroadcastPayload_clientMutationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("BroadcastPayload", field, false, false, "String")
+}
+
 func (ec *executionContext) _ChangePasswordPayload_user(ctx context.Context, field graphql.CollectedField, obj *ChangePasswordPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -3056,6 +3246,52 @@ func (ec *executionContext) _DeleteMessagePayload_clientMutationId(ctx context.C
 }
 func (ec *executionContext) fieldContext_DeleteMessagePayload_clientMutationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("DeleteMessagePayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _DisconnectUserPayload_user(ctx context.Context, field graphql.CollectedField, obj *DisconnectUserPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_DisconnectUserPayload_user(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.User, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_DisconnectUserPayload_user(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DisconnectUserPayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _DisconnectUserPayload_clientMutationId(ctx context.Context, field graphql.CollectedField, obj *DisconnectUserPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_DisconnectUserPayload_clientMutationId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ClientMutationID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_DisconnectUserPayload_clientMutationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("DisconnectUserPayload", field, false, false, "String")
 }
 
 func (ec *executionContext) _Event_id(ctx context.Context, field graphql.CollectedField, obj *Event) (ret graphql.Marshaler) {
@@ -4196,6 +4432,94 @@ func (ec *executionContext) fieldContext_Mutation_renewToken(ctx context.Context
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_renewToken_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_broadcast(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_broadcast(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().Broadcast(ctx, fc.Args["input"].(BroadcastInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *BroadcastPayload) graphql.Marshaler {
+			return ec.marshalNBroadcastPayload2ᚖtidingsᚋhttpᚋgraphᚐBroadcastPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_broadcast(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_BroadcastPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_broadcast_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_disconnectUser(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_disconnectUser(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().DisconnectUser(ctx, fc.Args["input"].(DisconnectUserInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *DisconnectUserPayload) graphql.Marshaler {
+			return ec.marshalNDisconnectUserPayload2ᚖtidingsᚋhttpᚋgraphᚐDisconnectUserPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_disconnectUser(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_DisconnectUserPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_disconnectUser_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -7133,6 +7457,80 @@ func (ec *executionContext) fieldContext___Type_isOneOf(_ context.Context, field
 
 // region    **************************** input.gotpl *****************************
 
+func (ec *executionContext) unmarshalInputBroadcastInput(ctx context.Context, obj any) (BroadcastInput, error) {
+	var it BroadcastInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["kept"]; !present {
+		asMap["kept"] = true
+	}
+
+	fieldsInOrder := [...]string{"channel", "type", "data", "kept", "clientMutationId"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "channel":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("channel"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Channel = data
+		case "type":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("type"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Type = data
+		case "data":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("data"))
+			data, err := ec.unmarshalOJSON2tidingsᚋhttpᚋgraphᚐJSON(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Data = data
+		case "kept":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("kept"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Kept = data
+		case "clientMutationId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("clientMutationId"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ClientMutationID = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalBroadcastInput unmarshals raw into the BroadcastInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalBroadcastInput(ctx context.Context, raw any) (BroadcastInput, error) {
+	var out BroadcastInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "BroadcastInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputChangePasswordInput(ctx context.Context, obj any) (ChangePasswordInput, error) {
 	var it ChangePasswordInput
 	if obj == nil {
@@ -7473,6 +7871,66 @@ func (ec *executionContext) unmarshalInputDeleteMessageInput(ctx context.Context
 func UnmarshalDeleteMessageInput(ctx context.Context, raw any) (DeleteMessageInput, error) {
 	var out DeleteMessageInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "DeleteMessageInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputDisconnectUserInput(ctx context.Context, obj any) (DisconnectUserInput, error) {
+	var it DisconnectUserInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["revoke"]; !present {
+		asMap["revoke"] = false
+	}
+
+	fieldsInOrder := [...]string{"user", "revoke", "clientMutationId"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "user":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("user"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.User = data
+		case "revoke":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("revoke"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Revoke = data
+		case "clientMutationId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("clientMutationId"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ClientMutationID = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalDisconnectUserInput unmarshals raw into the DisconnectUserInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalDisconnectUserInput(ctx context.Context, raw any) (DisconnectUserInput, error) {
+	var out DisconnectUserInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "DisconnectUserInput", raw, &out)
 	return out, err
 }
 
@@ -8020,6 +8478,49 @@ func UnmarshalUserFilter(ctx context.Context, raw any) (UserFilter, error) {
 
 // region    **************************** object.gotpl ****************************
 
+var broadcastPayloadImplementors = []string{"BroadcastPayload"}
+
+func (ec *executionContext) _BroadcastPayload(ctx context.Context, sel ast.SelectionSet, obj *BroadcastPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, broadcastPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("BroadcastPayload")
+		case "channel":
+			out.Values[i] = ec._BroadcastPayload_channel(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "type":
+			out.Values[i] = ec._BroadcastPayload_type(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "clientMutationId":
+			out.Values[i] = ec._BroadcastPayload_clientMutationId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var changePasswordPayloadImplementors = []string{"ChangePasswordPayload"}
 
 func (ec *executionContext) _ChangePasswordPayload(ctx context.Context, sel ast.SelectionSet, obj *ChangePasswordPayload) graphql.Marshaler {
@@ -8332,6 +8833,44 @@ func (ec *executionContext) _DeleteMessagePayload(ctx context.Context, sel ast.S
 			}
 		case "clientMutationId":
 			out.Values[i] = ec._DeleteMessagePayload_clientMutationId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var disconnectUserPayloadImplementors = []string{"DisconnectUserPayload"}
+
+func (ec *executionContext) _DisconnectUserPayload(ctx context.Context, sel ast.SelectionSet, obj *DisconnectUserPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, disconnectUserPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("DisconnectUserPayload")
+		case "user":
+			out.Values[i] = ec._DisconnectUserPayload_user(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "clientMutationId":
+			out.Values[i] = ec._DisconnectUserPayload_clientMutationId(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -8684,6 +9223,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "renewToken":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_renewToken(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "broadcast":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_broadcast(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "disconnectUser":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_disconnectUser(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -9816,6 +10369,19 @@ func (ec *executionContext) marshalNBoolean2bool(ctx context.Context, sel ast.Se
 	return res
 }
 
+func (ec *executionContext) unmarshalNBroadcastInput2tidingsᚋhttpᚋgraphᚐBroadcastInput(ctx context.Context, v any) (BroadcastInput, error) {
+	res, err := ec.unmarshalInputBroadcastInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNBroadcastPayload2ᚖtidingsᚋhttpᚋgraphᚐBroadcastPayload(ctx context.Context, sel ast.SelectionSet, v *BroadcastPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "BroadcastPayload!")
+		return graphql.Null
+	}
+	return ec._BroadcastPayload(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNChangePasswordInput2tidingsᚋhttpᚋgraphᚐChangePasswordInput(ctx context.Context, v any) (ChangePasswordInput, error) {
 	res, err := ec.unmarshalInputChangePasswordInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -9949,6 +10515,19 @@ func (ec *executionContext) marshalNDeleteMessagePayload2ᚖtidingsᚋhttpᚋgra
 		return graphql.Null
 	}
 	return ec._DeleteMessagePayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNDisconnectUserInput2tidingsᚋhttpᚋgraphᚐDisconnectUserInput(ctx context.Context, v any) (DisconnectUserInput, error) {
+	res, err := ec.unmarshalInputDisconnectUserInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNDisconnectUserPayload2ᚖtidingsᚋhttpᚋgraphᚐDisconnectUserPayload(ctx context.Context, sel ast.SelectionSet, v *DisconnectUserPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "DisconnectUserPayload!")
+		return graphql.Null
+	}
+	return ec._DisconnectUserPayload(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNEvent2ᚖtidingsᚋhttpᚋgraphᚐEvent(ctx context.Context, sel ast.SelectionSet, v *Event) graphql.Marshaler {

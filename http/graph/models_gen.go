@@ -10,6 +10,31 @@ import (
 	"time"
 )
 
+// What is to be told.
+type BroadcastInput struct {
+	// A channel, such as `messages` or `comments:5`.
+	Channel string `json:"channel"`
+	// The event's type: 1 to 63 letters, digits, `_`, `.` or `-`, and not one that means something already.
+	Type string `json:"type"`
+	// The event's data.
+	Data JSON `json:"data,omitempty"`
+	// Whether it has a place among the events, so that who is away hears of it later. Otherwise only those hear of it who are there, and it
+	// has less than 8,000 bytes.
+	Kept bool `json:"kept"`
+	// Is in the answer again.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// What was told.
+type BroadcastPayload struct {
+	// The channel.
+	Channel string `json:"channel"`
+	// The event's type.
+	Type string `json:"type"`
+	// That of the input.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
 // A password to be changed.
 type ChangePasswordInput struct {
 	// As it is.
@@ -125,6 +150,24 @@ type DeleteMessagePayload struct {
 	// The message's.
 	ID int64 `json:"id"`
 	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// Who is to be sent away.
+type DisconnectUserInput struct {
+	// The user, as tokens call him: for users of this service, the id.
+	User string `json:"user"`
+	// Whether the tokens that the user has now are not to be taken any more.
+	Revoke bool `json:"revoke"`
+	// Is in the answer again.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// Who was sent away.
+type DisconnectUserPayload struct {
+	// The user.
+	User string `json:"user"`
+	// That of the input.
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
