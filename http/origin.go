@@ -86,12 +86,15 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Origin")
 	if origin := r.Header.Get("Origin"); origin != "" && s.origins.allows(r) {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
+		if s.origins.trusts(r) {
+			w.Header().Set("Access-Control-Allow-Credentials", "true")
+		}
 	}
 }
 
 // servePreflight answers what a browser asks before it lets a page send headers of its own.
 func (s *Server) servePreflight(w http.ResponseWriter, r *http.Request) {
-	s.preflight(w, r, "GET", "Last-Event-ID, Cache-Control")
+	s.preflight(w, r, "GET", "Authorization, Last-Event-ID, Cache-Control")
 }
 
 func (s *Server) serveGraphPreflight(w http.ResponseWriter, r *http.Request) {
