@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"tidings/realtime"
@@ -51,7 +53,12 @@ func (c *commands) command(op byte, text []byte) error {
 	if op != opClientText {
 		return realtime.Errorf(codeBadFrame, "a command is a text frame, not a binary one")
 	}
+	wait := c.conn.tooSoon()
 	cmd, channel, bad := parseCommand(text)
+	if wait > 0 {
+		c.conn.answer(c.conn.dialect.tooSoon(nil, channel, wait))
+		return nil
+	}
 	if bad != nil {
 		return bad
 	}
@@ -66,6 +73,15 @@ func (c *commands) command(op byte, text []byte) error {
 		c.sub.Pong()
 	}
 	return nil
+}
+
+// appendTooSoon appends, as JSON, that a command was not done because there were too many, and when to try again. The channel is that
+// which it named, if it named one.
+func appendTooSoon(b []byte, name string, channel realtime.Channel, wait time.Duration) []byte {
+	b = appendNotice(b, name, &realtime.Notice{Kind: realtime.NoticeError, Channel: channel,
+		Err: realtime.Errorf(codeRateLimited, "too many commands in too short a time: this one was not done")})
+	b = append(b[:len(b)-1], `,"retry_after_ms":`...)
+	return append(strconv.AppendInt(b, inMilliseconds(wait), 10), '}')
 }
 
 // command is what a client says.

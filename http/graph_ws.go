@@ -32,7 +32,7 @@ var graphUpgrader = websocket.Upgrader{
 	Subprotocols:    []string{transportWS, legacyWS},
 }
 
-var graphDialect = &dialect{item: appendOperation, goodbye: appendClose}
+var graphDialect = &dialect{path: "/graphql", item: appendOperation, goodbye: appendClose}
 
 // The goodbyes of graphql-transport-ws.
 var (
@@ -261,6 +261,11 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		return nil
 	case op == nil:
 		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
+	}
+	if wait := g.conn.tooSoon(); wait > 0 && op.end() {
+		refused := graph.TooSoon("too many operations in too short a time: try again", inMilliseconds(wait))
+		g.conn.answer(g.failed(nil, op.id, refused.Errors))
+		return nil
 	}
 	who := g.who
 	op.execute(func() { g.execute(ctx, op, who, request) })

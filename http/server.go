@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,15 @@ type Options struct {
 	AllowedOrigins []string
 	// MaxConnections is the number of clients that are connected for events, by any transport; 20,000.
 	MaxConnections int
+	// MaxConnectionsPerAddress is how many of them an address may have, an IPv6 network of 64 bits counting as one; 0: 1,000, and this
+	// machine itself as many as it likes.
+	MaxConnectionsPerAddress int
+	// MaxCommandsPerSecond is how many commands, or GraphQL operations, a WebSocket may send a second; 50. CommandBurst is how many it may
+	// send at once after a quiet time; 500.
+	MaxCommandsPerSecond int
+	CommandBurst         int
+	// TrustedProxies are the addresses of proxies that say in X-Forwarded-For whom they speak for; none.
+	TrustedProxies []netip.Prefix
 	// MaxFrame is the size in bytes of a command; 64 KiB. A larger one is answered with an error; one larger than
 	// sixteen times that ends the connection.
 	MaxFrame int
@@ -65,6 +75,12 @@ func (o Options) withDefaults() Options {
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 20_000
 	}
+	if o.MaxCommandsPerSecond == 0 {
+		o.MaxCommandsPerSecond = 50
+	}
+	if o.CommandBurst == 0 {
+		o.CommandBurst = 500
+	}
 	if o.MaxFrame == 0 {
 		o.MaxFrame = 64 << 10
 	}
@@ -99,14 +115,18 @@ type Server struct {
 	Graph   *graph.API          // nil: there is no /graphql
 	// Authenticate finds out whose a token is; nil: none is taken.
 	Authenticate Authenticate
-	Logger       *slog.Logger
-	Options      Options
+	// Certificate is what clients are shown who connect by TLS; nil: they connect without.
+	Certificate *Certificate
+	Logger      *slog.Logger
+	Options     Options
 
 	initOnce    sync.Once
 	options     Options
 	origins     originPolicy
 	stopping    atomic.Bool
 	connections atomic.Int64
+	seats       seats
+	refusals    refusals
 
 	writers writers
 	wheel   wheel
@@ -122,6 +142,7 @@ func (s *Server) init() {
 		s.options = s.Options.withDefaults()
 		s.origins = newOriginPolicy(s.options.AllowedOrigins)
 		s.conns = make(map[*conn]struct{})
+		s.seats.limit = s.options.MaxConnectionsPerAddress
 		s.wheel.init(s.crowd.settle, s.options.PingInterval, s.options.PongTimeout)
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
@@ -153,12 +174,16 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", fmt.Sprintf("there is nothing at %s %q", r.Method, r.URL.Path))
 	})
-	return mux
+	return s.secured(mux)
 }
 
 // Serve serves on the listener until ctx ends, then says goodbye to all and returns nil.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.init()
+	tls := s.Certificate != nil
+	if tls {
+		listener = s.Certificate.listen(listener)
+	}
 	server := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -172,7 +197,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		Protocols: new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetUnencryptedHTTP2(true) // from a proxy that ends TLS
+	server.Protocols.SetHTTP2(tls)
+	server.Protocols.SetUnencryptedHTTP2(!tls) // from a proxy that ends TLS
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -288,22 +314,44 @@ func refusalOf(err *realtime.Error) *refusal {
 	return f
 }
 
-// admit decides whether a client may connect for events, and counts it in; otherwise it says why not.
-func (s *Server) admit(r *http.Request) *refusal {
+// admit decides whether a client may connect for events, and counts it in until release; otherwise it says why not.
+func (s *Server) admit(r *http.Request) (*seat, *refusal) {
+	address := s.address(r)
+	at, refused := s.admitFrom(address, r)
+	if refused != nil {
+		s.refused(refused.code, address, r.URL.Path)
+	}
+	return at, refused
+}
+
+func (s *Server) admitFrom(address netip.Addr, r *http.Request) (*seat, *refusal) {
 	switch {
 	case !s.origins.allows(r):
-		return &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
+		return nil, &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
 			message: fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin"))}
 	case s.stopping.Load(), s.Hub.Position().IsZero():
-		return notReady
+		return nil, notReady
+	}
+	at := s.seats.take(address)
+	if at == nil {
+		return nil, tooManyFromAddress
 	}
 	if s.connections.Add(1) > int64(s.options.MaxConnections) {
-		s.connections.Add(-1)
-		return &refusal{status: http.StatusServiceUnavailable, retryAfter: 5, code: "too_many_connections",
+		s.release(at)
+		return nil, &refusal{status: http.StatusServiceUnavailable, retryAfter: 5, code: "too_many_connections",
 			message: fmt.Sprintf("the server has its %d connections: come back later", s.options.MaxConnections)}
 	}
-	return nil
+	return at, nil
 }
+
+// release is the reverse of admit.
+func (s *Server) release(at *seat) {
+	s.connections.Add(-1)
+	s.seats.give(at)
+}
+
+var tooManyFromAddress = &refusal{status: http.StatusTooManyRequests, retryAfter: 5, code: "too_many_connections_from_address",
+	message: "your address has as many connections as one may have: close some, or come back later"}
 
 var notReady = &refusal{status: http.StatusServiceUnavailable, retryAfter: 1, code: "not_ready",
 	message: "the service is starting or stopping: come back in a second"}
@@ -319,7 +367,6 @@ func (s *Server) channelStore() ChannelStore {
 func writeError(w http.ResponseWriter, status int, code, message string) {
 	body, _ := json.Marshal(map[string]any{"error": map[string]string{"code": code, "message": message}})
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }

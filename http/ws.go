@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 
 	"tidings/realtime"
 )
@@ -49,32 +50,36 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, upgrader *webso
 	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Upgrade", "websocket")
 		writeError(w, http.StatusUpgradeRequired, "not_a_websocket",
-			fmt.Sprintf("this is a WebSocket endpoint: new WebSocket('ws://%s%s?channel=messages')", r.Host, r.URL.Path))
+			fmt.Sprintf("this is a WebSocket endpoint: new WebSocket('%s%s?channel=messages')", s.webSocketOrigin(r), r.URL.Path))
 		return
 	}
-	if refused := s.admit(r); refused != nil {
+	at, refused := s.admit(r)
+	if refused != nil {
 		refused.answer(w)
 		return
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		s.connections.Add(-1)
+		s.release(at)
 		return // Upgrade has answered
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // not the request's, which would be kept with all it has
-	c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, net: ws.NetConn()}
+	c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, net: ws.NetConn(), seat: at}
 	c.reader = bufio.NewReaderSize(c.net, readBuffer)
 	c.wire, c.socket = c, socketOf(c.net)
+	if below := belowTLS(c.net); below != nil {
+		below.push = c.push
+	}
 	prepare(c)
 	if !s.add(&c.conn) {
 		c.close()
-		s.connections.Add(-1)
+		s.release(at)
 		return
 	}
 	c.begin()
 	c.protocol.begin(r.URL.RawQuery, ws.Subprotocol())
 	go func() {
-		defer s.connections.Add(-1)
+		defer s.release(at)
 		defer s.remove(&c.conn)
 		c.run()
 	}()
@@ -110,10 +115,12 @@ type wsConn struct {
 	net      net.Conn
 	reader   *bufio.Reader
 	protocol protocol
+	seat     *seat
+	pace     *rate.Limiter // of the reader alone; nil: nothing was said yet
 
 	last atomic.Int64 // when something was heard, since clockStart
 	// Of the wheel alone.
-	slot, place int
+	slot, place int32
 	nextPing    time.Duration // as last
 }
 
@@ -215,37 +222,54 @@ func (c *wsConn) end(err error) {
 	c.pumps.Wait()
 }
 
-// write writes part by part: a client that reads slowly, but reads, is not cut off in a large event.
+// write writes frames, of which the first bytes may have been written.
 func (c *wsConn) write(frames []byte, written int) error {
 	rest := frames[written:]
 	if len(rest) == 0 {
 		return nil
 	}
+	n, err := c.writeAll(rest)
+	if errors.Is(err, errStalled) {
+		return c.giveUp(frames, written+n)
+	}
+	return err
+}
+
+// writeAll returns errStalled, and how much was written, of a client that reads nothing.
+func (c *wsConn) writeAll(frames []byte) (n int, err error) {
+	if below := belowTLS(c.net); below != nil {
+		return below.writeRecords(c.net, frames)
+	}
+	return c.push(c.net, frames)
+}
+
+// push writes part by part: a client that reads slowly, but reads, is not cut off in a large event.
+func (c *wsConn) push(to net.Conn, b []byte) (n int, err error) {
 	moved, patience := time.Now(), slowWrite
-	for len(rest) > 0 {
-		if err := c.net.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-			return err
+	for n < len(b) {
+		if err := to.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+			return n, err
 		}
-		n, err := c.net.Write(rest[:min(len(rest), writeSlice)])
-		rest = rest[n:]
-		if n > 0 {
+		m, err := to.Write(b[n:min(len(b), n+writeSlice)])
+		n += m
+		if m > 0 {
 			moved = time.Now()
 		}
 		var timeout net.Error
 		switch {
-		case err == nil && len(rest) == 0 && patience == slowWrite:
+		case err == nil && n == len(b) && patience == slowWrite:
 		case err == nil:
 			c.heard() // a ping stands behind this, and who reads it is there
 		case !errors.As(err, &timeout) || !timeout.Timeout():
-			return err
+			return n, err
 		case time.Since(moved) < c.server.options.StallTimeout:
 			c.heard() // a ping stands behind this, and cannot be answered yet
 			patience = min(time.Second, c.server.options.StallTimeout)
 		default:
-			return c.giveUp(frames, len(frames)-len(rest))
+			return n, errStalled
 		}
 	}
-	return c.net.SetWriteDeadline(time.Time{}) // the next may be written without waiting
+	return n, to.SetWriteDeadline(time.Time{}) // the next may be written without waiting
 }
 
 // giveUp tells a client that reads nothing so: if it ever reads on, it finds the rest of the frame and a goodbye, for
@@ -270,6 +294,10 @@ func (c *wsConn) said() {
 // abort ends the connection at once.
 func (c *wsConn) abort() {
 	c.cancel()
+	if below := belowTLS(c.net); below != nil {
+		_ = below.Close() // TLS itself would first say so, and wait for who takes nothing
+		return
+	}
 	_ = c.net.Close() // there is nobody to tell
 }
 
@@ -286,6 +314,9 @@ func (c *wsConn) close() {
 // linger lets a goodbye arrive: a connection that is closed while something that the client sent is unread takes back
 // what the client has not read yet.
 func (c *wsConn) linger() {
+	if below := belowTLS(c.net); below != nil {
+		below.push = nil // nobody writes any more, and TLS's own last word is not waited for
+	}
 	half, ok := c.net.(interface{ CloseWrite() error })
 	deadline := time.Now().Add(lingerTime)
 	if !ok || half.CloseWrite() != nil || c.net.SetReadDeadline(deadline) != nil {
