@@ -15,8 +15,8 @@ import (
 // dialEnvelope connects to /ws/events.
 func (s *service) dialEnvelope(query string) *client {
 	s.t.Helper()
-	dialer := websocket.Dialer{HandshakeTimeout: patience}
-	ws, _, err := dialer.DialContext(s.t.Context(), "ws://"+s.addr+"/ws/events?"+query, nil)
+	dialer := websocket.Dialer{HandshakeTimeout: patience, TLSClientConfig: s.tls.Clone()}
+	ws, _, err := dialer.DialContext(s.t.Context(), s.url("ws", "/ws/events?"+query), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

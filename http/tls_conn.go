@@ -42,11 +42,12 @@ func (c *tlsConn) Write(b []byte) (int, error) {
 	return n + m, err
 }
 
-// recordSize is how much is given to TLS at a time: what one record holds at most.
+// recordSize is how much is given to TLS at a time: what one record holds at most, and a part of writeSlice.
 const recordSize = 16 << 10
 
 // writeRecords writes by way of TLS. It returns errStalled, and how much was written, where the client took nothing for too long.
-func (c *tlsConn) writeRecords(over net.Conn, b []byte) (n int, err error) {
+// Where it takes more than a slice, heard is called with each.
+func (c *tlsConn) writeRecords(over net.Conn, b []byte, heard func()) (n int, err error) {
 	for n < len(b) {
 		m, err := over.Write(b[n:min(len(b), n+recordSize)])
 		n += m
@@ -55,6 +56,9 @@ func (c *tlsConn) writeRecords(over net.Conn, b []byte) (n int, err error) {
 		}
 		if c.push == nil {
 			return n, errStalled
+		}
+		if n < len(b) && n%writeSlice == 0 {
+			heard()
 		}
 	}
 	return n, nil

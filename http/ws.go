@@ -238,7 +238,7 @@ func (c *wsConn) write(frames []byte, written int) error {
 // writeAll returns errStalled, and how much was written, of a client that reads nothing.
 func (c *wsConn) writeAll(frames []byte) (n int, err error) {
 	if below := belowTLS(c.net); below != nil {
-		return below.writeRecords(c.net, frames)
+		return below.writeRecords(c.net, frames, c.heard)
 	}
 	return c.push(c.net, frames)
 }
