@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"net/netip"
 	"sync"
 )
@@ -24,8 +25,9 @@ type seat struct {
 
 // take takes a seat for a connection; nil: the address has all it may have.
 func (s *seats) take(address netip.Addr) *seat {
+	free := s.limit == 0 && (!address.IsValid() || address.IsLoopback())
+	limit := cmp.Or(s.limit, defaultPerAddress)
 	address = subscriberLine(address)
-	limit := s.limit
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken == nil {
@@ -36,10 +38,7 @@ func (s *seats) take(address netip.Addr) *seat {
 		at = &seat{address: address}
 		s.taken[address] = at
 	}
-	free := !address.IsValid() || address.IsLoopback()
-	switch {
-	case limit == 0 && free:
-	case limit == 0 && at.n >= defaultPerAddress, limit > 0 && at.n >= limit:
+	if !free && at.n >= limit {
 		return nil
 	}
 	at.n++
@@ -57,7 +56,7 @@ func (s *seats) give(at *seat) {
 
 // subscriberLine is what counts as one address: of IPv6, who has one has 2^64 of them.
 func subscriberLine(address netip.Addr) netip.Addr {
-	if !address.Is6() {
+	if !address.Is6() || address.IsLoopback() {
 		return address
 	}
 	return netip.PrefixFrom(address, 64).Masked().Addr()
