@@ -128,6 +128,8 @@ type Server struct {
 	seats       seats
 	refusals    refusals
 
+	unknownProxy sync.Once
+
 	writers writers
 	wheel   wheel
 	crowd   crowd
@@ -320,6 +322,11 @@ func (s *Server) admit(r *http.Request) (*seat, *refusal) {
 	at, refused := s.admitFrom(address, r)
 	if refused != nil {
 		s.refused(refused.code, address, r.URL.Path)
+	}
+	if refused == tooManyFromAddress && r.Header.Get("X-Forwarded-For") != "" && !s.trusts(address) {
+		s.unknownProxy.Do(func() {
+			s.Logger.Warn("is this a proxy? All its clients count as one address, unless it is given by --trusted-proxy", "address", address.String())
+		})
 	}
 	return at, refused
 }
