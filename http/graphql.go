@@ -111,7 +111,6 @@ func (s *Server) readGraph(w http.ResponseWriter, r *http.Request) (requests []g
 
 		return nil, false, badGraphf(http.StatusUnsupportedMediaType, "a request's Content-Type is %s, in UTF-8, not %q", mediaJSON, r.Header.Get("Content-Type"))
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // where that cannot be, the server's own has to do
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.options.MaxBody)))
 	var tooLarge *http.MaxBytesError
 	switch {

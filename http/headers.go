@@ -1,6 +1,9 @@
 package http
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // The headers that every answer has. The values are shared, and not to be written to.
 var (
@@ -30,6 +33,10 @@ func (s *Server) secured(next http.Handler) http.Handler {
 		header["Content-Security-Policy"] = nothingAtAll
 		if s.secure(r) {
 			header["Strict-Transport-Security"] = alwaysByTLS
+		}
+		if r.Body != http.NoBody {
+			// It is awaited also where nobody reads it: there may be another request behind it.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // where that cannot be, the server's own has to do
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -1,12 +1,14 @@
 package http_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,4 +117,31 @@ func sendLine(t *testing.T, s *service, line string) {
 	}
 	_ = conn.(*net.TCPConn).CloseWrite() // it may be cut
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// Who announces a body and does not send it is not waited for, whatever he asks for.
+func TestBodyThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{})
+	for _, path := range []string{"/nothing", "/graphql", "/channels/messages"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = conn.Write([]byte("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("it is waited for: %v", err)
+			}
+		})
+	}
 }
