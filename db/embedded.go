@@ -17,6 +17,7 @@ import (
 //
 //	postgres/     the database itself (PGDATA)
 //	postgres.log  what the server says; its older part is in postgres.log.1
+//	secret        the service's own, once it was asked for
 //	password      for TCP connections; over the socket none is asked
 //	port          the TCP port, kept from one start to the next while it is free
 //	run/          the socket, unless its path would be too long: then it is in a private directory under os.TempDir

@@ -78,6 +78,7 @@ func (d embeddedDir) pgdata() string       { return filepath.Join(string(d), "po
 func (d embeddedDir) runDir() string       { return filepath.Join(string(d), "run") }
 func (d embeddedDir) logFile() string      { return filepath.Join(string(d), "postgres.log") }
 func (d embeddedDir) passwordFile() string { return filepath.Join(string(d), "password") }
+func (d embeddedDir) secretFile() string   { return filepath.Join(string(d), "secret") }
 func (d embeddedDir) portFile() string     { return filepath.Join(string(d), "port") }
 func (d embeddedDir) lockFile() string     { return filepath.Join(string(d), "lock") }
 

@@ -210,12 +210,15 @@ func restartDelay(failures int) time.Duration {
 }
 
 // pgEnviron is the environment for PostgreSQL's programs: without the variables that would have them connect elsewhere or
-// use another directory, in a language that we can read, and silent towards a systemd that means us and not them.
+// use another directory, in a language that we can read, and silent towards a systemd that means us and not them. Our own settings are
+// left out: there are secrets among them, and who may read files by PostgreSQL could read its environment.
 func pgEnviron(environ []string) []string {
 	clean := []string{"LC_ALL=C"}
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
 		switch {
+		case strings.HasPrefix(name, "TIDINGS_"), strings.HasPrefix(name, "DATABASE_URL"):
+			continue
 		case strings.HasPrefix(name, "PG"), strings.HasPrefix(name, "LC_"), name == "LANG", name == "LANGUAGE", name == "NOTIFY_SOCKET":
 			continue
 		}

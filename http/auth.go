@@ -108,6 +108,7 @@ type authExchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	client graph.Client
+	secure bool // the client has come by TLS
 }
 
 // serveAuth answers requests whose body is an In.
@@ -133,7 +134,7 @@ func serveAuth[In any](s *Server, do func(ctx context.Context, e authExchange, i
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), authTimeout)
 		defer cancel()
-		if err := do(ctx, authExchange{w, r, clientOf(r)}, in); err != nil {
+		if err := do(ctx, authExchange{w, r, s.clientOf(r), s.secure(r)}, in); err != nil {
 			s.answerAuthError(w, r, err)
 		}
 	}
@@ -204,8 +205,8 @@ func readAuth(w http.ResponseWriter, r *http.Request, into any) *refusal {
 }
 
 // clientOf is who sends a request.
-func clientOf(r *http.Request) graph.Client {
-	c := graph.Client{Address: remoteAddress(r), AccessToken: bearer(r.Header.Get("Authorization"))}
+func (s *Server) clientOf(r *http.Request) graph.Client {
+	c := graph.Client{Address: s.address(r).String(), AccessToken: bearer(r.Header.Get("Authorization"))}
 	if c.AccessToken == "" && r.Method == http.MethodPost {
 		c.AccessToken = cookieOf(r, accessCookie)
 	}
@@ -244,7 +245,6 @@ func (e authExchange) signedIn(signed *graph.SignedIn, err error, cookie bool) e
 		return err
 	}
 	e.w.Header().Set("Content-Type", mediaJSON)
-	e.w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = e.w.Write(append(text, '\n')) // the client may be gone
 	return nil
 }
@@ -264,8 +264,8 @@ func (s *Server) answerAuthError(w http.ResponseWriter, r *http.Request, err err
 	switch {
 	case known != nil:
 		f := &refusal{status: authStatuses[known.Code], code: strings.ToLower(known.Code), field: known.Field, message: known.Error(), retryAfter: known.Seconds()}
-		if f.status == http.StatusUnauthorized {
-			w.Header().Set("WWW-Authenticate", "Bearer")
+		if f.status == http.StatusUnauthorized || f.status == http.StatusTooManyRequests {
+			s.refused(f.code, s.address(r), r.URL.Path)
 		}
 		f.answer(w)
 	case r.Context().Err() != nil: // nobody hears it

@@ -52,7 +52,7 @@ func (e authExchange) forgetCookies() {
 
 func (e authExchange) setCookie(name, path, value string, expires time.Time) {
 	cookie := &http.Cookie{
-		Name: name, Path: path, Value: value, Expires: expires, HttpOnly: true, Secure: e.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		Name: name, Path: path, Value: value, Expires: expires, HttpOnly: true, Secure: e.secure, SameSite: http.SameSiteStrictMode,
 	}
 	if value == "" {
 		cookie.MaxAge = -1

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"tidings/realtime"
@@ -57,7 +59,12 @@ func (c *commands) command(op byte, text []byte) error {
 	if op != opClientText {
 		return realtime.Errorf(codeBadFrame, "a command is a text frame, not a binary one")
 	}
+	wait := c.conn.tooSoon()
 	cmd, channel, bad := parseCommand(text)
+	if wait > 0 {
+		c.conn.answer(c.conn.dialect.tooSoon(nil, channel, wait))
+		return nil
+	}
 	if bad != nil {
 		return bad
 	}
@@ -85,6 +92,7 @@ func (c *commands) authenticate(token string) error {
 	case token == "":
 		return realtime.Errorf(codeBadRequest, `the command's "token" is missing`)
 	case bad != nil:
+		c.conn.server.refused(bad.code, c.conn.seat.address, c.conn.dialect.path)
 		return realtime.Errorf(realtime.Code(bad.code), "%s", bad.message)
 	}
 	c.sub.SetIdentity(c.conn.ctx, id)
@@ -92,6 +100,15 @@ func (c *commands) authenticate(token string) error {
 	c.conn.server.reassure(&c.conn.conn)
 	c.conn.answer(c.conn.dialect.word(nil, "authenticated", id.User, id.Expires))
 	return nil
+}
+
+// appendTooSoon appends, as JSON, that a command was not done because there were too many, and when to try again. The channel is that
+// which it named, if it named one.
+func appendTooSoon(b []byte, name string, channel realtime.Channel, wait time.Duration) []byte {
+	b = appendNotice(b, name, &realtime.Notice{Kind: realtime.NoticeError, Channel: channel,
+		Err: realtime.Errorf(codeRateLimited, "too many commands in too short a time: this one was not done")})
+	b = append(b[:len(b)-1], `,"retry_after_ms":`...)
+	return append(strconv.AppendInt(b, inMilliseconds(wait), 10), '}')
 }
 
 // command is what a client says.

@@ -12,13 +12,15 @@ import (
 
 // dialect is how a transport says things.
 type dialect struct {
+	path    string // of the endpoint
 	event   func(b []byte, e *realtime.Event) []byte
 	events  *realtime.Format // of event; nil: what is told of a run differs from client to client
 	notice  func(b []byte, n *realtime.Notice) []byte
 	goodbye func(b []byte, g goodbye) []byte
 	// word appends what concerns the client's token: whose it is and until when; nothing, where that cannot be said.
 	word    func(b []byte, word, user string, expires time.Time) []byte
-	deflate bool // clients may send compressed messages, and events may be
+	tooSoon func(b []byte, channel realtime.Channel, wait time.Duration) []byte // of a command; nil: there are none
+	deflate bool                                                                // clients may send compressed messages, and events may be
 
 	// item appends what is told of a run, or of a notice, instead of event and notice; nil: they do. Where that is much, it appends a part
 	// and notes so, to go on when that is written: what is no other client's as well is not to be in memory as a whole.

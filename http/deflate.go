@@ -50,7 +50,8 @@ func (d *dialect) deflating(minBytes int) *dialect {
 	event := func(b []byte, e *realtime.Event) []byte {
 		return deflateFrame(d.event(b, e), len(b), minBytes)
 	}
-	return &dialect{event: event, events: &realtime.Format{Append: realtime.Each(event)}, notice: d.notice, goodbye: d.goodbye, deflate: true}
+	return &dialect{path: d.path, event: event, events: &realtime.Format{Append: realtime.Each(event)}, notice: d.notice, tooSoon: d.tooSoon,
+		goodbye: d.goodbye, deflate: true}
 }
 
 // deflateFrame compresses the last frame, which begins at start, if its payload has at least minBytes and gets smaller.

@@ -15,8 +15,8 @@ import (
 // dialEnvelope connects to /ws/events.
 func (s *service) dialEnvelope(query string) *client {
 	s.t.Helper()
-	dialer := websocket.Dialer{HandshakeTimeout: patience}
-	ws, _, err := dialer.DialContext(s.t.Context(), "ws://"+s.addr+"/ws/events?"+query, nil)
+	dialer := websocket.Dialer{HandshakeTimeout: patience, TLSClientConfig: s.tls.Clone()}
+	ws, _, err := dialer.DialContext(s.t.Context(), s.url("ws", "/ws/events?"+query), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestEnvelope(t *testing.T) {
 	d.exec(`create table lines (v text)`)
 	d.exec(`select tidings.watch('lines', read => 'public')`)
 	id := d.message("there before")
-	s := start(t, d.url, options{server: tidingshttp.Options{PingInterval: time.Second}})
+	s := start(t, d.url, options{server: tidingshttp.Options{PingInterval: time.Second, MaxCommandsPerSecond: noPace, CommandBurst: noPace}})
 	past := query[string](d, `select tidings.cursor()`)
 	plain, envelope := s.dialQuery("channel=messages&channel=nothing&colour=red"), s.dialEnvelope("channel=messages&channel=nothing&colour=red")
 	cursors := 0

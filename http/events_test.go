@@ -46,17 +46,34 @@ func overEach(t *testing.T, test func(t *testing.T, protocol string)) {
 	}
 }
 
-// openEvents asks for a path, over HTTP/1.1 or, without TLS and without asking first, HTTP/2.
+// overEachAndTLS tests over each protocol, without TLS and with it.
+func overEachAndTLS(t *testing.T, test func(t *testing.T, protocol string, by *certified)) {
+	for _, by := range []*certified{nil, certify(t)} {
+		for _, protocol := range protocols {
+			name := protocol
+			if by != nil {
+				name += " by TLS"
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, protocol, by)
+			})
+		}
+	}
+}
+
+// openEvents asks for a path, over HTTP/1.1 or HTTP/2: without TLS, without asking first.
 func (s *service) openEvents(protocol, path string, header http.Header) (*stream, error) {
-	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: s.tls.Clone()}
 	transport.Protocols.SetHTTP1(protocol == "HTTP/1.1")
-	transport.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2.0")
+	transport.Protocols.SetHTTP2(protocol == "HTTP/2.0")
+	transport.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2.0" && s.tls == nil)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	end := func() {
 		cancel()
 		transport.CloseIdleConnections()
 	}
-	request, err := http.NewRequestWithContext(ctx, "GET", "http://"+s.addr+path, nil)
+	request, err := http.NewRequestWithContext(ctx, "GET", s.url("http", path), nil)
 	if err != nil {
 		end()
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	browserpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	tidingshttp "tidings/http"
@@ -112,6 +113,10 @@ func testEventSourceResumes(t *testing.T, browser context.Context) {
 	s := start(t, d.url, options)
 	w := startWire(t, s.addr)
 	p := openTab(t, browser)
+	// A document of the same origin that connects to nothing: by itself it could not.
+	if _, err := chromedp.Call(p.ctx, browserpage.SetBypassCSP, browserpage.SetBypassCSPParams{Enabled: true}); err != nil {
+		t.Fatal(err)
+	}
 	p.do(chromedp.Navigate("http://" + w.listener.Addr().String() + "/healthz"))
 	var want []string
 	write := func(title string) {

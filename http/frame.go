@@ -87,20 +87,24 @@ func frameEnd(frames []byte, n int) int {
 }
 
 // wsDialect is the protocol of /ws: text frames, {"type":…}.
-var wsDialect = webSocketDialect("type")
+var wsDialect = webSocketDialect("/ws", "type")
 
 // envelopeDialect is the protocol of /ws/events: the same in the envelope {"event":…,"data":…}.
-var envelopeDialect = webSocketDialect("event")
+var envelopeDialect = webSocketDialect("/ws/events", "event")
 
-func webSocketDialect(name string) *dialect {
+func webSocketDialect(path, name string) *dialect {
 	event := func(b []byte, e *realtime.Event) []byte {
 		return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, name, e) })
 	}
 	return &dialect{
+		path:   path,
 		event:  event,
 		events: &realtime.Format{Append: realtime.Each(event)},
 		notice: func(b []byte, n *realtime.Notice) []byte {
 			return appendFrame(b, opText, func(b []byte) []byte { return appendNotice(b, name, n) })
+		},
+		tooSoon: func(b []byte, channel realtime.Channel, wait time.Duration) []byte {
+			return appendFrame(b, opText, func(b []byte) []byte { return appendTooSoon(b, name, channel, wait) })
 		},
 		goodbye: appendClose,
 		word: func(b []byte, word, user string, expires time.Time) []byte {

@@ -30,11 +30,12 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, id *realtim
 	switch {
 	case refused != nil:
 	case prepared.Kind() == ast.Subscription:
-		if admitted := s.admit(r); admitted != nil {
-			s.answerLater(w, r, mediaEvents, admitted) // whose pages may connect has been decided before
+		at, turnedAway := s.admit(r)
+		if turnedAway != nil {
+			s.answerLater(w, r, mediaEvents, turnedAway) // whose pages may connect has been decided before
 			return
 		}
-		defer s.connections.Add(-1)
+		defer s.release(at)
 		// Last-Event-ID is newer than what the request says, which stays the same for ever.
 		subscription, refused = prepared.Subscribe(r.Context(), r.Header.Get("Last-Event-ID"))
 	default:

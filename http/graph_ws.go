@@ -33,7 +33,7 @@ var graphUpgrader = websocket.Upgrader{
 }
 
 var graphDialect = &dialect{
-	item: appendOperation,
+	path: "/graphql", item: appendOperation,
 	goodbye: func(b []byte, g goodbye) []byte {
 		switch g.code {
 		case goodbyeExpired.code, goodbyeRevoked.code, goodbyeDisconnected.code, goodbyeToken.code:
@@ -65,7 +65,7 @@ var (
 
 // serveGraphWS has a connection speak GraphQL.
 func (s *Server) serveGraphWS(w http.ResponseWriter, r *http.Request) {
-	token, named, address := s.tokenOf(r), named(r), remoteAddress(r)
+	token, named, address := s.tokenOf(r), named(r), s.address(r).String()
 	s.upgrade(w, r, &graphUpgrader, graphDialect, func(c *wsConn) {
 		ops := s.newOperations(c.kick)
 		c.feed, c.protocol = ops, &graphWS{conn: c, ops: ops, token: token, named: named, address: address}
@@ -223,6 +223,7 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	}
 	id, refused := g.conn.server.identifyToken(g.conn.ctx, g.currentToken())
 	if refused != nil {
+		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
 		if g.legacy {
 			g.conn.answer(g.frame(`{"type":"connection_error"`, graphRefusal(refused).Body))
 			return goodbyeLegacyFailed
@@ -244,6 +245,7 @@ func (g *graphWS) init(payload json.RawMessage) error {
 func (g *graphWS) renew(ctx context.Context, token string) (*realtime.Identity, error) {
 	id, refused := g.conn.server.identifyToken(ctx, token)
 	if refused != nil {
+		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
 	g.setToken(token)
@@ -302,6 +304,11 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		return nil
 	case op == nil:
 		return goodbyef(4409, "Subscriber for %.80s already exists", *m.ID)
+	}
+	if wait := g.conn.tooSoon(); wait > 0 && op.end() {
+		refused := graph.TooSoon("too many operations in too short a time: try again", inMilliseconds(wait))
+		g.conn.answer(g.failed(nil, op.id, refused.Errors))
+		return nil
 	}
 	who := graph.Viewer{Identity: g.conn.Identity(), Named: g.named}
 	ctx = graph.WithClient(ctx, graph.Client{Address: g.address, AccessToken: g.currentToken()})

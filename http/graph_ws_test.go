@@ -42,8 +42,8 @@ type graphClient struct {
 
 func (s *service) graphSocket(protocols ...string) *graphClient {
 	s.t.Helper()
-	dialer := websocket.Dialer{HandshakeTimeout: patience, Subprotocols: protocols}
-	ws, _, err := dialer.DialContext(s.t.Context(), "ws://"+s.addr+"/graphql", nil)
+	dialer := websocket.Dialer{HandshakeTimeout: patience, Subprotocols: protocols, TLSClientConfig: s.tls.Clone()}
+	ws, _, err := dialer.DialContext(s.t.Context(), s.url("ws", "/graphql"), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

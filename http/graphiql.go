@@ -51,14 +51,8 @@ func (s *Server) serveGraphiQL(w http.ResponseWriter, r *http.Request) {
 	if !s.hasGraphiQL(w) {
 		return
 	}
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
 	// A dialog keeps what is behind it from scrolling by a style that it writes into the page.
-	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "+
-		"connect-src 'self' "+webSocketOrigin(r)+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cache-Control", "no-store")
+	s.beginPage(w, r, "'self' 'unsafe-inline'")
 	if err := graphiqlTemplate.Execute(w, "/graphql/files/"+graphiqlVersion()+"/"); err != nil {
 		s.Logger.Debug("GraphiQL's page was not sent", "error", err)
 	}
@@ -101,7 +95,6 @@ func (s *Server) serveGraphiQLFile(w http.ResponseWriter, r *http.Request) {
 	}
 	header := w.Header()
 	header.Set("Content-Type", media)
-	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "public, max-age=31536000, immutable")
 	if compressed {
 		header.Set("Vary", "Accept-Encoding")

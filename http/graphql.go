@@ -38,7 +38,6 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Add("Vary", "Accept")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	s.allowOrigin(w, r)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		w.Header().Set("Allow", "GET, POST, OPTIONS")
@@ -62,10 +61,12 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 		s.serveGraphiQL(w, r)
 		return
 	case !s.origins.allows(r):
+		s.refused("origin_not_allowed", s.address(r), r.URL.Path)
 		s.answerGraph(w, media, http.StatusForbidden, graph.Refusal(graph.CodeForbidden,
 			"pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin")))
 		return
 	case s.stopping.Load(), s.Hub.Position().IsZero():
+		s.refused(notReady.code, s.address(r), r.URL.Path)
 		s.answerLater(w, r, media, notReady)
 		return
 	}
@@ -79,7 +80,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	}
 	who := graph.Viewer{Identity: id, Named: named(r)}
 	requests, batch, bad := s.readGraph(w, r)
-	r = r.WithContext(graph.WithClient(r.Context(), clientOf(r)))
+	r = r.WithContext(graph.WithClient(r.Context(), s.clientOf(r)))
 	switch {
 	case bad != nil:
 		s.answerGraph(w, media, bad.status, bad.response)
@@ -113,7 +114,6 @@ func (s *Server) readGraph(w http.ResponseWriter, r *http.Request) (requests []g
 
 		return nil, false, badGraphf(http.StatusUnsupportedMediaType, "a request's Content-Type is %s, in UTF-8, not %q", mediaJSON, r.Header.Get("Content-Type"))
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // where that cannot be, the server's own has to do
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.options.MaxBody)))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -275,7 +275,11 @@ func (s *Server) answerLater(w http.ResponseWriter, r *http.Request, media strin
 		return
 	}
 	w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
-	s.answerGraph(w, media, refused.status, graph.Refusal(graph.CodeUnavailable, "%s", refused.message))
+	code := graph.CodeUnavailable
+	if refused.status == http.StatusTooManyRequests {
+		code = strings.ToUpper(refused.code)
+	}
+	s.answerGraph(w, media, refused.status, graph.Refusal(code, "%s", refused.message))
 }
 
 // bearer is the token of an Authorization header, with its scheme or without. That of another scheme is none of ours: a proxy in front

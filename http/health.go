@@ -51,27 +51,28 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Statements    uint64 `json:"statements"`
 	}
 	body := struct {
-		Ready         bool           `json:"ready"`
-		Live          bool           `json:"live"`
-		Listening     bool           `json:"listening"`
-		Beating       bool           `json:"beating"`
-		Stopping      bool           `json:"stopping"`
-		LastRead      *time.Time     `json:"last_read"`
-		LagSeconds    *float64       `json:"lag_seconds"`
-		Events        events         `json:"events"`
-		Audit         audit          `json:"audit"`
-		Connections   int64          `json:"connections"`
-		Subscriptions map[string]int `json:"subscriptions"`
-		GraphQL       *graphQL       `json:"graphql"` // null where there is no /graphql
-		RecentBytes   int            `json:"recent_bytes"`
-		Process       *process       `json:"process"` // null where the system doesn't tell
+		Ready         bool              `json:"ready"`
+		Live          bool              `json:"live"`
+		Listening     bool              `json:"listening"`
+		Beating       bool              `json:"beating"`
+		Stopping      bool              `json:"stopping"`
+		LastRead      *time.Time        `json:"last_read"`
+		LagSeconds    *float64          `json:"lag_seconds"`
+		Events        events            `json:"events"`
+		Audit         audit             `json:"audit"`
+		Connections   int64             `json:"connections"`
+		Subscriptions map[string]int    `json:"subscriptions"`
+		GraphQL       *graphQL          `json:"graphql"` // null where there is no /graphql
+		RecentBytes   int               `json:"recent_bytes"`
+		Refused       map[string]uint64 `json:"refused"` // by code, since the start
+		Process       *process          `json:"process"` // null where the system doesn't tell
 	}{
 		Ready: h.Live && h.Listening && h.Beating && !stopping,
 		Live:  h.Live, Listening: h.Listening, Beating: h.Beating, Stopping: stopping,
 		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.Loaded, stats.Delivered, stats.Reads},
 		Audit:       audit{h.Logged, h.Audited, h.Missing},
 		Connections: s.connections.Load(), Subscriptions: stats.Subscriptions, RecentBytes: stats.Recent,
-		Process: usedByProcess(),
+		Refused: s.refusals.totals(), Process: usedByProcess(),
 	}
 	if s.Graph != nil {
 		g := graphQL(s.Graph.Stats())

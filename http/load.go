@@ -20,6 +20,7 @@ func (s *Server) serveChannel(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	fail := func(err *realtime.Error) { refusalOf(err).answer(w) }
 	if !s.origins.allows(r) {
+		s.refused("origin_not_allowed", s.address(r), "/channels/")
 		writeError(w, http.StatusForbidden, "origin_not_allowed",
 			fmt.Sprintf("pages of %q may not load: allow them with --allow-origin", r.Header.Get("Origin")))
 		return

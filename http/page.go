@@ -61,24 +61,18 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		}
 		data.Latest = latest
 	}
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
-		"connect-src 'self' "+webSocketOrigin(r)+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cache-Control", "no-store")
+	s.beginPage(w, r, "'self'")
 	if err := pageTemplate.Execute(w, data); err != nil {
 		s.Logger.Debug("the page was not sent", "error", err)
 	}
 }
 
 // webSocketOrigin is the server's own, which some browsers do not count as 'self'.
-func webSocketOrigin(r *http.Request) string {
+func (s *Server) webSocketOrigin(r *http.Request) string {
 	if strings.ContainsAny(r.Host, " ;,'\"") {
 		return ""
 	}
-	if r.TLS != nil {
+	if s.secure(r) {
 		return "wss://" + r.Host
 	}
 	return "ws://" + r.Host

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -28,7 +29,8 @@ const (
 // rawClient speaks WebSocket by hand, so that it can do what no library does. It answers pings only while it reads.
 type rawClient struct {
 	t      testing.TB
-	conn   net.Conn
+	tcp    *net.TCPConn
+	conn   net.Conn // tcp, or TLS over it
 	reader *bufio.Reader
 	mute   bool // does not answer pings
 	pings  int  // seen
@@ -41,12 +43,23 @@ type rawClient struct {
 // dialRaw connects with the given request target, and further lines of the request's header.
 func (s *service) dialRaw(target string, header ...string) *rawClient {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
+	return s.dialRawBy(new(net.Dialer), target, header...)
+}
+
+func (s *service) dialRawBy(dialer *net.Dialer, target string, header ...string) *rawClient {
+	s.t.Helper()
+	below, err := dialer.DialContext(s.t.Context(), "tcp", s.addr)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = conn.Close() })
-	c := &rawClient{t: s.t, conn: conn, reader: bufio.NewReaderSize(conn, 64<<10)}
+	s.t.Cleanup(func() { _ = below.Close() })
+	conn := below
+	if s.tls != nil {
+		config := s.tls.Clone()
+		config.ServerName = "127.0.0.1"
+		conn = tls.Client(below, config)
+	}
+	c := &rawClient{t: s.t, tcp: below.(*net.TCPConn), conn: conn, reader: bufio.NewReaderSize(conn, 64<<10)}
 	c.write([]byte("GET " + target + " HTTP/1.1\r\nHost: " + s.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
 		strings.Join(append(header, "\r\n"), "\r\n")))

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,15 @@ type Options struct {
 	AllowedOrigins []string
 	// MaxConnections is the number of clients that are connected for events, by any transport; 20,000.
 	MaxConnections int
+	// MaxConnectionsPerAddress is how many of them an address may have, an IPv6 network of 64 bits counting as one; 0: 1,000, and this
+	// machine itself as many as it likes.
+	MaxConnectionsPerAddress int
+	// MaxCommandsPerSecond is how many commands, or GraphQL operations, a WebSocket may send a second; 50. CommandBurst is how many it may
+	// send at once after a quiet time; 500.
+	MaxCommandsPerSecond int
+	CommandBurst         int
+	// TrustedProxies are the addresses of proxies that say in X-Forwarded-For whom they speak for; none.
+	TrustedProxies []netip.Prefix
 	// MaxFrame is the size in bytes of a command; 64 KiB. A larger one is answered with an error; one larger than
 	// sixteen times that ends the connection.
 	MaxFrame int
@@ -68,6 +78,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 20_000
+	}
+	if o.MaxCommandsPerSecond == 0 {
+		o.MaxCommandsPerSecond = 50
+	}
+	if o.CommandBurst == 0 {
+		o.CommandBurst = 500
 	}
 	if o.MaxFrame == 0 {
 		o.MaxFrame = 64 << 10
@@ -110,8 +126,10 @@ type Server struct {
 	Signal   func(ctx context.Context, signal realtime.Signal) error
 	Accounts *Accounts // nil: there is nothing below /auth
 	Presence Presence  // nil: nobody is told who is there
-	Logger   *slog.Logger
-	Options  Options
+	// Certificate is what clients are shown who connect by TLS; nil: they connect without.
+	Certificate *Certificate
+	Logger      *slog.Logger
+	Options     Options
 
 	initOnce    sync.Once
 	signals     *rate.Limiter
@@ -119,6 +137,10 @@ type Server struct {
 	origins     originPolicy
 	stopping    atomic.Bool
 	connections atomic.Int64
+	seats       seats
+	refusals    refusals
+
+	unknownProxy sync.Once
 
 	writers writers
 	wheel   wheel
@@ -135,6 +157,7 @@ func (s *Server) init() {
 		s.origins = newOriginPolicy(s.options.AllowedOrigins)
 		s.conns = make(map[*conn]struct{})
 		s.signals = rate.NewLimiter(typingOfAll, int(typingOfAll))
+		s.seats.limit = s.options.MaxConnectionsPerAddress
 		s.wheel.init(s.crowd.settle, s.options.PingInterval, s.options.PongTimeout)
 		if s.Logger == nil {
 			s.Logger = slog.New(slog.DiscardHandler)
@@ -167,12 +190,16 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", fmt.Sprintf("there is nothing at %s %q", r.Method, r.URL.Path))
 	})
-	return mux
+	return s.secured(mux)
 }
 
 // Serve serves on the listener until ctx ends, then says goodbye to all and returns nil.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.init()
+	tls := s.Certificate != nil
+	if tls {
+		listener = s.Certificate.listen(listener)
+	}
 	server := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -186,7 +213,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		Protocols: new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetUnencryptedHTTP2(true) // from a proxy that ends TLS
+	server.Protocols.SetHTTP2(tls)
+	server.Protocols.SetUnencryptedHTTP2(!tls) // from a proxy that ends TLS
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -308,22 +336,6 @@ func refusalOf(err *realtime.Error) *refusal {
 	return f
 }
 
-// admit decides whether a client may connect for events, and counts it in; otherwise it says why not.
-func (s *Server) admit(r *http.Request) *refusal {
-	switch {
-	case !s.origins.allows(r):
-		return originNotAllowed(r)
-	case s.stopping.Load(), s.Hub.Position().IsZero():
-		return notReady
-	}
-	if s.connections.Add(1) > int64(s.options.MaxConnections) {
-		s.connections.Add(-1)
-		return &refusal{status: http.StatusServiceUnavailable, retryAfter: 5, code: "too_many_connections",
-			message: fmt.Sprintf("the server has its %d connections: come back later", s.options.MaxConnections)}
-	}
-	return nil
-}
-
 func originNotAllowed(r *http.Request) *refusal {
 	return &refusal{status: http.StatusForbidden, code: "origin_not_allowed",
 		message: fmt.Sprintf("pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin"))}
@@ -355,7 +367,6 @@ func writeError(w http.ResponseWriter, status int, code, message string) {
 func writeErrorBody(w http.ResponseWriter, status int, e errorBody) {
 	body, _ := json.Marshal(map[string]errorBody{"error": e})
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }

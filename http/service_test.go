@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,12 +105,14 @@ type options struct {
 	logger   *slog.Logger // of the server; nil: none
 	listen   string       // host:port; "" is any port
 	presence tidingshttp.Presence
+	tls      *certified // nil: without
 }
 
 // service is one running instance, put together as the program does it.
 type service struct {
 	t      testing.TB
 	addr   string
+	tls    *tls.Config // of clients; nil: without TLS
 	hub    *realtime.Hub
 	server *tidingshttp.Server
 	tell   context.CancelFunc // what SIGTERM does
@@ -187,9 +190,20 @@ func launch(t testing.TB, url string, o options) *service {
 		}
 		server.Disconnect(user, session, revoked)
 	}
+	var clients *tls.Config
+	if o.tls != nil {
+		logger := o.logger
+		if logger == nil {
+			logger = slog.New(slog.DiscardHandler)
+		}
+		if server.Certificate, err = tidingshttp.LoadCertificate(o.tls.cert, o.tls.key, logger); err != nil {
+			t.Fatal(err)
+		}
+		clients = o.tls.clients()
+	}
 	ctx, tell := context.WithCancel(context.Background())
 	below, stopBelow := context.WithCancel(context.Background())
-	s := &service{t: t, addr: listener.Addr().String(), hub: hub, server: server, tell: tell, served: make(chan struct{})}
+	s := &service{t: t, addr: listener.Addr().String(), tls: clients, hub: hub, server: server, tell: tell, served: make(chan struct{})}
 	var group errgroup.Group
 	group.Go(func() error {
 		defer stopBelow()
@@ -224,6 +238,14 @@ func launch(t testing.TB, url string, o options) *service {
 	}
 	t.Cleanup(s.end)
 	return s
+}
+
+// url is that of a path, by http or ws, or by what they are over TLS.
+func (s *service) url(scheme, path string) string {
+	if s.tls != nil {
+		scheme += "s"
+	}
+	return scheme + "://" + s.addr + path
 }
 
 // in is the service for a subtest, whose clients go with it.
@@ -285,8 +307,8 @@ type client struct {
 
 // connect opens a connection; query is that of /ws.
 func (s *service) connect(ctx context.Context, query string) (*websocket.Conn, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: patience}
-	ws, response, err := dialer.DialContext(ctx, "ws://"+s.addr+"/ws?"+query, nil)
+	dialer := websocket.Dialer{HandshakeTimeout: patience, TLSClientConfig: s.tls.Clone()}
+	ws, response, err := dialer.DialContext(ctx, s.url("ws", "/ws?"+query), nil)
 	if err != nil && response != nil {
 		return nil, fmt.Errorf("%w: %s", err, response.Status)
 	}
@@ -483,6 +505,7 @@ type readiness struct {
 	Connections   int            `json:"connections"`
 	Subscriptions map[string]int `json:"subscriptions"`
 	RecentBytes   *int           `json:"recent_bytes"`
+	Refused       map[string]int `json:"refused"`
 	Process       *struct {
 		StartedAt   time.Time `json:"started_at"`
 		CPUSeconds  float64   `json:"cpu_seconds"`
@@ -534,7 +557,7 @@ func (s *service) request(method, path string, header http.Header) answer {
 // send sends a request with a body, which may be nil.
 func (s *service) send(method, path string, body io.Reader, header http.Header) answer {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addr+path, body)
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url("http", path), body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -544,7 +567,11 @@ func (s *service) send(method, path string, body io.Reader, header http.Header) 
 	if host := header.Get("Host"); host != "" {
 		request.Host = host
 	}
-	response, err := plain.Do(request)
+	client := plain
+	if s.tls != nil {
+		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: s.tls.Clone()}, Timeout: patience}
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -111,8 +111,14 @@ func heapInUse() uint64 {
 // however many intervals that takes: if it were cut off, it would come back and be cut off there again.
 func TestLargeEventToSlowReader(t *testing.T) {
 	t.Parallel()
+	t.Run("in the clear", func(t *testing.T) { testSlowReader(t, nil) })
+	t.Run("by TLS", func(t *testing.T) { testSlowReader(t, certify(t)) })
+}
+
+func testSlowReader(t *testing.T, by *certified) {
+	t.Parallel()
 	d := newDatabase(t)
-	s := start(t, d.url, options{server: tidingshttp.Options{
+	s := start(t, d.url, options{tls: by, server: tidingshttp.Options{
 		PingInterval: time.Second, PongTimeout: time.Second, StallTimeout: 5 * time.Second,
 	}})
 	c := s.dialRaw("/ws?channel=messages")
@@ -120,7 +126,7 @@ func TestLargeEventToSlowReader(t *testing.T) {
 		t.Fatalf("got %s", f.text)
 	}
 	const size = 15 << 20 // it takes some seconds, but what the sockets' buffers hold does not
-	if err := c.conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+	if err := c.tcp.SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -171,27 +177,36 @@ func (r *slowReader) Read(p []byte) (int, error) {
 	return r.conn.Read(p[:min(len(p), 20<<10)])
 }
 
+// noPace is more commands than any test sends.
+const noPace = 1e9
+
 // Answers are bounded as well: of a client that goes on asking and never reads what it is told, no more is taken,
 // whatever it asks. When it reads, it has all of them.
 func TestUnreadAnswers(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	for name, command := range map[string]string{
-		"commands":   `{"type":"unsubscribe","channel":"messages"}`,
-		"duplicates": `{"type":"subscribe","channel":"comments"}`,
+	for name, of := range map[string]struct {
+		command, answer string
+		perSecond       int
+	}{
+		"commands":   {`{"type":"unsubscribe","channel":"messages"}`, "not_subscribed", noPace},
+		"duplicates": {`{"type":"subscribe","channel":"comments"}`, "already_subscribed", noPace},
+		"too many":   {`{"type":"unsubscribe","channel":"messages"}`, `"type":"error"`, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, d.url, options{server: tidingshttp.Options{StallTimeout: patience}})
+			s := start(t, d.url, options{server: tidingshttp.Options{
+				StallTimeout: patience, MaxCommandsPerSecond: of.perSecond, CommandBurst: of.perSecond,
+			}})
 			c := s.dialRaw("/ws?channel=comments")
 			if f := c.frame(); f.Type != "subscribed" {
 				t.Fatalf("got %s", f.text)
 			}
 			// Far more than the sockets' buffers hold, of commands as of answers.
 			const commands = 400_000
-			if err := c.conn.(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
+			if err := c.tcp.SetWriteBuffer(64 << 10); err != nil {
 				t.Fatal(err)
 			}
-			one := maskedFrame(true, opText, []byte(command))
+			one := maskedFrame(true, opText, []byte(of.command))
 			all := bytes.Repeat(one, commands)
 			size := 0
 			for size < len(all) {
@@ -209,7 +224,7 @@ func TestUnreadAnswers(t *testing.T) {
 			}
 			sent := size / len(one)
 			for n := range sent {
-				if op, payload, err := c.read(); err != nil || op != opText || !strings.Contains(string(payload), "subscribed") {
+				if op, payload, err := c.read(); err != nil || op != opText || !strings.Contains(string(payload), of.answer) {
 					t.Fatalf("after %d answers to %d commands: opcode %d, %q, %v", n, sent, op, payload, err)
 				}
 			}
@@ -222,7 +237,7 @@ func TestUnreadAnswers(t *testing.T) {
 func TestManyCommandsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	s := start(t, d.url, options{})
+	s := start(t, d.url, options{server: tidingshttp.Options{MaxCommandsPerSecond: noPace, CommandBurst: noPace}})
 	c := s.dialRaw("/ws?channel=comments")
 	if f := c.frame(); f.Type != "subscribed" {
 		t.Fatalf("got %s", f.text)

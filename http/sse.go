@@ -80,11 +80,12 @@ type sseConn struct {
 // serveEvents streams events until the client goes or is told goodbye.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	s.allowOrigin(w, r)
-	if refused := s.admit(r); refused != nil {
+	at, refused := s.admit(r)
+	if refused != nil {
 		refused.answerEvents(w, r)
 		return
 	}
-	defer s.connections.Add(-1)
+	defer s.release(at)
 	id, refused := s.identify(r)
 	if refused != nil {
 		refused.answerEvents(w, r)

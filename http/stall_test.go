@@ -30,12 +30,18 @@ func (d *database) writeMany(from, n int) {
 func TestStalledWebSocket(t *testing.T) {
 	t.Parallel()
 	const timeout = 2 * time.Second // nobody else should be that slow
-	for name, path := range map[string]string{"/ws": "/ws?channel=messages", "/ws/events": "/ws/events?channel=messages"} {
+	for name, of := range map[string]struct {
+		path string
+		tls  *certified
+	}{
+		"/ws": {"/ws?channel=messages", nil}, "/ws/events": {"/ws/events?channel=messages", nil},
+		"/ws by TLS": {"/ws?channel=messages", certify(t)},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t)
-			s := start(t, d.url, options{server: tidingshttp.Options{StallTimeout: timeout}})
-			stalled := s.dialRaw(path)
+			s := start(t, d.url, options{server: tidingshttp.Options{StallTimeout: timeout}, tls: of.tls})
+			stalled := s.dialRaw(of.path)
 			if op, text, err := stalled.read(); op != opText || err != nil || !strings.Contains(string(text), "subscribed") {
 				t.Fatalf("got opcode %d, %s, %v", op, text, err)
 			}
@@ -92,47 +98,44 @@ func TestStalledWebSocket(t *testing.T) {
 func TestStalledEvents(t *testing.T) {
 	t.Parallel()
 	const timeout = 2 * time.Second // nobody else should be that slow
-	for _, protocol := range protocols {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
-			d := newDatabase(t)
-			s := start(t, d.url, options{server: tidingshttp.Options{StallTimeout: timeout}})
-			stalled := s.events(protocol, "channel=messages", "")
-			stalled.expect("subscribed")
-			other := s.events(protocol, "channel=messages", "")
-			other.expect("subscribed")
-			d.writeMany(1, stallRows)
-			for i := range stallRows {
-				other.expectRow("message_added", fmt.Sprint(i+1))
-			}
-			s.awaitConnections(1)
-			n := 0
-			for {
-				f, err := stalled.read()
-				if err != nil {
-					if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "middle") {
-						t.Errorf("the stream ended in order: %v", err)
-					}
-					break
+	overEachAndTLS(t, func(t *testing.T, protocol string, by *certified) {
+		d := newDatabase(t)
+		s := start(t, d.url, options{server: tidingshttp.Options{StallTimeout: timeout}, tls: by})
+		stalled := s.events(protocol, "channel=messages", "")
+		stalled.expect("subscribed")
+		other := s.events(protocol, "channel=messages", "")
+		other.expect("subscribed")
+		d.writeMany(1, stallRows)
+		for i := range stallRows {
+			other.expectRow("message_added", fmt.Sprint(i+1))
+		}
+		s.awaitConnections(1)
+		n := 0
+		for {
+			f, err := stalled.read()
+			if err != nil {
+				if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(err.Error(), "middle") {
+					t.Errorf("the stream ended in order: %v", err)
 				}
-				n++
-				if got := f.row(t).Title; got != fmt.Sprint(n) {
-					t.Fatalf("got message %s as the %dth", got, n)
-				}
+				break
 			}
-			if n == stallRows {
-				t.Fatal("it had all events")
+			n++
+			if got := f.row(t).Title; got != fmt.Sprint(n) {
+				t.Fatalf("got message %s as the %dth", got, n)
 			}
-			again := s.events(protocol, "channel=messages", stalled.id)
-			for ; n < stallRows; n++ {
-				again.expectRow("message_added", fmt.Sprint(n+1))
-			}
-			again.expect("subscribed")
-			again.close()
-			other.close()
-			s.awaitConnections(0)
-		})
-	}
+		}
+		if n == stallRows {
+			t.Fatal("it had all events")
+		}
+		again := s.events(protocol, "channel=messages", stalled.id)
+		for ; n < stallRows; n++ {
+			again.expectRow("message_added", fmt.Sprint(n+1))
+		}
+		again.expect("subscribed")
+		again.close()
+		other.close()
+		s.awaitConnections(0)
+	})
 }
 
 // One that reads a little now and then is slow, and not stalled.

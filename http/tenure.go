@@ -145,7 +145,11 @@ func (s *Server) tokenOf(r *http.Request) string {
 
 // identify finds out who sends a request.
 func (s *Server) identify(r *http.Request) (*realtime.Identity, *refusal) {
-	return s.identifyToken(r.Context(), s.tokenOf(r))
+	id, refused := s.identifyToken(r.Context(), s.tokenOf(r))
+	if refused != nil {
+		s.refused(refused.code, s.address(r), r.URL.Path)
+	}
+	return id, refused
 }
 
 // identifyToken finds out whose a token is; nobody's, if it is empty.

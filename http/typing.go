@@ -9,9 +9,6 @@ import (
 	"tidings/realtime"
 )
 
-// codeRateLimited says that a client has done something too often.
-const codeRateLimited realtime.Code = "rate_limited"
-
 // Who is writing something is told in notifications, each of which takes PostgreSQL's lock of commits: so there are few of them, and what
 // is too much for all clients together is not told.
 var (
@@ -40,7 +37,9 @@ func (c *commands) typing(channel realtime.Channel) error {
 	if wait := c.typed.limiter.Reserve(); wait.Delay() > 0 {
 		delay := wait.Delay()
 		wait.Cancel()
-		return realtime.Errorf(codeRateLimited, "you have said so often enough: again in %d ms", delay.Milliseconds()+1)
+		s.refused(codeRateLimited, c.conn.seat.address, c.conn.dialect.path)
+		c.conn.answer(c.conn.dialect.tooSoon(nil, channel, delay))
+		return nil
 	}
 	if s.Signal == nil || !s.signals.Allow() {
 		return nil

@@ -49,8 +49,8 @@ func (w *wheel) add(c *wsConn, delay time.Duration) {
 // put puts the connection into the slot that is due after the delay; mu is held.
 func (w *wheel) put(c *wsConn, delay time.Duration) {
 	ticks := min(max(1, int((delay+w.tick-1)/w.tick)), len(w.slots)-1)
-	c.slot = (w.at + ticks) % len(w.slots)
-	c.place = len(w.slots[c.slot])
+	c.slot = int32((w.at + ticks) % len(w.slots))
+	c.place = int32(len(w.slots[c.slot]))
 	w.slots[c.slot] = append(w.slots[c.slot], c)
 }
 

@@ -34,6 +34,9 @@ func (s *Server) writeAnswer(w http.ResponseWriter, body []byte) {
 
 // setSendBuffer sets how much the kernel may hold.
 func setSendBuffer(c net.Conn, bytes int) {
+	if below := belowTLS(c); below != nil {
+		c = below.Conn
+	}
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(bytes) // the system's own will do as well
 	}

@@ -8,12 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 
 	"tidings/realtime"
 )
@@ -55,33 +55,37 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, upgrader *webso
 	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Upgrade", "websocket")
 		writeError(w, http.StatusUpgradeRequired, "not_a_websocket",
-			fmt.Sprintf("this is a WebSocket endpoint: new WebSocket('ws://%s%s?channel=messages')", r.Host, r.URL.Path))
+			fmt.Sprintf("this is a WebSocket endpoint: new WebSocket('%s%s?channel=messages')", s.webSocketOrigin(r), r.URL.Path))
 		return
 	}
-	if refused := s.admit(r); refused != nil {
+	at, refused := s.admit(r)
+	if refused != nil {
 		refused.answer(w)
 		return
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		s.connections.Add(-1)
+		s.release(at)
 		return // Upgrade has answered
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // not the request's, which would be kept with all it has
-	c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, net: ws.NetConn()}
+	c := &wsConn{conn: conn{server: s, dialect: d, ctx: ctx, cancel: cancel}, net: ws.NetConn(), seat: at}
 	c.reader = bufio.NewReaderSize(c.net, readBuffer)
 	c.wire, c.socket = c, socketOf(c.net)
+	if below := belowTLS(c.net); below != nil {
+		below.push = c.push
+	}
 	prepare(c)
 	if !s.add(&c.conn) {
 		c.endTenure()
 		c.close()
-		s.connections.Add(-1)
+		s.release(at)
 		return
 	}
 	c.begin()
 	c.protocol.begin(r.URL.RawQuery, ws.Subprotocol())
 	go func() {
-		defer s.connections.Add(-1)
+		defer s.release(at)
 		defer s.remove(&c.conn)
 		c.run()
 	}()
@@ -117,10 +121,12 @@ type wsConn struct {
 	net      net.Conn
 	reader   *bufio.Reader
 	protocol protocol
+	seat     *seat
+	pace     *rate.Limiter // of the reader alone; nil: nothing was said yet
 
 	last atomic.Int64 // when something was heard, since clockStart
 	// Of the wheel alone.
-	slot, place int
+	slot, place int32
 	nextPing    time.Duration // as last
 }
 
@@ -222,53 +228,6 @@ func (c *wsConn) end(err error) {
 	c.pumps.Wait()
 }
 
-// write writes part by part: a client that reads slowly, but reads, is not cut off in a large event.
-func (c *wsConn) write(frames []byte, written int) error {
-	rest := frames[written:]
-	if len(rest) == 0 {
-		return nil
-	}
-	moved, patience := time.Now(), slowWrite
-	for len(rest) > 0 {
-		if err := c.net.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-			return err
-		}
-		n, err := c.net.Write(rest[:min(len(rest), writeSlice)])
-		rest = rest[n:]
-		if n > 0 {
-			moved = time.Now()
-		}
-		var timeout net.Error
-		switch {
-		case err == nil && len(rest) == 0 && patience == slowWrite:
-		case err == nil:
-			c.heard() // a ping stands behind this, and who reads it is there
-		case !errors.As(err, &timeout) || !timeout.Timeout():
-			return err
-		case time.Since(moved) < c.server.options.StallTimeout:
-			c.heard() // a ping stands behind this, and cannot be answered yet
-			patience = min(time.Second, c.server.options.StallTimeout)
-		default:
-			return c.giveUp(frames, len(frames)-len(rest))
-		}
-	}
-	return c.net.SetWriteDeadline(time.Time{}) // the next may be written without waiting
-}
-
-// giveUp tells a client that reads nothing so: if it ever reads on, it finds the rest of the frame and a goodbye, for
-// which the kernel gets a little more room.
-func (c *wsConn) giveUp(frames []byte, written int) error {
-	farewell := c.dialect.goodbye(slices.Clone(frames[written:frameEnd(frames, written)]), goodbyeStalled)
-	setSendBuffer(c.net, sendBuffer+farewellBuffer)
-	if err := c.net.SetWriteDeadline(time.Now().Add(lingerTime)); err != nil {
-		return err
-	}
-	if _, err := c.net.Write(farewell); err != nil {
-		return err
-	}
-	return errStalled
-}
-
 // said waits a moment for the other side's close, which ends the reader.
 func (c *wsConn) said() {
 	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime)) // a closed connection says so when it is read
@@ -277,6 +236,10 @@ func (c *wsConn) said() {
 // abort ends the connection at once.
 func (c *wsConn) abort() {
 	c.cancel()
+	if below := belowTLS(c.net); below != nil {
+		_ = below.Close() // TLS itself would first say so, and wait for who takes nothing
+		return
+	}
 	_ = c.net.Close() // there is nobody to tell
 }
 
@@ -293,6 +256,9 @@ func (c *wsConn) close() {
 // linger lets a goodbye arrive: a connection that is closed while something that the client sent is unread takes back
 // what the client has not read yet.
 func (c *wsConn) linger() {
+	if below := belowTLS(c.net); below != nil {
+		below.push = nil // nobody writes any more, and TLS's own last word is not waited for
+	}
 	half, ok := c.net.(interface{ CloseWrite() error })
 	deadline := time.Now().Add(lingerTime)
 	if !ok || half.CloseWrite() != nil || c.net.SetReadDeadline(deadline) != nil {

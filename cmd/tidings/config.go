@@ -5,11 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"tidings/db"
+	tidingshttp "tidings/http"
 )
 
 // cli is the command line. Every flag has an environment variable; the flag wins.
@@ -30,11 +32,18 @@ type cli struct {
 
 // database says which database is meant.
 type database struct {
-	DatabaseURL string `help:"The database, as postgres://user:password@host:port/name. Empty: an embedded PostgreSQL, run from the programs installed on this machine." env:"DATABASE_URL" placeholder:"URL"`
-	DataDir     string `help:"Where the embedded PostgreSQL keeps its data (${default_data_dir})." env:"TIDINGS_DATA_DIR" placeholder:"DIR"`
+	DatabaseURL     string `help:"The database, as postgres://user:password@host:port/name. Empty: an embedded PostgreSQL, run from the programs installed on this machine." env:"DATABASE_URL" placeholder:"URL"`
+	DatabaseURLFile string `name:"database-url-file" help:"A file with the database's URL." env:"DATABASE_URL_FILE" placeholder:"FILE"`
+	DataDir         string `help:"Where the embedded PostgreSQL keeps its data (${default_data_dir})." env:"TIDINGS_DATA_DIR" placeholder:"DIR"`
+
+	exposed []string // files with a secret that all may read
 }
 
 func (d *database) Validate() error {
+	if err := readSecrets(&d.exposed, secretFile{"database-url", d.DatabaseURLFile, &d.DatabaseURL}); err != nil {
+		return err
+	}
+	d.DatabaseURLFile = "" // it has been read
 	if d.DatabaseURL == "" {
 		return nil
 	}
@@ -69,33 +78,42 @@ func (l *logging) logger(w io.Writer) *slog.Logger {
 
 // serveCmd is the service's configuration.
 type serveCmd struct {
-	Listen      string   `help:"Where to listen, as host:port." default:"127.0.0.1:8080" env:"TIDINGS_LISTEN" placeholder:"ADDRESS"`
-	AllowOrigin []string `help:"Origins whose pages may connect, besides the server's own: https://app.example.com. \"*\" is any." env:"TIDINGS_ALLOW_ORIGIN" placeholder:"ORIGIN"`
-	Migrate     bool     `help:"Install or bring up to date schema tidings at start." default:"true" negatable:"" env:"TIDINGS_MIGRATE"`
-	Demo        bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
+	Listen       string   `help:"Where to listen, as host:port." default:"127.0.0.1:8080" env:"TIDINGS_LISTEN" placeholder:"ADDRESS"`
+	AllowOrigin  []string `help:"Origins whose pages may connect, besides the server's own: https://app.example.com. \"*\" is any." env:"TIDINGS_ALLOW_ORIGIN" placeholder:"ORIGIN"`
+	TLSCert      string   `name:"tls-cert" help:"A file with the certificate, and those that lead from it to an authority, as PEM: clients connect by TLS. It is read again when it changes." env:"TIDINGS_TLS_CERT" placeholder:"FILE"`
+	TLSKey       string   `name:"tls-key" help:"A file with the certificate's key, as PEM." env:"TIDINGS_TLS_KEY" placeholder:"FILE"`
+	TrustedProxy []string `help:"Addresses, or ranges of them, of proxies whose X-Forwarded-For says who a client is: 10.0.0.0/8." env:"TIDINGS_TRUSTED_PROXY" placeholder:"ADDRESS"`
+	Migrate      bool     `help:"Install or bring up to date schema tidings at start." default:"true" negatable:"" env:"TIDINGS_MIGRATE"`
+	Demo         bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
 
 	Development *bool  `help:"Let whoever sends no token write as any user, and tell GraphQL's schema to anybody. By default so with the embedded PostgreSQL, and not with a database of yours." negatable:"" env:"TIDINGS_DEVELOPMENT"`
+	Secret      string `name:"secret" help:"The service's own secret, of 32 bytes at least, by which it signs the tokens of accounts. With the embedded PostgreSQL, one is made and kept beside it." env:"TIDINGS_SECRET" placeholder:"SECRET"`
+	SecretFile  string `name:"secret-file" help:"A file with the service's own secret." env:"TIDINGS_SECRET_FILE" placeholder:"FILE"`
+	NoSignIn    bool   `name:"no-sign-in" help:"Nobody signs in: no secret is needed." env:"TIDINGS_NO_SIGN_IN"`
 
 	JWT jwtFlags `embed:"" prefix:"jwt-" group:"Tokens of an issuer"`
 
 	Accounts accountFlags `embed:"" group:"Accounts"`
 
-	MaxConnections   int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
-	MaxChannels      int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
-	MaxFrame         int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
-	CompressMinBytes int           `help:"Bytes of JSON from which on an event is compressed, for WebSockets whose clients offer permessage-deflate. 0: none is." default:"0" env:"TIDINGS_COMPRESS_MIN_BYTES" placeholder:"BYTES" group:"Limits"`
-	QueueBytes       int           `help:"Bytes that may wait for one slow client, before it is fed from the log." default:"1048576" env:"TIDINGS_QUEUE_BYTES" placeholder:"BYTES" group:"Limits"`
-	RecentBytes      int           `help:"Bytes of the newest events that are kept in memory." default:"67108864" env:"TIDINGS_RECENT_BYTES" placeholder:"BYTES" group:"Limits"`
-	RecentAge        time.Duration `help:"How long they are kept in memory." default:"5m" env:"TIDINGS_RECENT_AGE" group:"Limits"`
-	LogReaders       int           `help:"Clients that are fed from the log at the same time; others wait their turn." default:"4" env:"TIDINGS_LOG_READERS" placeholder:"N" group:"Limits"`
-	PageRows         int           `help:"Rows of one page of a channel." default:"1000" env:"TIDINGS_PAGE_ROWS" placeholder:"N" group:"Limits"`
-	PageBytes        int           `help:"Bytes of one page of a channel." default:"4194304" env:"TIDINGS_PAGE_BYTES" placeholder:"BYTES" group:"Limits"`
-	PingInterval     time.Duration `help:"How often clients are pinged." default:"25s" env:"TIDINGS_PING_INTERVAL" group:"Limits"`
-	PongTimeout      time.Duration `help:"How long after a ping a silent client is taken for gone." default:"10s" env:"TIDINGS_PONG_TIMEOUT" group:"Limits"`
-	StallTimeout     time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
-	TokenWarning     time.Duration `help:"How long before a token runs out its client is warned." default:"1m" env:"TIDINGS_TOKEN_WARNING" group:"Limits"`
-	RecheckInterval  time.Duration `help:"How often policies are asked again who may subscribe." default:"1m" env:"TIDINGS_RECHECK_INTERVAL" group:"Limits"`
-	ShutdownTimeout  time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
+	MaxConnections           int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
+	MaxConnectionsPerAddress int           `help:"Connections for events of one address, or of one IPv6 network of 64 bits. 0: 1000, and this machine as many as it likes." default:"0" env:"TIDINGS_MAX_CONNECTIONS_PER_ADDRESS" placeholder:"N" group:"Limits"`
+	MaxCommandsPerSecond     int           `help:"Commands a second of one WebSocket, GraphQL operations included." default:"50" env:"TIDINGS_MAX_COMMANDS_PER_SECOND" placeholder:"N" group:"Limits"`
+	CommandBurst             int           `help:"Commands that it may send at once, after a quiet time." default:"500" env:"TIDINGS_COMMAND_BURST" placeholder:"N" group:"Limits"`
+	MaxChannels              int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
+	MaxFrame                 int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
+	CompressMinBytes         int           `help:"Bytes of JSON from which on an event is compressed, for WebSockets whose clients offer permessage-deflate. 0: none is." default:"0" env:"TIDINGS_COMPRESS_MIN_BYTES" placeholder:"BYTES" group:"Limits"`
+	QueueBytes               int           `help:"Bytes that may wait for one slow client, before it is fed from the log." default:"1048576" env:"TIDINGS_QUEUE_BYTES" placeholder:"BYTES" group:"Limits"`
+	RecentBytes              int           `help:"Bytes of the newest events that are kept in memory." default:"67108864" env:"TIDINGS_RECENT_BYTES" placeholder:"BYTES" group:"Limits"`
+	RecentAge                time.Duration `help:"How long they are kept in memory." default:"5m" env:"TIDINGS_RECENT_AGE" group:"Limits"`
+	LogReaders               int           `help:"Clients that are fed from the log at the same time; others wait their turn." default:"4" env:"TIDINGS_LOG_READERS" placeholder:"N" group:"Limits"`
+	PageRows                 int           `help:"Rows of one page of a channel." default:"1000" env:"TIDINGS_PAGE_ROWS" placeholder:"N" group:"Limits"`
+	PageBytes                int           `help:"Bytes of one page of a channel." default:"4194304" env:"TIDINGS_PAGE_BYTES" placeholder:"BYTES" group:"Limits"`
+	PingInterval             time.Duration `help:"How often clients are pinged." default:"25s" env:"TIDINGS_PING_INTERVAL" group:"Limits"`
+	PongTimeout              time.Duration `help:"How long after a ping a silent client is taken for gone." default:"10s" env:"TIDINGS_PONG_TIMEOUT" group:"Limits"`
+	StallTimeout             time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
+	TokenWarning             time.Duration `help:"How long before a token runs out its client is warned." default:"1m" env:"TIDINGS_TOKEN_WARNING" group:"Limits"`
+	RecheckInterval          time.Duration `help:"How often policies are asked again who may subscribe." default:"1m" env:"TIDINGS_RECHECK_INTERVAL" group:"Limits"`
+	ShutdownTimeout          time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
 	GraphQL graphQLFlags `embed:"" prefix:"graphql-" group:"GraphQL"`
 
@@ -105,6 +123,8 @@ type serveCmd struct {
 	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
 	HeartbeatInterval time.Duration `help:"How often, by all instances together, an entry is written whose way through the log is watched. 0: never." default:"5s" env:"TIDINGS_HEARTBEAT_INTERVAL" group:"Database"`
 	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
+
+	exposed []string // files with a secret that all may read
 }
 
 // presenceFlags say how who is online is found out.
@@ -116,7 +136,6 @@ type presenceFlags struct {
 
 // accountFlags are of the service's own accounts.
 type accountFlags struct {
-	Secret          string        `help:"The secret, of 32 bytes at least, by which the access tokens of users who sign in here are signed; the same for all instances. Empty: nobody signs in here." env:"TIDINGS_SECRET" placeholder:"SECRET"`
 	SignUp          bool          `help:"Let anybody sign up." default:"true" negatable:"" env:"TIDINGS_SIGN_UP"`
 	AccessTokenTTL  time.Duration `name:"access-token-ttl" help:"How long an access token is valid, before it is to be refreshed." default:"15m" env:"TIDINGS_ACCESS_TOKEN_TTL"`
 	SessionTTL      time.Duration `name:"session-ttl" help:"How long one is signed in, however often that is refreshed." default:"720h" env:"TIDINGS_SESSION_TTL"`
@@ -159,8 +178,13 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--allow-origin: %q is not an origin, such as https://app.example.com", origin)
 		}
 	}
-	if n := len(c.Accounts.Secret); n > 0 && n < 32 {
-		return fmt.Errorf("--secret: it has %d bytes, and is too easily guessed: at least 32", n)
+	for _, proxy := range c.TrustedProxy {
+		if _, err := tidingshttp.ParseProxy(proxy); err != nil {
+			return fmt.Errorf("--trusted-proxy: %w", err)
+		}
+	}
+	if err := c.validateSecrets(); err != nil {
+		return err
 	}
 	for _, limit := range []struct {
 		name       string
@@ -168,7 +192,9 @@ func (c *serveCmd) Validate() error {
 	}{
 		{"sign-in-failures", c.Accounts.NameFailures, 1}, {"sign-in-address-failures", c.Accounts.AddressFailures, 1},
 		{"sign-up-burst", c.Accounts.SignUps, 1},
-		{"max-connections", c.MaxConnections, 1}, {"max-channels", c.MaxChannels, 1}, {"max-frame", c.MaxFrame, 128},
+		{"max-connections", c.MaxConnections, 1}, {"max-connections-per-address", c.MaxConnectionsPerAddress, 0},
+		{"max-commands-per-second", c.MaxCommandsPerSecond, 1}, {"command-burst", c.CommandBurst, 1},
+		{"max-channels", c.MaxChannels, 1}, {"max-frame", c.MaxFrame, 128},
 		{"compress-min-bytes", c.CompressMinBytes, 0},
 		{"queue-bytes", c.QueueBytes, 4096}, {"recent-bytes", c.RecentBytes, 4096}, {"log-readers", c.LogReaders, 1},
 		{"page-rows", c.PageRows, 1}, {"page-bytes", c.PageBytes, 4096},
@@ -206,4 +232,13 @@ func (c *serveCmd) Validate() error {
 		}
 	}
 	return nil
+}
+
+// trustedProxies are those given, which Validate has read.
+func (c *serveCmd) trustedProxies() []netip.Prefix {
+	proxies := make([]netip.Prefix, len(c.TrustedProxy))
+	for i, text := range c.TrustedProxy {
+		proxies[i], _ = tidingshttp.ParseProxy(text)
+	}
+	return proxies
 }

@@ -9,7 +9,7 @@ import (
 func TestShortSecrets(t *testing.T) {
 	t.Parallel()
 	for flag, c := range map[string]*serveCmd{
-		"--secret":     {Listen: ":8080", Accounts: accountFlags{Secret: "12345"}},
+		"--secret":     {Listen: ":8080", Secret: "12345"},
 		"--jwt-secret": {Listen: ":8080", JWT: jwtFlags{Secret: "12345"}},
 	} {
 		err := c.JWT.Validate()

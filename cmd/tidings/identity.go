@@ -16,21 +16,20 @@ import (
 
 // jwtFlags say whose tokens are taken, besides the service's own.
 type jwtFlags struct {
-	Secret    string        `help:"The secret, of 32 bytes at least, by which an issuer signs users' tokens (HS256, HS384, HS512)." env:"TIDINGS_JWT_SECRET" placeholder:"SECRET"`
-	Keys      string        `help:"The public keys of an issuer of tokens, instead (RS, PS, ES and EdDSA): the URL of a JSON Web Key Set, or a file." env:"TIDINGS_JWT_KEYS" placeholder:"URL|FILE"`
-	Issuer    string        `help:"What is to stand in the claim iss." env:"TIDINGS_JWT_ISSUER" placeholder:"NAME"`
-	Audience  []string      `help:"What is to stand in the claim aud, or one of several." env:"TIDINGS_JWT_AUDIENCE" placeholder:"NAME"`
-	Leeway    time.Duration `help:"By how much the issuer's clock may differ." default:"5s" env:"TIDINGS_JWT_LEEWAY"`
-	UserClaim string        `help:"The claim that names the user." default:"sub" env:"TIDINGS_JWT_USER_CLAIM" placeholder:"CLAIM"`
-	Users     string        `help:"Who that is in table users: id, the one with that id; subject, the one whose column subject has that; create, the same, made at first sight. Without the table, users are called as the claim says." enum:"id,subject,create" default:"id" env:"TIDINGS_JWT_USERS" placeholder:"HOW"`
+	Secret     string        `help:"The secret, of 32 bytes at least, by which an issuer signs users' tokens (HS256, HS384, HS512)." env:"TIDINGS_JWT_SECRET" placeholder:"SECRET"`
+	SecretFile string        `help:"A file with that secret." env:"TIDINGS_JWT_SECRET_FILE" placeholder:"FILE"`
+	Keys       string        `help:"The public keys of an issuer of tokens, instead (RS, PS, ES and EdDSA): the URL of a JSON Web Key Set, or a file." env:"TIDINGS_JWT_KEYS" placeholder:"URL|FILE"`
+	Issuer     string        `help:"What is to stand in the claim iss." env:"TIDINGS_JWT_ISSUER" placeholder:"NAME"`
+	Audience   []string      `help:"What is to stand in the claim aud, or one of several." env:"TIDINGS_JWT_AUDIENCE" placeholder:"NAME"`
+	Leeway     time.Duration `help:"By how much the issuer's clock may differ." default:"5s" env:"TIDINGS_JWT_LEEWAY"`
+	UserClaim  string        `help:"The claim that names the user." default:"sub" env:"TIDINGS_JWT_USER_CLAIM" placeholder:"CLAIM"`
+	Users      string        `help:"Who that is in table users: id, the one with that id; subject, the one whose column subject has that; create, the same, made at first sight. Without the table, users are called as the claim says." enum:"id,subject,create" default:"id" env:"TIDINGS_JWT_USERS" placeholder:"HOW"`
 }
 
 func (f *jwtFlags) Validate() error {
 	switch {
-	case f.Secret != "" && f.Keys != "":
+	case (f.Secret != "" || f.SecretFile != "") && f.Keys != "":
 		return errors.New("--jwt-secret and --jwt-keys: an issuer signs by one or the other")
-	case f.Secret != "" && len(f.Secret) < 32:
-		return fmt.Errorf("--jwt-secret: it has %d bytes, and is too easily guessed: at least 32", len(f.Secret))
 	case f.Leeway < 0 || f.Leeway > 10*time.Minute:
 		return fmt.Errorf("--jwt-leeway: %s is not between 0s and 10m", f.Leeway)
 	case f.UserClaim == "":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -18,6 +19,7 @@ import (
 var version = "dev"
 
 func main() {
+	hideSecrets()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
@@ -48,6 +50,9 @@ func run(ctx context.Context, args []string) error {
 	command, err := parser.Parse(args)
 	if err != nil {
 		return err
+	}
+	for _, path := range slices.Concat(cli.database.exposed, cli.Serve.exposed) {
+		cli.logging.logger(os.Stderr).Warn("all users of this machine can read a secret", "file", path)
 	}
 	return command.Run(&cli.database, &cli.logging)
 }

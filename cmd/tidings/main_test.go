@@ -74,7 +74,10 @@ func build(dir string) error {
 // patience is how long anything may take, on a machine that is busy with other tests.
 const patience = time.Minute
 
-// environ is an environment in which nothing is configured but what is given.
+// ownSecret is the secret of the services of these tests.
+const ownSecret = "by which the tests' services sign!"
+
+// environ is an environment in which nothing is configured but the service's own secret, and what is given.
 func environ(more ...string) []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -84,7 +87,7 @@ func environ(more ...string) []string {
 		}
 	}
 	env = append(env, "GORACE=atexit_sleep_ms=10") // the race detector waits a second, unless it is told not to
-	return append(env, more...)
+	return append(append(env, "TIDINGS_SECRET="+ownSecret), more...)
 }
 
 // output is what a program writes.

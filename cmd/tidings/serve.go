@@ -26,6 +26,18 @@ var liveMigrations = db.MigrationSet{Name: "live", Files: triggers.Migrations}
 func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error {
 	logger := log.logger(os.Stderr)
 
+	if where.DatabaseURL != "" {
+		if err := c.requireSecret(); err != nil {
+			return err
+		}
+	}
+	var certificate *tidingshttp.Certificate
+	if c.TLSCert != "" {
+		var err error
+		if certificate, err = tidingshttp.LoadCertificate(c.TLSCert, c.TLSKey, logger); err != nil {
+			return fmt.Errorf("--tls-cert and --tls-key: %w", err)
+		}
+	}
 	listener, err := listen(ctx, c.Listen)
 	if err != nil {
 		return err
@@ -46,6 +58,11 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return err
 		}
 		url = embedded.URL()
+		if c.Secret == "" && !c.NoSignIn {
+			if c.Secret, err = embedded.Secret(); err != nil {
+				return err
+			}
+		}
 		supervise, stop := context.WithCancel(context.WithoutCancel(ctx))
 		supervised.Go(func() error { return embedded.Run(supervise) })
 		defer func() {
@@ -90,14 +107,14 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes,
 		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
 	}
-	accounts := c.Accounts.open(database, logger)
+	accounts := c.Accounts.open(c.Secret, database, logger)
 	if accounts != nil {
 		graphOptions.Accounts = accounts
 	}
 	api := graph.New(channel, hasChannel.Load, hub, logger, graphOptions)
 	defer api.Close()
 	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Accounts: accounts, Presence: presence, Logger: logger,
+		Hub: hub, Graph: api, Accounts: accounts, Presence: presence, Logger: logger, Certificate: certificate,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
@@ -112,7 +129,8 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return nil
 		},
 		Options: tidingshttp.Options{
-			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
+			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
+			MaxCommandsPerSecond: c.MaxCommandsPerSecond, CommandBurst: c.CommandBurst, TrustedProxies: c.trustedProxies(), MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
 			PageRows: c.PageRows, PageBytes: c.PageBytes,
 			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
 			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
@@ -166,7 +184,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		}
 		logger.Info("live", "address", listener.Addr().String())
 		if embedded != nil {
-			fmt.Fprint(os.Stdout, invitation(listener.Addr(), where))
+			fmt.Fprint(os.Stdout, invitation(listener.Addr(), certificate != nil, where))
 		}
 		return nil
 	})
@@ -174,8 +192,8 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 }
 
 // open puts together the service's own accounts; nil: there are none.
-func (f *accountFlags) open(database *db.DB, logger *slog.Logger) *tidingshttp.Accounts {
-	if f.Secret == "" {
+func (f *accountFlags) open(secret string, database *db.DB, logger *slog.Logger) *tidingshttp.Accounts {
+	if secret == "" {
 		return nil
 	}
 	store := &db.Accounts{DB: database, Lifetime: f.SessionTTL, Grace: f.RefreshGrace}
@@ -183,7 +201,7 @@ func (f *accountFlags) open(database *db.DB, logger *slog.Logger) *tidingshttp.A
 		store.Grace = -1
 	}
 	return &tidingshttp.Accounts{
-		Store: store, Signer: &tidingshttp.Signer{Secret: []byte(f.Secret), TTL: f.AccessTokenTTL}, Logger: logger,
+		Store: store, Signer: &tidingshttp.Signer{Secret: []byte(secret), TTL: f.AccessTokenTTL}, Logger: logger,
 		Options: tidingshttp.AccountOptions{
 			SignUpClosed: !f.SignUp, NameFailures: f.NameFailures, NamePause: f.NamePause,
 			AddressFailures: f.AddressFailures, AddressPause: f.AddressPause, SignUps: f.SignUps, SignUpPause: f.SignUpPause,
@@ -291,10 +309,14 @@ func awaitLive(ctx context.Context, hub *realtime.Hub) bool {
 }
 
 // invitation tells a newcomer what to do next.
-func invitation(address net.Addr, where *database) string {
+func invitation(address net.Addr, tls bool, where *database) string {
 	host := address.String()
 	if tcp, ok := address.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		host = fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	secure := ""
+	if tls {
+		secure = "s"
 	}
 	urlCommand := shellQuote(os.Args[0]) + " url"
 	if where.DataDir != "" {
@@ -303,15 +325,15 @@ func invitation(address net.Addr, where *database) string {
 	return fmt.Sprintf(`
 tidings is live.
 
-  The page:     http://%[1]s/
-  GraphQL:      http://%[1]s/graphql
-  A WebSocket:  ws://%[1]s/ws?channel=messages
+  The page:     http%[3]s://%[1]s/
+  GraphQL:      http%[3]s://%[1]s/graphql
+  A WebSocket:  ws%[3]s://%[1]s/ws?channel=messages
 
   To see something happen on both, paste this into another terminal:
 
     psql "$(%[2]s)" -c "insert into messages (author_id, title, content) values (1, 'Hello', 'World')"
 
-`, host, urlCommand)
+`, host, urlCommand, secure)
 }
 
 // shellQuote quotes a word where a shell would not take it as it is.

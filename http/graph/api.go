@@ -208,6 +208,13 @@ func Refusal(code, format string, args ...any) *Response {
 	return respond(&graphql.Response{Errors: gqlerror.List{errorf(code, format, args...)}})
 }
 
+// TooSoon is the answer to one operation of too many, with the milliseconds after which there may be another.
+func TooSoon(message string, retryAfterMs int64) *Response {
+	refused := errorf(CodeRateLimited, "%s", message)
+	refused.Extensions["retryAfterMs"] = retryAfterMs
+	return respond(&graphql.Response{Errors: gqlerror.List{refused}})
+}
+
 // respond writes an answer down.
 func respond(r *graphql.Response) *Response {
 	answer := &Response{Executed: r.Data != nil}

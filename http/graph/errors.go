@@ -30,6 +30,7 @@ const (
 	CodeBadRequest      = "BAD_REQUEST"            // it is no GraphQL request
 	CodeTooComplex      = "QUERY_TOO_COMPLEX"      // deeper, larger or with more aliases than is answered
 	CodeIntrospection   = "INTROSPECTION_DISABLED" // the schema is not told
+	CodeRateLimited     = "RATE_LIMITED"           // too many in too short a time; extensions.retryAfterMs says when to try again
 	CodeTooMany         = "TOO_MANY_OPERATIONS"    // more at once than a connection or a batch may have
 	CodeTooManyAttempts = "TOO_MANY_ATTEMPTS"      // to sign in or up; extensions.retryAfter says for how many seconds
 )
