@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"weak"
@@ -33,11 +32,13 @@ type Plan struct {
 	cancel context.CancelFunc
 	users  int // of the plan; api.mu is held
 
-	mu       sync.Mutex // of executing
-	next     graphql.ResponseHandler
-	messages chan *Message
-	comments chan *Comment
-	events   chan *Event
+	mu            sync.Mutex // of executing
+	next          graphql.ResponseHandler
+	messages      chan *Message
+	comments      chan *Comment
+	events        chan *Event
+	notifications chan *Notification
+	activities    chan *Activity
 
 	waiting sync.Mutex
 	pending map[*realtime.Run][]func() // who waits for it, and what comes behind it
@@ -59,6 +60,7 @@ func (a *API) plan(o *Operation, t target, field *graphql.CollectedField) *Plan 
 		p = &Plan{
 			api: a, key: key, target: t, field: field.Alias,
 			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
+			notifications: make(chan *Notification, 1), activities: make(chan *Activity, 1),
 			pending: make(map[*realtime.Run][]func()),
 		}
 		p.Format = newFormat(weak.Make(p))
@@ -236,7 +238,7 @@ func (p *Plan) append(b []byte, events []*realtime.Event) []byte {
 	defer p.mu.Unlock()
 	var mine []*realtime.Event
 	for _, e := range events {
-		if p.target.topic == "" || e.Everywhere && p.target.action == "_deleted" || strings.HasSuffix(e.Type, p.target.action) && !e.Everywhere {
+		if p.target.wants(e) {
 			mine = append(mine, e)
 		}
 	}
@@ -314,6 +316,8 @@ func (p *Plan) drain() {
 	case <-p.messages:
 	case <-p.comments:
 	case <-p.events:
+	case <-p.notifications:
+	case <-p.activities:
 	default:
 	}
 }

@@ -67,6 +67,18 @@ func (o *Operation) target() (target, *graphql.CollectedField, error) {
 		t.topic = messages
 	case "commentAdded", "commentUpdated", "commentDeleted":
 		t.topic = comments
+	case "notificationAdded":
+		user, err := viewerOf(o.viewer)
+		t.topic, t.action, t.channels = notifications, "_added", []realtime.Channel{{Topic: notifications, Key: strconv.FormatInt(user, 10)}}
+		return t, field, err
+	case "activity":
+		id, err := idArgument(args, "actorId")
+		channel := realtime.Channel{Topic: activity}
+		if id != nil {
+			channel.Key = strconv.FormatInt(*id, 10)
+		}
+		t.topic, t.channels = activity, []realtime.Channel{channel}
+		return t, field, err
 	case "events":
 		err := t.follow(args["channels"])
 		return t, field, err
@@ -75,17 +87,39 @@ func (o *Operation) target() (target, *graphql.CollectedField, error) {
 	}
 	t.action = "_" + strings.ToLower(field.Name[len("message"):])
 	channel := realtime.Channel{Topic: t.topic}
-	if given := args["messageId"]; given != nil {
-		id, err := UnmarshalRowID(given)
-		if err != nil {
-			var input *inputError
-			errors.As(err, &input)
-			return t, field, badInput("messageId", "cannot be read: %s", input.message)
-		}
-		t.message, channel.Key = &id, strconv.FormatInt(id, 10)
+	var err error
+	if t.message, err = idArgument(args, "messageId"); t.message != nil {
+		channel.Key = strconv.FormatInt(*t.message, 10)
 	}
 	t.channels = []realtime.Channel{channel}
-	return t, field, nil
+	return t, field, err
+}
+
+// idArgument reads the id of a row; nil: it is not given.
+func idArgument(args map[string]any, name string) (*int64, error) {
+	if args[name] == nil {
+		return nil, nil
+	}
+	id, err := UnmarshalRowID(args[name])
+	if err != nil {
+		var input *inputError
+		errors.As(err, &input)
+		return nil, badInput(name, "cannot be read: %s", input.message)
+	}
+	return &id, nil
+}
+
+// wants reports whether an event of the target's channels is to be told.
+func (t *target) wants(e *realtime.Event) bool {
+	switch {
+	case t.topic == "":
+		return true
+	case e.Everywhere:
+		return t.action == "_deleted"
+	case t.topic == activity:
+		return isActivity(e)
+	}
+	return strings.HasSuffix(e.Type, t.action)
 }
 
 // follow reads the names of channels.
