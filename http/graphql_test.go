@@ -234,7 +234,7 @@ func TestGraphStatements(t *testing.T) {
 	s := start(t, d.url, options{})
 	counts := make(map[string][]uint64)
 	for _, rows := range []int{1, 2, 40} {
-		d.exec(`truncate users, messages, comments restart identity`)
+		d.exec(`truncate users restart identity cascade`)
 		d.exec(`insert into users (username, display_name) select 'user' || i, 'User' from generate_series(1, $1::int) i`, rows)
 		d.exec(`insert into messages (author_id, title, content) select i, 'x', '' from generate_series(1, $1::int) i`, rows)
 		d.exec(`insert into comments (message_id, author_id, content) select 1 + i % $1::int, 1 + i / 3 % $1::int, 'x' from generate_series(1, 3 * $1::int) i`, rows)
