@@ -28,8 +28,9 @@ create index notifications_comment on notifications (comment_id) where comment_i
 select tidings.watch('notifications', event => 'notification', key => 'user_id', read => 'owner:user_id');
 insert into tidings.streams (topic, keyed, read) values ('activity', true, 'signed_in');
 
--- The functions run as their owner, and a search path that is pinned costs a writer as much as a part of the row does. So the names in
--- those that run with every statement have their schemas, operators too; "channel" stands for the one that the tables are in.
+-- The triggers' functions run as their owner, and a search path that is pinned costs a writer as much as a part of the row does. So the
+-- names in those that run with every INSERT have their schemas, operators too, and what is called by a function that has pinned it does
+-- not pin it again. "channel" stands for the schema that the tables are in.
 do $migration$
 declare
     function text;
@@ -46,8 +47,7 @@ $function$ comment on function channel.acting_user() is 'on whose behalf the tra
 -- A name may have any character but white space. So a mention goes up to white space, or to the next mention; and is of the longest name
 -- there is, what is neither letter nor digit at its end being a part of it or not.
 $function$ create function channel.mentioned(content text) returns setof bigint
-language plpgsql stable rows 1
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+language plpgsql stable rows 1 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
     return query
     select named.id
@@ -70,7 +70,7 @@ $function$ comment on function channel.mentioned(text) is
 -- Nobody hears of what he has done himself, and nobody is waited for: who is being deleted is left out. Under REPEATABLE READ a row that
 -- has changed since cannot be locked; there the foreign keys do.
 $function$ create function channel.notify(users bigint[], kinds text[], actors bigint[], messages bigint[], comments bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql as $$
 #variable_conflict use_variable
 declare
     acting bigint := channel.acting_user();
@@ -80,7 +80,7 @@ begin
         return;
     end if;
     if cardinality(users) > 100 then
-        perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until the function ends
+        perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until the function ends that has called this one
     end if;
     if current_setting('transaction_isolation') in ('read committed', 'read uncommitted') then
         there := array(select u.id from channel.users u where u.id = any (users || actors || acting) for key share skip locked);
@@ -101,7 +101,7 @@ $function$ comment on function channel.notify(bigint[], text[], bigint[], bigint
 
 -- Of texts, and what they were before, if anything.
 $function$ create function channel.notify_mentioned(authors bigint[], messages bigint[], comments bigint[], texts text[], before text[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_variable
 begin
     if cardinality(texts) > 100 then
@@ -124,7 +124,7 @@ $function$ comment on function channel.notify_mentioned(bigint[], bigint[], bigi
 -- Of a comment each is told once: that he is mentioned; or that it is on his message; or that it goes on where he has commented, if that
 -- was among the latest 200 comments, and he is one of the latest 100 who did.
 $function$ create function channel.notify_of_comments(ids bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
     said   record;
     named  bigint[];
@@ -164,7 +164,7 @@ $function$ comment on function channel.notify_of_comments(bigint[]) is
 -- Of a statement that writes more than 1,000 comments each is told once of each message, and no more than 10,000 are in all, who is
 -- mentioned first.
 $function$ create function channel.notify_of_many_comments(ids bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
 begin
     perform channel.notify(array_agg(t.user_id), array_agg(t.kind), array_agg(t.author_id), array_agg(t.message_id), array_agg(t.id))
       from (with c as materialized (select c.id, c.message_id, c.author_id, c.content from channel.comments c where c.id = any (ids)),
@@ -198,7 +198,7 @@ $function$ comment on function channel.notify_of_many_comments(bigint[]) is
 
 -- In the order of their ids, as whoever reads many at once locks them.
 $function$ create function channel.forget_notifications(messages bigint[], comments bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_variable
 begin
     if cardinality(messages) + cardinality(comments) > 100 then
