@@ -155,7 +155,7 @@ func TestSubscribeDuringOutage(t *testing.T) {
 	c := s.dial("comments")
 	eventually(t, "the event is published", func() bool {
 		_, body := s.readyz()
-		return body.Events.Read == 1
+		return body.Events.Read == 2 // and the activity
 	})
 	cluster.Stop()
 	s.awaitStatus(http.StatusServiceUnavailable)

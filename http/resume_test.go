@@ -257,7 +257,7 @@ func TestReset(t *testing.T) {
 			d.message("kept") // and the service, which has read it, lacks nothing
 			eventually(t, "the service has read it", func() bool {
 				_, body := s.readyz()
-				return body.Events.Read == 2
+				return body.Events.Read == 4 // and the activity
 			})
 		}
 	}

@@ -156,7 +156,7 @@ func TestShutdownWhileCatchingUp(t *testing.T) {
 	d.exec(`insert into messages (author_id, title, content) select 1, i::text, repeat('x', 1000) from generate_series(1, 1000) as i`)
 	eventually(t, "the events are published", func() bool {
 		_, body := s.readyz()
-		return body.Events.Read == 1000
+		return body.Events.Read == 2000 // and the activity
 	})
 	c := s.dialQuery("channel=messages&since=" + beginning)
 	first := c.expectRow("message_added", "1")

@@ -34,6 +34,13 @@ func (p *Plan) feeds(ctx context.Context, events []*realtime.Event) ([]feed, err
 			})
 	case presence:
 		return feedPresence(events, p.presence), nil
+	case notifications:
+		return feedRows(ctx, events, p.notifications, decodeNotification, (*db.Reading).Notifications, nil,
+			func(row db.Notification, with *siblings[*Notification], _ string) *Notification {
+				return &Notification{row, with}
+			})
+	case activity:
+		return feedActivities(events, p.activities), nil
 	}
 	feeds := make([]feed, len(events))
 	for i, e := range events {

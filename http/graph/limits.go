@@ -165,6 +165,9 @@ func (a *API) weigh(c *ComplexityRoot) {
 	c.Query.Comments = func(child int, first *int, _ *string, last *int, _ *string, _ *CommentFilter, _ Order) int {
 		return page(child, first, last)
 	}
+	c.Query.Notifications = func(child int, first *int, _ *string, _ bool) int {
+		return page(child, first, nil)
+	}
 	c.User.Messages = func(child int, first *int, _ *string, last *int, _ *string, _ Order) int {
 		return page(child, first, last)
 	}

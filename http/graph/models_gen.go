@@ -171,6 +171,38 @@ type DisconnectUserPayload struct {
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
+// Notifications that have been read.
+type MarkAllNotificationsReadInput struct {
+	// The id of the last of them; where it is not given, all.
+	UpTo *int64 `json:"upTo,omitempty"`
+	// A text that the payload has as well. To mark again what is marked changes nothing, so no key is needed.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// How many there were.
+type MarkAllNotificationsReadPayload struct {
+	// How many had not been read before.
+	Marked int `json:"marked"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// A notification that has been read.
+type MarkNotificationReadInput struct {
+	// The notification's.
+	ID int64 `json:"id"`
+	// A random text of 200 bytes at most, with which it can be sent again and is done once.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// The notification as it is now.
+type MarkNotificationReadPayload struct {
+	// As it is now.
+	Notification *Notification `json:"notification"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
 // A page of messages.
 type MessageConnection struct {
 	// The page: its messages, each with its place.
@@ -199,6 +231,14 @@ type MessageFilter struct {
 	CreatedFrom *time.Time `json:"createdFrom,omitempty"`
 	// Before this moment.
 	CreatedBefore *time.Time `json:"createdBefore,omitempty"`
+}
+
+// A notification in a page.
+type NotificationEdge struct {
+	// Its place, for `after`: it stays, whatever is written.
+	Cursor string `json:"cursor"`
+	// The notification itself.
+	Node *Notification `json:"node"`
 }
 
 // Where a page lies among all.
@@ -381,6 +421,133 @@ type UserEdge struct {
 type UserFilter struct {
 	// In the username or the display name, without regard to case.
 	Text *string `json:"text,omitempty"`
+}
+
+// What is done.
+type ActivityAction string
+
+const (
+	ActivityActionUserJoined     ActivityAction = "USER_JOINED"
+	ActivityActionMessageWritten ActivityAction = "MESSAGE_WRITTEN"
+	ActivityActionMessageEdited  ActivityAction = "MESSAGE_EDITED"
+	ActivityActionMessageRemoved ActivityAction = "MESSAGE_REMOVED"
+	ActivityActionCommentWritten ActivityAction = "COMMENT_WRITTEN"
+	ActivityActionCommentEdited  ActivityAction = "COMMENT_EDITED"
+	ActivityActionCommentRemoved ActivityAction = "COMMENT_REMOVED"
+)
+
+var AllActivityAction = []ActivityAction{
+	ActivityActionUserJoined,
+	ActivityActionMessageWritten,
+	ActivityActionMessageEdited,
+	ActivityActionMessageRemoved,
+	ActivityActionCommentWritten,
+	ActivityActionCommentEdited,
+	ActivityActionCommentRemoved,
+}
+
+func (e ActivityAction) IsValid() bool {
+	switch e {
+	case ActivityActionUserJoined, ActivityActionMessageWritten, ActivityActionMessageEdited, ActivityActionMessageRemoved, ActivityActionCommentWritten, ActivityActionCommentEdited, ActivityActionCommentRemoved:
+		return true
+	}
+	return false
+}
+
+func (e ActivityAction) String() string {
+	return string(e)
+}
+
+func (e *ActivityAction) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = ActivityAction(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid ActivityAction", str)
+	}
+	return nil
+}
+
+func (e ActivityAction) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *ActivityAction) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e ActivityAction) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// Why a notification is made. Of one comment, each user has the first of these that holds.
+type NotificationKind string
+
+const (
+	// The user's name is mentioned, as `@username`.
+	NotificationKindMention NotificationKind = "MENTION"
+	// A comment was written on the user's message.
+	NotificationKindComment NotificationKind = "COMMENT"
+	// A comment was written where the user has commented before.
+	NotificationKindReply NotificationKind = "REPLY"
+)
+
+var AllNotificationKind = []NotificationKind{
+	NotificationKindMention,
+	NotificationKindComment,
+	NotificationKindReply,
+}
+
+func (e NotificationKind) IsValid() bool {
+	switch e {
+	case NotificationKindMention, NotificationKindComment, NotificationKindReply:
+		return true
+	}
+	return false
+}
+
+func (e NotificationKind) String() string {
+	return string(e)
+}
+
+func (e *NotificationKind) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = NotificationKind(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid NotificationKind", str)
+	}
+	return nil
+}
+
+func (e NotificationKind) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *NotificationKind) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e NotificationKind) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
 }
 
 // In which order rows are listed.

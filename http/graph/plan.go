@@ -33,12 +33,14 @@ type Plan struct {
 	cancel context.CancelFunc
 	users  int // of the plan; api.mu is held
 
-	mu       sync.Mutex // of executing
-	next     graphql.ResponseHandler
-	messages chan *Message
-	comments chan *Comment
-	events   chan *Event
-	presence chan *PresenceChange
+	mu            sync.Mutex // of executing
+	next          graphql.ResponseHandler
+	messages      chan *Message
+	comments      chan *Comment
+	events        chan *Event
+	presence      chan *PresenceChange
+	notifications chan *Notification
+	activities    chan *Activity
 
 	waiting sync.Mutex
 	pending map[*realtime.Run][]func() // who waits for it, and what comes behind it
@@ -60,8 +62,8 @@ func (a *API) plan(o *Operation, t target, field *graphql.CollectedField, g gran
 		p = &Plan{
 			api: a, key: key, target: t, field: field.Alias, grants: g,
 			messages: make(chan *Message, 1), comments: make(chan *Comment, 1), events: make(chan *Event, 1),
-			presence: make(chan *PresenceChange, 1),
-			pending:  make(map[*realtime.Run][]func()),
+			presence: make(chan *PresenceChange, 1), notifications: make(chan *Notification, 1), activities: make(chan *Activity, 1),
+			pending: make(map[*realtime.Run][]func()),
 		}
 		p.Format = newFormat(weak.Make(p))
 		p.ctx, p.cancel = context.WithCancel(a.ctx)
@@ -318,6 +320,8 @@ func (p *Plan) drain() {
 	case <-p.comments:
 	case <-p.events:
 	case <-p.presence:
+	case <-p.notifications:
+	case <-p.activities:
 	default:
 	}
 }

@@ -76,6 +76,18 @@ func (o *Operation) target() (target, *graphql.CollectedField, error) {
 		}
 		t.channels = []realtime.Channel{channel}
 		return t, field, err
+	case "notificationAdded":
+		user, err := viewerOf(o.viewer)
+		t.topic, t.action, t.channels = notifications, "_added", []realtime.Channel{{Topic: notifications, Key: strconv.FormatInt(user, 10)}}
+		return t, field, err
+	case "activity":
+		id, err := rowID(args, "actorId")
+		channel := realtime.Channel{Topic: activity}
+		if id != nil {
+			channel.Key = strconv.FormatInt(*id, 10)
+		}
+		t.topic, t.channels = activity, []realtime.Channel{channel}
+		return t, field, err
 	case "events":
 		err := t.follow(args["channels"])
 		return t, field, err
@@ -116,6 +128,8 @@ func (t target) wants(e *realtime.Event) bool {
 		return e.Type == userOnline || e.Type == userOffline
 	case e.Everywhere:
 		return t.action == "_deleted"
+	case t.topic == activity:
+		return isActivity(e)
 	}
 	return strings.HasSuffix(e.Type, t.action)
 }

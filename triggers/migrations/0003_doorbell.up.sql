@@ -61,7 +61,8 @@ revoke all on function tidings.leave(text) from public;
 create function tidings.ring(topic text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if pg_sequence_last_value('tidings.sleepers') > 0 then
+    if pg_sequence_last_value('tidings.sleepers') > 0
+        and (lower(current_setting('tidings.doorbell', true)) = any ('{off,false,no,f,n,0}')) is not true then
         perform pg_notify('tidings', '{"topic":' || to_json(topic) || ',"xid":"' || pg_current_xact_id() || '"}');
     end if;
 end $$;

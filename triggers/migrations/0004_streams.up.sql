@@ -21,17 +21,30 @@ comment on function tidings.tell_topics_changed() is 'has servers read again wha
 create trigger tell after insert or update or delete or truncate on tidings.streams
     for each statement execute function tidings.tell_topics_changed();
 
--- The entries are in the order of the arrays.
-create function tidings.emit(topic text, types text[], keys text[], data json[], acl text[] default null) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+-- The entries are in the order of the arrays. Triggers call it with every row, so it has a statement for each partition, which is
+-- planned once, and names with schemas instead of a search path that is pinned.
+do $do$
 begin
-    if cardinality(types) > 0 then
-        execute format('insert into tidings.%I (topic, type, key, data, acl)
-            select $1, e.type, e.key, e.data, $5 from unnest($2, $3, $4) with ordinality as e(type, key, data, n) order by e.n',
-            tidings.current_partition()) using topic, types, keys, data, acl;
-        perform tidings.ring(topic);
+    execute format($create$
+create function tidings.emit(topic text, types text[], keys text[], data json[], acl text[] default null) returns void
+language plpgsql security definer as $$
+#variable_conflict use_variable
+begin
+    if pg_catalog.cardinality(types) operator(pg_catalog.>) 0 then
+        case (select e.era operator(pg_catalog.&) 7::pg_catalog.int8 from tidings.eras as e order by e.era desc limit 1)%s
+        end case;
+        if pg_catalog.pg_sequence_last_value('tidings.sleepers') operator(pg_catalog.>) 0 then
+            perform tidings.ring(topic);
+        end if;
     end if;
-end $$;
+end $$
+$create$, (select string_agg(format($insert$
+        when %s then
+            insert into tidings.log_%1$s (topic, type, key, data, acl)
+            select topic, e.type, e.key, e.data, acl
+              from rows from (pg_catalog.unnest(types), pg_catalog.unnest(keys), pg_catalog.unnest(data)) with ordinality as e(type, key, data, n)
+             order by e.n;$insert$, slot), '' order by slot) from generate_series(0, 7) as slot));
+end $do$;
 comment on function tidings.emit(text, text[], text[], json[], text[]) is 'writes entries of a topic to the log, as triggers do for a table''s';
 revoke all on function tidings.emit(text, text[], text[], json[], text[]) from public;
 
