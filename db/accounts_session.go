@@ -187,13 +187,8 @@ func endSessions(ctx context.Context, tx pgx.Tx, userID int64, condition string,
 	return nil
 }
 
-// revoke takes back what a session's tokens allow, or those of all sessions of the user where it is "", on every instance. Where the
-// database cannot do that, they go on until they expire.
+// revoke takes back what a session's tokens allow, or those of all sessions of the user where it is "", on every instance.
 func revoke(ctx context.Context, tx pgx.Tx, userID int64, session string) error {
-	var can bool
-	if err := tx.QueryRow(ctx, `select to_regprocedure('tidings.revoke(text,text)') is not null`).Scan(&can); err != nil || !can {
-		return err
-	}
 	var of *string
 	if session != "" {
 		of = &session

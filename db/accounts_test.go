@@ -14,19 +14,15 @@ import (
 	"tidings/db/dbtest"
 )
 
-// accounts makes a store of accounts, and what records the calls of tidings.revoke as "user session".
+// accounts makes a store of accounts.
 func accounts(t *testing.T) (*db.Accounts, *db.Channel, func(sql string, args ...any)) {
 	t.Helper()
 	c, run := channel(t, dbtest.Database(t))
-	run(`drop function if exists tidings.revoke(text, text)`)
 	return &db.Accounts{DB: c.DB}, c, run
 }
 
-func recordRevocations(run func(sql string, args ...any)) {
-	run(`create table revoked (id bigint generated always as identity, what text)`)
-	run(`create function tidings.revoke("user" text, session text default null) returns void
-		language sql as $$ insert into public.revoked (what) values ($1 || ' ' || coalesce($2, 'all')) $$`)
-}
+// revoked are the calls of tidings.revoke so far, as "user session".
+const revoked = `select key || ' ' || coalesce(data ->> 'session', 'all') from tidings.log where topic = 'tidings' and type = 'disconnect' order by id`
 
 // signUp adds a user whose password has a hash that is none.
 func signUp(t *testing.T, a *db.Accounts, name string) db.Session {
@@ -94,7 +90,6 @@ func TestSignUp(t *testing.T) {
 func TestRefreshRotates(t *testing.T) {
 	t.Parallel()
 	a, c, run := accounts(t)
-	recordRevocations(run)
 	first, other := signUp(t, a, "ada"), signUp(t, a, "boris")
 	second := refresh(t, a, first.RefreshToken)
 	if second.ID != first.ID || second.User != first.User || second.RefreshToken == first.RefreshToken || !second.Expires.Equal(first.Expires) {
@@ -111,7 +106,7 @@ func TestRefreshRotates(t *testing.T) {
 		}
 	}
 	refresh(t, a, other.RefreshToken) // nobody else is concerned
-	if got := ask[string](t, c, `select what from revoked`); !slices.Equal(got, []string{"1 " + first.ID}) {
+	if got := ask[string](t, c, revoked); !slices.Equal(got, []string{"1 " + first.ID}) {
 		t.Errorf("revoked: %v", got)
 	}
 }
@@ -216,8 +211,7 @@ func TestSessionExpires(t *testing.T) {
 // A session is ended by itself, or with all of its user's.
 func TestEndSessions(t *testing.T) {
 	t.Parallel()
-	a, c, run := accounts(t)
-	recordRevocations(run)
+	a, c, _ := accounts(t)
 	first, other := signUp(t, a, "ada"), signUp(t, a, "boris")
 	account, err := a.Credentials(t.Context(), "ada")
 	if err != nil {
@@ -254,7 +248,7 @@ func TestEndSessions(t *testing.T) {
 		wantNoSession(t, "refresh", err)
 	}
 	refresh(t, a, other.RefreshToken)
-	if got := ask[string](t, c, `select what from revoked order by id`); !slices.Equal(got, []string{"1 " + first.ID, "1 all"}) {
+	if got := ask[string](t, c, revoked); !slices.Equal(got, []string{"1 " + first.ID, "1 all"}) {
 		t.Errorf("revoked: %v", got)
 	}
 }
@@ -262,8 +256,7 @@ func TestEndSessions(t *testing.T) {
 // A new password ends all sessions but the one that sets it, also one that is being begun with the old password.
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
-	a, c, run := accounts(t)
-	recordRevocations(run)
+	a, c, _ := accounts(t)
 	first := signUp(t, a, "ada")
 	old, err := a.Credentials(t.Context(), "ada")
 	if err != nil {
@@ -286,7 +279,7 @@ func TestChangePassword(t *testing.T) {
 	if err != nil || now.PasswordHash != "new" {
 		t.Errorf("the account is %+v, %v", now, err)
 	}
-	if got := ask[string](t, c, `select what from revoked order by id`); !slices.Equal(got, []string{"1 " + first.ID}) {
+	if got := ask[string](t, c, revoked); !slices.Equal(got, []string{"1 " + first.ID}) {
 		t.Errorf("revoked: %v", got)
 	}
 }
@@ -348,8 +341,7 @@ func TestAccountsGoWithUsers(t *testing.T) {
 // Whatever is done to one account at the same time, nothing stands in another's way.
 func TestAccountsAtOnce(t *testing.T) {
 	t.Parallel()
-	a, _, run := accounts(t)
-	recordRevocations(run)
+	a, _, _ := accounts(t)
 	id := signUp(t, a, "ada").User.ID
 	var group sync.WaitGroup
 	for worker := range 6 {

@@ -222,7 +222,7 @@ begin
         perform tidings.emit('activity', pg_catalog.array_fill(type, array[pg_catalog.cardinality(data)]), actors, data);
         more := total operator(pg_catalog.-) pg_catalog.cardinality(data);
         if more operator(pg_catalog.>) 0 then
-            perform tidings.emit('activity', type, channel.acting_user()::pg_catalog.text, pg_catalog.concat(
+            perform tidings.emit_one('activity', type, channel.acting_user()::pg_catalog.text, pg_catalog.concat(
                 '{"actor":', coalesce(channel.acting_user()::pg_catalog.text, 'null'), ',"count":', more, '}')::pg_catalog.json);
         end if;
     end if;
