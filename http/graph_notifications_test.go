@@ -149,7 +149,7 @@ func TestGraphActivity(t *testing.T) {
 	c.begin("all", `subscription ($since: String) { activity(since: $since) { `+fields+` } }`, since)
 	d.exec(`insert into comments (message_id, author_id, content) values (1, 2, 'first')`)
 	c.expectResult("all", `{"activity":{"action":"COMMENT_WRITTEN","actor":{"username":"Boris"},"message":{"id":"1","title":"One"},"comment":{"content":"first"},"title":null,"count":1}}`)
-	d.exec(`select tidings.emit('activity', 'announcement', null::text, '{}'::json)`) // is no activity
+	d.exec(`select tidings.emit_one('activity', 'announcement', null, '{}')`) // is no activity
 	d.exec(`delete from messages where id = 2`)
 	c.expectResult("all", `{"activity":{"action":"MESSAGE_REMOVED","actor":{"username":"Boris"},"message":null,"comment":null,"title":"Two","count":1}}`)
 	d.exec(`insert into users (username, display_name) values ('dora', 'Dora')`)

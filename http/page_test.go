@@ -87,7 +87,7 @@ func TestPage(t *testing.T) {
 	if users := data.Latest.Users; len(users) != 1 || users[0].Username != "ada" || users[0].DisplayName != hostile[0] {
 		t.Errorf("the users are %+v", users)
 	}
-	if got, want := strings.Join(data.Topics, " "), "comments messages"; got != want {
+	if got, want := strings.Join(data.Topics, " "), "activity comments messages presence"; got != want {
 		t.Errorf("the topics are %q, want %q", got, want)
 	}
 	if n := strings.Count(a.body, "<script"); n != 2 {

@@ -9,8 +9,8 @@ import (
 func TestShortSecrets(t *testing.T) {
 	t.Parallel()
 	for flag, c := range map[string]*serveCmd{
-		"--secret":     {Listen: ":8080", Secret: "12345"},
-		"--jwt-secret": {Listen: ":8080", JWT: jwtFlags{Secret: "12345"}},
+		"--secret":     {Listen: ":8080", Secret: "12345", JWT: jwtFlags{UserClaim: "sub"}},
+		"--jwt-secret": {Listen: ":8080", JWT: jwtFlags{Secret: "12345", UserClaim: "sub"}},
 	} {
 		err := c.JWT.Validate()
 		if err == nil {

@@ -18,6 +18,7 @@ var secretFlags = []secretFlag{
 	{"database-url", "DATABASE_URL", hasPassword},
 	{"jwt-secret", "TIDINGS_JWT_SECRET", isGiven},
 	{"secret", "TIDINGS_SECRET", isGiven},
+	{"token", "TIDINGS_TOKEN", isGiven},
 }
 
 func isGiven(value string) bool { return value != "" }

@@ -17,13 +17,21 @@ import (
 )
 
 type tailCmd struct {
-	Channels []string `arg:"" name:"channel" help:"What to follow: messages, comments:1."`
-	Server   string   `help:"The service." default:"http://127.0.0.1:8080" env:"TIDINGS_SERVER" placeholder:"URL"`
-	Since    string   `help:"Begin behind this cursor, and not now." placeholder:"CURSOR"`
-	JSON     bool     `name:"json" help:"Print the frames as they are, one a line."`
+	Channels  []string `arg:"" name:"channel" help:"What to follow: messages, comments:1."`
+	Server    string   `help:"The service." default:"http://127.0.0.1:8080" env:"TIDINGS_SERVER" placeholder:"URL"`
+	Token     string   `help:"Whose channels are meant: a token that the service takes." env:"TIDINGS_TOKEN" placeholder:"TOKEN"`
+	TokenFile string   `help:"A file with it." env:"TIDINGS_TOKEN_FILE" placeholder:"FILE"`
+	Since     string   `help:"Begin behind this cursor, and not now." placeholder:"CURSOR"`
+	JSON      bool     `name:"json" help:"Print the frames as they are, one a line."`
 }
 
-func (c *tailCmd) Validate() error { return checkServer(c.Server) }
+func (c *tailCmd) Validate() error {
+	if _, err := (secretFile{"token", c.TokenFile, &c.Token}).read(); err != nil {
+		return err
+	}
+	c.TokenFile = "" // it has been read
+	return checkServer(c.Server)
+}
 
 func checkServer(server string) error {
 	u, err := url.Parse(server)
@@ -87,7 +95,11 @@ func (c *tailCmd) follow(ctx context.Context, cursor *string, connected func()) 
 		query.Set("since", *cursor)
 	}
 	u.RawQuery = query.Encode()
-	conn, response, err := websocket.DefaultDialer.DialContext(ctx, u.String(), nil)
+	header := http.Header{}
+	if c.Token != "" {
+		header.Set("Authorization", "Bearer "+c.Token)
+	}
+	conn, response, err := websocket.DefaultDialer.DialContext(ctx, u.String(), header)
 	if err != nil {
 		return dialError(c.Server, response, err)
 	}
@@ -132,6 +144,8 @@ func (c *tailCmd) print(f frame) {
 		fmt.Fprintf(os.Stderr, "%s: events are missing here (%s)\n", f.Channel, f.Message)
 	case "error":
 		fmt.Fprintf(os.Stderr, "%s\n", f.Message)
+	case "token_expiring":
+		fmt.Fprintln(os.Stderr, "the token runs out soon")
 	default:
 		fmt.Printf("%s  %-18s %-14s %s\n", f.At.Local().Format("15:04:05.000"), f.Type, f.Channel, f.Data)
 	}
