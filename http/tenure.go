@@ -21,8 +21,8 @@ type Presence interface {
 // tenure is a connection's identity. The connection's mu is needed.
 type tenure struct {
 	identity *realtime.Identity
+	person   *person     // the identity's; nil: nobody's
 	timer    *time.Timer // warns, and then ends it; nil: the identity has no end
-	present  string      // the user that Presence was told of
 	over     bool
 }
 
@@ -33,34 +33,59 @@ func (c *conn) Identity() *realtime.Identity {
 	return c.tenure.identity
 }
 
-// identify says whose the connection is from now on.
-func (c *conn) identify(id *realtime.Identity) {
-	s := c.server
+func (c *conn) person() *person {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.tenure.over {
-		return
+	return c.tenure.person
+}
+
+// identify says whose the connection is from now on, or why it cannot be.
+func (c *conn) identify(id *realtime.Identity) *refusal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := &c.tenure
+	if t.over {
+		return nil
 	}
-	if c.tenure.timer != nil {
-		c.tenure.timer.Stop()
-		c.tenure.timer = nil
-	}
-	was := c.tenure.present
-	c.tenure.identity, c.tenure.present = id, id.Name()
-	if was != c.tenure.present && s.Presence != nil {
-		if c.tenure.present != "" {
-			s.Presence.Arrive(c.tenure.present)
+	if id.Name() != t.identity.Name() {
+		var next *person
+		if id != nil {
+			if next = c.server.enter(id.User); next == nil {
+				return tooManyOfUser
+			}
+			c.server.arrive(id.User)
 		}
-		if was != "" {
-			s.Presence.Leave(was)
-		}
+		c.leavePerson()
+		t.person = next
 	}
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+	t.identity = id
 	if id == nil || id.Expires.IsZero() {
-		return
+		return nil
 	}
 	left := time.Until(id.Expires)
-	warning := min(s.options.TokenWarning, left/2)
-	c.tenure.timer = time.AfterFunc(left-warning, func() { c.expiring(id) })
+	warning := min(c.server.options.TokenWarning, left/2)
+	t.timer = time.AfterFunc(left-warning, func() { c.expiring(id) })
+	return nil
+}
+
+// leavePerson ends what the connection has to do with its user; mu is held.
+func (c *conn) leavePerson() {
+	if p := c.tenure.person; p != nil {
+		c.server.exit(p)
+		if c.server.Presence != nil {
+			c.server.Presence.Leave(p.user)
+		}
+	}
+}
+
+func (s *Server) arrive(user string) {
+	if s.Presence != nil {
+		s.Presence.Arrive(user)
+	}
 }
 
 // expiring warns the client that the token runs out, and then ends the connection.
@@ -91,9 +116,7 @@ func (c *conn) endTenure() {
 	if c.tenure.timer != nil {
 		c.tenure.timer.Stop()
 	}
-	if c.tenure.present != "" && c.server.Presence != nil {
-		c.server.Presence.Leave(c.tenure.present)
-	}
+	c.leavePerson()
 }
 
 // Disconnect closes the connections of a user, or of one of his sessions, if that is not empty. Revoked says that he is not to come back
