@@ -49,4 +49,4 @@ func (s *Server) exit(p *person) {
 }
 
 var tooManyOfUser = &refusal{status: http.StatusTooManyRequests, retryAfter: 5, code: "too_many_connections_of_user",
-	message: "you have as many connections as one may have: close some, or come back later"}
+	message: "you have as many connections as one may have: close some, or come back in 5 s"}

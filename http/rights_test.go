@@ -204,7 +204,7 @@ func TestConnectionsOfUser(t *testing.T) {
 	first, second := s.dialAs(one, "messages"), s.dialAs(one, "messages")
 	first.expect("subscribed")
 	second.expect("subscribed")
-	s.dialAs(one, "messages").expectGoodbye(4007, "too_many_connections_of_user: you have as many connections as one may have; come back later")
+	s.dialAs(one, "messages").expectGoodbye(4007, "too_many_connections_of_user: you have as many connections as one may have; come back in 5 s")
 	if a := s.request("GET", "/events?channel=messages", authorization(one)); a.status != 429 || a.header.Get("Retry-After") != "5" || !strings.Contains(a.body, "too_many_connections_of_user") {
 		t.Errorf("got %d %v %s", a.status, a.header, a.body)
 	}
@@ -225,7 +225,7 @@ func TestConnectionsOfUser(t *testing.T) {
 		nobody.send(`{"type":"authenticate","token":"` + one + `"}`)
 		return nobody.next().Type == "authenticated"
 	})
-	s.dialAs(one, "messages").expectGoodbye(4007, "too_many_connections_of_user: you have as many connections as one may have; come back later")
+	s.dialAs(one, "messages").expectGoodbye(4007, "too_many_connections_of_user: you have as many connections as one may have; come back in 5 s")
 	_, body := s.readyz()
 	if body.Refused["too_many_connections_of_user"] < 6 {
 		t.Errorf("the refusals are %v", body.Refused)
