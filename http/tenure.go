@@ -95,7 +95,7 @@ func (c *conn) expiring(id *realtime.Identity) {
 	if still {
 		c.tenure.timer = time.AfterFunc(time.Until(id.Expires), func() {
 			if c.Identity() == id {
-				c.leave(goodbyeExpired)
+				c.expel(goodbyeExpired)
 			}
 		})
 	}
@@ -103,6 +103,23 @@ func (c *conn) expiring(id *realtime.Identity) {
 	if still {
 		c.say(c.dialect.word(nil, wordExpiring, "", id.Expires))
 	}
+}
+
+// expelTime is how long a client has to hear why it is sent away, though it read nothing.
+const expelTime = 5 * time.Second
+
+// expel says goodbye to whom nothing more is to be told, and then ends the connection, whether that was heard or not.
+func (c *conn) expel(g goodbye) {
+	c.leave(g)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tenure.over {
+		return
+	}
+	if c.tenure.timer != nil {
+		c.tenure.timer.Stop()
+	}
+	c.tenure.timer = time.AfterFunc(expelTime, c.wire.abort)
 }
 
 // endTenure is called when the connection has ended.
@@ -130,9 +147,9 @@ func (s *Server) Disconnect(user, session string, revoked bool) {
 			continue
 		}
 		if revoked {
-			c.leave(goodbyeRevoked)
+			c.expel(goodbyeRevoked)
 		} else {
-			c.leave(goodbyeDisconnected)
+			c.expel(goodbyeDisconnected)
 		}
 	}
 }
@@ -144,7 +161,7 @@ func (s *Server) reassure(c *conn) {
 		return
 	}
 	if revoked, err := s.Revoked(id.User, id.Session, id.Issued); err == nil && revoked {
-		c.leave(goodbyeRevoked)
+		c.expel(goodbyeRevoked)
 	}
 }
 
