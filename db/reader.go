@@ -74,7 +74,7 @@ type Reader struct {
 	beats     beats
 	events    uint64 // read since the start
 	audited   Audit
-	counted   counted // at the position of the last complete read
+	counted   counted           // at the position of the last complete read
 	problems  map[string]string // of policies, that were complained about
 }
 
