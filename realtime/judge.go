@@ -34,6 +34,7 @@ type judgement struct {
 	events   []*Event // of which is asked; until it is done
 	verdicts map[ID]verdict
 	done     bool
+	made     judgements // where it stands, for others with the same rights
 	alone    bool   // is asked by itself: together with others it could not be answered
 	runs     []*Run // wait for it
 }
@@ -53,7 +54,7 @@ type bench struct {
 // guard is what a run waits for whose events are not seen by everybody alike.
 type guard struct {
 	views    []view
-	answers  judgements
+	answers  judgements // until they are all there
 	lacks    int           // answers
 	sleepers []*Subscriber // to be woken when there are none to wait for
 }
@@ -69,7 +70,7 @@ func (s *Subscriber) guard(run *Run, of *batch) *Run {
 	if of.judged == nil {
 		of.judged = make(judgements)
 	}
-	g := &guard{views: s.views, answers: of.judged}
+	g := &guard{views: s.views, answers: make(judgements)}
 	run.guard = g
 	for _, v := range s.views {
 		if v.kind != GuardRows || !slices.ContainsFunc(run.Events, func(e *Event) bool { return e.in(v.channel) && !e.free() }) {
@@ -78,9 +79,11 @@ func (s *Subscriber) guard(run *Run, of *batch) *Run {
 		j := of.judged[keyOf(v)]
 		if j == nil {
 			j = judge(v, of.Events)
+			j.made = of.judged
 			of.judged[keyOf(v)] = j
 			b.ask(j)
 		}
+		g.answers[keyOf(v)] = j
 		if !j.done {
 			g.lacks++
 			j.runs = append(j.runs, run)
@@ -158,6 +161,7 @@ func (r *Run) show() {
 		}
 	}
 	r.Events = events
+	r.guard.answers = nil
 }
 
 // ready reports whether it is known what is to be told; if not, the subscriber will be woken when it is. s.mu is held.
@@ -259,6 +263,18 @@ func (b *bench) again(asked []*judgement) {
 
 // settle takes the answers, and returns who waited for them.
 func (b *bench) settle(asked []*judgement, answers [][]bool) (sleepers []*Subscriber) {
+	// Where each user has rights of his own, it is too much to be kept with the events: who comes later has it asked again.
+	time.AfterFunc(shareLoad, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, j := range asked {
+			for key, made := range j.made {
+				if made == j {
+					delete(j.made, key)
+				}
+			}
+		}
+	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, j := range asked {
