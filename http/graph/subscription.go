@@ -90,8 +90,15 @@ func (o *Operation) target() (target, *graphql.CollectedField, error) {
 
 // follow reads the names of channels.
 func (t *target) follow(given any) error {
-	names, ok := given.([]any)
-	if !ok {
+	var names []any
+	switch list := given.(type) {
+	case []any:
+		names = list
+	case []string: // of a variable that was no list
+		for _, name := range list {
+			names = append(names, name)
+		}
+	default:
 		names = []any{given} // a list of one may be written without brackets
 	}
 	if len(names) == 0 {
