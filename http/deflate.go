@@ -50,8 +50,9 @@ func (d *dialect) deflating(minBytes int) *dialect {
 	event := func(b []byte, e *realtime.Event) []byte {
 		return deflateFrame(d.event(b, e), len(b), minBytes)
 	}
-	return &dialect{path: d.path, event: event, events: &realtime.Format{Append: realtime.Each(event)}, notice: d.notice, tooSoon: d.tooSoon,
-		goodbye: d.goodbye, deflate: true}
+	own := *d
+	own.event, own.events, own.deflate = event, &realtime.Format{Append: realtime.Each(event)}, true
+	return &own
 }
 
 // deflateFrame compresses the last frame, which begins at start, if its payload has at least minBytes and gets smaller.
