@@ -139,6 +139,9 @@ func (r *Reader) complain(of string, problem *string) {
 func (d *DB) Broadcast(ctx context.Context, channel, typ string, data []byte, kept bool) error {
 	_, err := d.Pool.Exec(ctx, `select tidings.broadcast($1, $2, $3::text::json, $4)`, channel, typ, string(data), kept)
 	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "22021" { // character_not_in_repertoire
+		return &InvalidError{Message: "the channel or the type has a character that the database does not take"}
+	}
 	if errors.As(err, &refused) && (refused.Code == "22023" || refused.Code == "54000") {
 		return &InvalidError{Message: refused.Message}
 	}
@@ -156,7 +159,7 @@ func (d *DB) Disconnect(ctx context.Context, user string, revoke bool) error {
 	}
 	_, err := d.Pool.Exec(ctx, statement, user)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "22023" {
+	if errors.As(err, &refused) && (refused.Code == "22023" || refused.Code == "22021") {
 		return &InvalidError{Column: "user", Message: "is the name of nobody"}
 	}
 	if err != nil {

@@ -90,7 +90,9 @@ func tooManyAttempts(wait time.Duration, what string) error {
 }
 
 // unsuitable reports whether a username cannot have the character: what is not seen makes one name look like another.
-func unsuitable(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }
+func unsuitable(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+}
 
 // SignUp implements graph.Accounts.
 func (a *Accounts) SignUp(ctx context.Context, client graph.Client, username, displayName, password string) (*graph.SignedIn, error) {
