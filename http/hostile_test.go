@@ -381,7 +381,7 @@ func textOfResult(f graphFrame, err error) (string, error) {
 	var result struct {
 		Data struct{ MessageAdded struct{ Title string } }
 	}
-	if err := json.Unmarshal(f.Payload, &result); f.Type != "next" || err != nil || result.Data.MessageAdded.Title == "" {
+	if f.Type != "next" || json.Unmarshal(f.Payload, &result) != nil || result.Data.MessageAdded.Title == "" {
 		return "got " + f.text, nil
 	}
 	return result.Data.MessageAdded.Title, nil
