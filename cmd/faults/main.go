@@ -2,7 +2,7 @@
 // it was lost, came twice, came in the wrong order, or was not true.
 //
 // PostgreSQL is a real cluster, the service is the real program in processes of its own, so that kill -9 is real, and the
-// clients are real WebSocket clients, a third of them by GraphQL, that keep nothing but their last cursor.
+// clients are real WebSocket clients, a third of them by GraphQL and a third signed in, that keep nothing but their last cursor.
 package main
 
 import (
