@@ -114,8 +114,9 @@ func (a *Accounts) open(ctx context.Context, tx pgx.Tx, token string) (s Session
 	hash := hashOf(token)
 	var expired bool
 	_, columns := userRows.fields(&s.User)
-	err = tx.QueryRow(ctx, `select session::text, expires_at, expires_at <= clock_timestamp(), `+userRows.list()+`
-		from (select id as session, user_id, expires_at from sessions where id = (select session_id from refresh_tokens where hash = $1) for update) s
+	err = tx.QueryRow(ctx, `select session::text, expires_at, expires_at <= clock_timestamp() or exists (select from tidings.revocations r
+			where r."user" = user_id::text and (r.session = s.session::text or r.session = '' and r.not_before >= s.begun)), `+userRows.list()+`
+		from (select id as session, user_id, expires_at, created_at as begun from sessions where id = (select session_id from refresh_tokens where hash = $1) for update) s
 		join users on id = user_id`, hash).Scan(append([]any{&s.ID, &s.Expires, &expired}, columns...)...)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && expired {
 		return Session{}, false, ErrNoSession

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -372,4 +373,26 @@ func TestAccountsAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// A user whose tokens are revoked in psql has to sign in again, and can.
+func TestRevokedUserRefreshes(t *testing.T) {
+	t.Parallel()
+	a, _, run := accounts(t)
+	s := signUp(t, a, "ada")
+	run(`select tidings.revoke($1)`, strconv.FormatInt(s.User.ID, 10))
+	_, err := a.Refresh(t.Context(), s.RefreshToken)
+	wantNoSession(t, "refresh", err)
+	account, err := a.Credentials(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := a.CreateSession(t.Context(), account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := refresh(t, a, again.RefreshToken)
+	run(`select tidings.revoke($1, $2)`, strconv.FormatInt(s.User.ID, 10), again.ID)
+	_, err = a.Refresh(t.Context(), next.RefreshToken)
+	wantNoSession(t, "refresh", err)
 }

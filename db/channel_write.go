@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -77,11 +79,25 @@ func refusal(err error) *InvalidError {
 	return nil
 }
 
+// Who may change what is somebody else's, beside whoever may act as any user.
+var (
+	admins  = []string{"admin"}
+	keepers = []string{"moderator", "admin"} // of order
+)
+
 // UpdateUser changes what is not nil.
 func (c *Channel) UpdateUser(ctx context.Context, actor Actor, id int64, username, displayName *string, once Once) (User, error) {
 	return write(ctx, c, actor, once, userRows, change{
-		what: "update user", of: id, lock: "no key update",
+		what: "update user", of: id, lock: "no key update", others: admins,
 		sql: `update users set username = coalesce($2, username), display_name = coalesce($3, display_name) where id = $1`, args: []any{id, username, displayName},
+	})
+}
+
+// SetRole says what a user may do with what others wrote.
+func (c *Channel) SetRole(ctx context.Context, actor Actor, id int64, role string, once Once) (User, error) {
+	return write(ctx, c, actor, once, userRows, change{
+		what: "set role", of: id, lock: "no key update", others: admins, notOwner: true,
+		sql: `update users set role = $2 where id = $1`, args: []any{id, role},
 	})
 }
 
@@ -98,7 +114,7 @@ func (c *Channel) CreateMessage(ctx context.Context, actor Actor, m Message, onc
 // UpdateMessage changes what is not nil.
 func (c *Channel) UpdateMessage(ctx context.Context, actor Actor, id int64, title, content *string, once Once) (Message, error) {
 	return write(ctx, c, actor, once, messageRows, change{
-		what: "update message", of: id, lock: "no key update",
+		what: "update message", of: id, lock: "no key update", others: keepers,
 		sql: `update messages set title = coalesce($2, title), content = coalesce($3, content) where id = $1`, args: []any{id, title, content},
 	})
 }
@@ -106,7 +122,7 @@ func (c *Channel) UpdateMessage(ctx context.Context, actor Actor, id int64, titl
 // DeleteMessage deletes a message and its comments.
 func (c *Channel) DeleteMessage(ctx context.Context, actor Actor, id int64, once Once) error {
 	_, err := write(ctx, c, actor, once, messageRows, change{
-		what: "delete message", of: id, lock: "update", deletes: true, sql: `delete from messages where id = $1`, args: []any{id},
+		what: "delete message", of: id, lock: "update", others: keepers, deletes: true, sql: `delete from messages where id = $1`, args: []any{id},
 	})
 	return err
 }
@@ -124,31 +140,33 @@ func (c *Channel) CreateComment(ctx context.Context, actor Actor, m Comment, onc
 // UpdateComment changes a comment.
 func (c *Channel) UpdateComment(ctx context.Context, actor Actor, id int64, content string, once Once) (Comment, error) {
 	return write(ctx, c, actor, once, commentRows, change{
-		what: "update comment", of: id, lock: "no key update", sql: `update comments set content = $2 where id = $1`, args: []any{id, content},
+		what: "update comment", of: id, lock: "no key update", others: keepers, sql: `update comments set content = $2 where id = $1`, args: []any{id, content},
 	})
 }
 
 // DeleteComment deletes a comment.
 func (c *Channel) DeleteComment(ctx context.Context, actor Actor, id int64, once Once) error {
 	_, err := write(ctx, c, actor, once, commentRows, change{
-		what: "delete comment", of: id, lock: "update", deletes: true, sql: `delete from comments where id = $1`, args: []any{id},
+		what: "delete comment", of: id, lock: "update", others: keepers, deletes: true, sql: `delete from comments where id = $1`, args: []any{id},
 	})
 	return err
 }
 
 // change is what is done to one row.
 type change struct {
-	what    string
-	of      int64  // the row's id; 0: it is made
-	lock    string // how it is locked first, to see whose it is
-	deletes bool
-	sql     string
-	args    []any
+	what     string
+	of       int64    // the row's id
+	lock     string   // how it is locked first, to see whose it is; empty: it is made
+	others   []string // the roles of those who may do it to what is somebody else's
+	notOwner bool     // whose it is may not do it, without such a role
+	deletes  bool
+	sql      string
+	args     []any
 }
 
-// allowed locks the row, and says why the actor may not change it.
+// allowed locks the row, and says why the actor may not change it. His role is that of the moment.
 func allowed[T any](ctx context.Context, tx pgx.Tx, actor Actor, in relation[T], c change) error {
-	if c.of == 0 {
+	if c.lock == "" {
 		return nil
 	}
 	var owner int64
@@ -158,10 +176,27 @@ func allowed[T any](ctx context.Context, tx pgx.Tx, actor Actor, in relation[T],
 		return ErrNotFound
 	case err != nil:
 		return err
-	case !actor.mayActAs(owner):
+	case actor.Anybody || actor.UserID == owner && !c.notOwner:
+		return nil
+	}
+	var role string
+	err = tx.QueryRow(ctx, `select role from users where id = $1`, actor.UserID).Scan(&role)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if !slices.Contains(c.others, role) {
 		return ErrNotTheirs
 	}
 	return nil
+}
+
+// acting begins a transaction whose triggers know who acts: nobody is empty.
+func acting(actor Actor) pgx.TxOptions {
+	user := ""
+	if actor.UserID != 0 {
+		user = strconv.FormatInt(actor.UserID, 10)
+	}
+	return pgx.TxOptions{BeginQuery: `begin; select set_config('tidings.user', '` + user + `', true)`} // one exchange
 }
 
 // write does something to one row, once, and returns the row. What was done before is answered with the row as it is now; where
@@ -171,7 +206,7 @@ func write[T any](ctx context.Context, c *Channel, actor Actor, once Once, in re
 	if err != nil {
 		return row, fmt.Errorf("%s: %w", change.what, err)
 	}
-	err = pgx.BeginFunc(ctx, c.DB.Pool, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, c.DB.Pool, acting(actor), func(tx pgx.Tx) error {
 		done, id, err := begin(ctx, tx, actor, once, digest)
 		if err != nil {
 			return err

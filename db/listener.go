@@ -146,6 +146,7 @@ func (h *bellHandler) HandleNotification(_ context.Context, n *pgconn.Notificati
 		h.reader.Sink.Signal(realtime.Signal{Channel: channel, Type: ring.Signal.Type, Data: ring.Signal.Data, From: ring.Signal.From})
 	case ring.Watches != "":
 		h.reader.askTopics(nil)
+		h.reader.Nudge() // it stands in the log as well
 	default:
 		h.reader.Nudge()
 	}

@@ -56,6 +56,7 @@ type Reader struct {
 
 	bell     chan struct{}
 	asked    chan struct{} // for the topics
+	topicsMu sync.Mutex    // of reading them: who begins later has the last word
 	name     string        // of this reader among all, for the listener's ping
 	initOnce sync.Once
 
@@ -74,7 +75,7 @@ type Reader struct {
 	beats     beats
 	events    uint64 // read since the start
 	audited   Audit
-	counted   counted // at the position of the last complete read
+	counted   counted           // at the position of the last complete read
 	problems  map[string]string // of policies, that were complained about
 }
 
@@ -400,11 +401,26 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, p
 		*position = to
 		batch, bytes = realtime.Batch{}, 0
 	}
+	stale := false // what can be subscribed to has changed: what follows is told by the new rules
+	refresh := func() error {
+		stale = false
+		return r.readTopics(ctx)
+	}
 	scan := logScan{backend: backend, progress: progress, saw: saw}
 	for end := false; !end; {
 		var to realtime.Cursor
 		var err error
 		to, end, err = scan.run(ctx, conn, *position, func(e *realtime.Event) error {
+			if e.Topic == ownTopic {
+				stale = stale || e.Type == "topics"
+			} else if stale {
+				if n := len(batch.Events); n > 0 {
+					flush(batch.Events[n-1].Cursor)
+				}
+				if err := refresh(); err != nil {
+					return err
+				}
+			}
 			batch.Events = append(batch.Events, e)
 			if e.Xid != last {
 				last = e.Xid
@@ -423,6 +439,11 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, p
 			return 0, silent(ctx, err, timeout)
 		}
 		flush(to)
+		if stale {
+			if err := refresh(); err != nil {
+				return 0, err // to begin anew reads them, too
+			}
+		}
 	}
 	r.mu.Lock()
 	r.lastRead = time.Now()

@@ -99,22 +99,22 @@ func (r *Revocations) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read revocations: %w", explain(err))
 	}
-	var user, session string
-	var notBefore time.Time
-	_, err = pgx.ForEachRow(rows, []any{&user, &session, &notBefore}, func() error {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.add(user, session, notBefore)
-		if notBefore.After(r.newest) {
-			r.newest = notBefore
-		}
-		return nil
-	})
+	type revocation struct {
+		User, Session string
+		NotBefore     time.Time
+	}
+	revoked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[revocation])
 	if err != nil {
 		return fmt.Errorf("read revocations: %w", explain(err))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, x := range revoked {
+		r.add(x.User, x.Session, x.NotBefore)
+		if x.NotBefore.After(r.newest) {
+			r.newest = x.NotBefore
+		}
+	}
 	r.loaded = true
 	return nil
 }

@@ -80,6 +80,8 @@ select s.topic, s.keyed, s.read, '', null, false, false, s.load is not null
   from tidings.streams s`
 
 func (r *Reader) loadTopics(ctx context.Context, q querier) error {
+	r.topicsMu.Lock()
+	defer r.topicsMu.Unlock()
 	rows, err := q.Query(ctx, topicsQuery)
 	if err != nil {
 		return fmt.Errorf("read watches: %w", explain(err))

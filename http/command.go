@@ -36,7 +36,8 @@ func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
 // begin subscribes to what the URL asks for.
 func (c *commands) begin(query, _ string) {
 	if c.bad != nil {
-		c.conn.leave(goodbyef(goodbyeToken.code, "%s%s", goodbyeToken.reason, c.bad.message))
+		c.conn.server.refused(c.bad.code, c.conn.seat.address, c.conn.dialect.path)
+		c.conn.leave(c.bad.goodbye())
 		return
 	}
 	want := parseQuery(query)
@@ -95,8 +96,11 @@ func (c *commands) authenticate(token string) error {
 		c.conn.server.refused(bad.code, c.conn.seat.address, c.conn.dialect.path)
 		return realtime.Errorf(realtime.Code(bad.code), "%s", bad.message)
 	}
+	if bad = c.conn.identify(id); bad != nil {
+		c.conn.server.refused(bad.code, c.conn.seat.address, c.conn.dialect.path)
+		return realtime.Errorf(realtime.Code(bad.code), "%s", bad.message)
+	}
 	c.sub.SetIdentity(c.conn.ctx, id)
-	c.conn.identify(id)
 	c.conn.server.reassure(&c.conn.conn)
 	c.conn.answer(c.conn.dialect.word(nil, "authenticated", id.User, id.Expires))
 	return nil

@@ -23,6 +23,15 @@ var (
 	goodbyeRevoked      = goodbye{4004, "revoked: your token is not valid any more; do not come back before you have signed in again"}
 	goodbyeDisconnected = goodbye{4005, "disconnected: an administrator has closed your connections; come back with your last cursor"}
 	goodbyeToken        = goodbye{4006, "unauthenticated: "} // and what is wrong with the token
+	goodbyeTooMany      = goodbye{4007, "too_many_connections_of_user: you have as many connections as one may have; come back in 5 s"}
 
 	goodbyeBadCommand = goodbye{4002, "bad_frames: too many commands in a row made no sense; do not come back unchanged"}
 )
+
+// goodbye is a refusal for who cannot read it as an answer to a request.
+func (f *refusal) goodbye() goodbye {
+	if f == tooManyOfUser {
+		return goodbyeTooMany
+	}
+	return goodbyef(goodbyeToken.code, "%s%s", goodbyeToken.reason, f.message)
+}

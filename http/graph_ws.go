@@ -230,9 +230,12 @@ func (g *graphWS) init(payload json.RawMessage) error {
 		}
 		return goodbyeForbidden
 	}
+	if refused = g.conn.identify(id); refused != nil {
+		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
+		return refused.goodbye()
+	}
 	g.calm()
 	g.initialised = true
-	g.conn.identify(id)
 	g.conn.server.reassure(&g.conn.conn)
 	g.conn.answer(g.frame(`{"type":"connection_ack"`, nil))
 	if g.legacy {
@@ -248,8 +251,11 @@ func (g *graphWS) renew(ctx context.Context, token string) (*realtime.Identity, 
 		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
+	if refused = g.conn.identify(id); refused != nil {
+		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
+		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
+	}
 	g.setToken(token)
-	g.conn.identify(id)
 	g.conn.server.reassure(&g.conn.conn)
 	g.ops.identify(ctx, id)
 	return id, nil

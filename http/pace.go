@@ -7,14 +7,22 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// newPace limits what one client says, or one user by all of his connections.
+func (s *Server) newPace() *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(s.options.MaxCommandsPerSecond), s.options.CommandBurst)
+}
+
 // tooSoon is after how long the client may say the next thing; 0: now, and it has. It is for the reader alone.
 func (c *wsConn) tooSoon() time.Duration {
-	o := &c.server.options
-	if c.pace == nil { // most say nothing at all
-		c.pace = rate.NewLimiter(rate.Limit(o.MaxCommandsPerSecond), o.CommandBurst)
+	pace := c.pace
+	if p := c.person(); p != nil {
+		pace = p.pace
+	} else if pace == nil { // most say nothing at all
+		pace = c.server.newPace()
+		c.pace = pace
 	}
 	now := time.Now()
-	turn := c.pace.ReserveN(now, 1)
+	turn := pace.ReserveN(now, 1)
 	wait := turn.DelayFrom(now)
 	if wait > 0 {
 		turn.CancelAt(now) // it is not done later either

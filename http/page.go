@@ -9,12 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tidings/realtime"
 )
 
 // ChannelStore reads the application's tables for the page.
 type ChannelStore interface {
-	// Latest returns {"cursor", "messages", "comments", "users"}: the rows as events have them, and where to follow them from.
-	Latest(ctx context.Context, limit int) (json.RawMessage, error)
+	// Latest returns {"cursor", "messages", "comments", "users"}: the rows as events have them, and where to follow them from. Of comments
+	// there are none, unless they are asked for.
+	Latest(ctx context.Context, limit int, comments bool) (json.RawMessage, error)
 	// Users returns an array of users.
 	Users(ctx context.Context, ids []int64) (json.RawMessage, error)
 }
@@ -41,7 +44,7 @@ func pageFiles() http.Handler {
 
 // pageData is what the page begins with.
 type pageData struct {
-	Latest json.RawMessage `json:"latest"` // null without the application's tables
+	Latest json.RawMessage `json:"latest"` // null without the application's tables, and where they are not for everybody
 	Topics []string        `json:"topics"` // that can be followed
 }
 
@@ -49,10 +52,10 @@ type pageData struct {
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	data := pageData{Topics: s.Hub.PublicTopics()}
 	store := s.channelStore()
-	if store != nil {
+	if store != nil && s.showsAll(r.Context(), "messages") {
 		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 		defer cancel()
-		latest, err := store.Latest(ctx, pageMessages)
+		latest, err := store.Latest(ctx, pageMessages, s.showsAll(ctx, "comments"))
 		if err != nil {
 			s.Logger.Warn("the page has no messages", "error", err)
 			w.Header().Set("Retry-After", "2")
@@ -65,6 +68,11 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	if err := pageTemplate.Execute(w, data); err != nil {
 		s.Logger.Debug("the page was not sent", "error", err)
 	}
+}
+
+// showsAll reports whether anybody may read all rows of the topic: the page is the same for all.
+func (s *Server) showsAll(ctx context.Context, topic string) bool {
+	return !s.Hub.Guarded(topic) && s.Hub.Authorize(ctx, nil, realtime.Channel{Topic: topic}) == nil
 }
 
 // webSocketOrigin is the server's own, which some browsers do not count as 'self'.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	tidingshttp "tidings/http"
 )
 
 // tokenOf is a token of a user, with more claims.
@@ -191,4 +193,43 @@ func TestTokenThatRunsOut(t *testing.T) {
 	}
 	later := s.dialAs(tokenOf(t, "1", time.Hour, jwt.MapClaims{"iat": time.Now().Add(time.Second).Unix()}), "private")
 	later.expect("subscribed")
+}
+
+// A user has so many connections and no more, by whatever transport; others have theirs.
+func TestConnectionsOfUser(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{secret: secret, server: tidingshttp.Options{MaxConnectionsPerUser: 2}})
+	one, two := tokenOf(t, "1", time.Hour, nil), tokenOf(t, "2", time.Hour, nil)
+	first, second := s.dialAs(one, "messages"), s.dialAs(one, "messages")
+	first.expect("subscribed")
+	second.expect("subscribed")
+	s.dialAs(one, "messages").expectGoodbye(4007, "too_many_connections_of_user: you have as many connections as one may have; come back in 5 s")
+	if a := s.request("GET", "/events?channel=messages", authorization(one)); a.status != 429 || a.header.Get("Retry-After") != "5" || !strings.Contains(a.body, "too_many_connections_of_user") {
+		t.Errorf("got %d %v %s", a.status, a.header, a.body)
+	}
+	other := s.dialAs(two, "messages")
+	other.expect("subscribed")
+	other.send(`{"type":"authenticate","token":"` + one + `"}`)
+	other.expectError("too_many_connections_of_user")
+	nobody := s.dial("messages")
+	nobody.send(`{"type":"authenticate","token":"` + one + `"}`)
+	nobody.expectError("too_many_connections_of_user")
+	c := s.graphSocket(transportWS)
+	c.send(`{"type":"connection_init","payload":{"token":"` + one + `"}}`)
+	c.expectGoodbye(4007, "too_many_connections_of_user")
+	if err := first.ws.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is room for another", func() bool {
+		nobody.send(`{"type":"authenticate","token":"` + one + `"}`)
+		return nobody.next().Type == "authenticated"
+	})
+	s.dialAs(one, "messages").expectGoodbye(4007, "too_many_connections_of_user: you have as many connections as one may have; come back in 5 s")
+	_, body := s.readyz()
+	if body.Refused["too_many_connections_of_user"] < 6 {
+		t.Errorf("the refusals are %v", body.Refused)
+	}
+	d.message("all go on")
+	other.expectRow("message_added", "all go on")
 }

@@ -61,6 +61,8 @@ type Options struct {
 	PongTimeout time.Duration
 	// StallTimeout is how long a client may read nothing at all of what waits for it; 90 s.
 	StallTimeout time.Duration
+	// MaxConnectionsPerUser is how many of them one user may have to this server; 1,000.
+	MaxConnectionsPerUser int
 	// TokenWarning is how long before a token runs out the client is warned, at most half of the time that is left; 60 s.
 	TokenWarning time.Duration
 	// PageRows and PageBytes are the most that one page of a channel's rows has; 1,000 and 4 MiB.
@@ -84,6 +86,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CommandBurst == 0 {
 		o.CommandBurst = 500
+	}
+	if o.MaxConnectionsPerUser == 0 {
+		o.MaxConnectionsPerUser = 1000
 	}
 	if o.MaxFrame == 0 {
 		o.MaxFrame = 64 << 10
@@ -133,6 +138,7 @@ type Server struct {
 
 	initOnce    sync.Once
 	signals     *rate.Limiter
+	persons     persons
 	options     Options
 	origins     originPolicy
 	stopping    atomic.Bool

@@ -119,8 +119,12 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, id *realtime.Ide
 	c.wire = c
 	start := prepare(c)
 	defer c.close()
-	c.identify(id)
 	defer c.endTenure()
+	if refused := c.identify(id); refused != nil {
+		s.refused(refused.code, s.address(r), r.URL.Path)
+		refused.answerEvents(w, r)
+		return
+	}
 	if !s.add(&c.conn) {
 		notReady.answerEvents(w, r)
 		return

@@ -21,8 +21,8 @@ type Presence interface {
 // tenure is a connection's identity. The connection's mu is needed.
 type tenure struct {
 	identity *realtime.Identity
+	person   *person     // the identity's; nil: nobody's
 	timer    *time.Timer // warns, and then ends it; nil: the identity has no end
-	present  string      // the user that Presence was told of
 	over     bool
 }
 
@@ -33,34 +33,59 @@ func (c *conn) Identity() *realtime.Identity {
 	return c.tenure.identity
 }
 
-// identify says whose the connection is from now on.
-func (c *conn) identify(id *realtime.Identity) {
-	s := c.server
+func (c *conn) person() *person {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.tenure.over {
-		return
+	return c.tenure.person
+}
+
+// identify says whose the connection is from now on, or why it cannot be.
+func (c *conn) identify(id *realtime.Identity) *refusal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := &c.tenure
+	if t.over {
+		return nil
 	}
-	if c.tenure.timer != nil {
-		c.tenure.timer.Stop()
-		c.tenure.timer = nil
-	}
-	was := c.tenure.present
-	c.tenure.identity, c.tenure.present = id, id.Name()
-	if was != c.tenure.present && s.Presence != nil {
-		if c.tenure.present != "" {
-			s.Presence.Arrive(c.tenure.present)
+	if id.Name() != t.identity.Name() {
+		var next *person
+		if id != nil {
+			if next = c.server.enter(id.User); next == nil {
+				return tooManyOfUser
+			}
+			c.server.arrive(id.User)
 		}
-		if was != "" {
-			s.Presence.Leave(was)
-		}
+		c.leavePerson()
+		t.person = next
 	}
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+	t.identity = id
 	if id == nil || id.Expires.IsZero() {
-		return
+		return nil
 	}
 	left := time.Until(id.Expires)
-	warning := min(s.options.TokenWarning, left/2)
-	c.tenure.timer = time.AfterFunc(left-warning, func() { c.expiring(id) })
+	warning := min(c.server.options.TokenWarning, left/2)
+	t.timer = time.AfterFunc(left-warning, func() { c.expiring(id) })
+	return nil
+}
+
+// leavePerson ends what the connection has to do with its user; mu is held.
+func (c *conn) leavePerson() {
+	if p := c.tenure.person; p != nil {
+		c.server.exit(p)
+		if c.server.Presence != nil {
+			c.server.Presence.Leave(p.user)
+		}
+	}
+}
+
+func (s *Server) arrive(user string) {
+	if s.Presence != nil {
+		s.Presence.Arrive(user)
+	}
 }
 
 // expiring warns the client that the token runs out, and then ends the connection.
@@ -70,7 +95,7 @@ func (c *conn) expiring(id *realtime.Identity) {
 	if still {
 		c.tenure.timer = time.AfterFunc(time.Until(id.Expires), func() {
 			if c.Identity() == id {
-				c.leave(goodbyeExpired)
+				c.expel(goodbyeExpired)
 			}
 		})
 	}
@@ -78,6 +103,23 @@ func (c *conn) expiring(id *realtime.Identity) {
 	if still {
 		c.say(c.dialect.word(nil, wordExpiring, "", id.Expires))
 	}
+}
+
+// expelTime is how long a client has to hear why it is sent away, though it read nothing.
+const expelTime = 5 * time.Second
+
+// expel says goodbye to whom nothing more is to be told, and then ends the connection, whether that was heard or not.
+func (c *conn) expel(g goodbye) {
+	c.leave(g)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tenure.over {
+		return
+	}
+	if c.tenure.timer != nil {
+		c.tenure.timer.Stop()
+	}
+	c.tenure.timer = time.AfterFunc(expelTime, c.wire.abort)
 }
 
 // endTenure is called when the connection has ended.
@@ -91,9 +133,7 @@ func (c *conn) endTenure() {
 	if c.tenure.timer != nil {
 		c.tenure.timer.Stop()
 	}
-	if c.tenure.present != "" && c.server.Presence != nil {
-		c.server.Presence.Leave(c.tenure.present)
-	}
+	c.leavePerson()
 }
 
 // Disconnect closes the connections of a user, or of one of his sessions, if that is not empty. Revoked says that he is not to come back
@@ -107,9 +147,9 @@ func (s *Server) Disconnect(user, session string, revoked bool) {
 			continue
 		}
 		if revoked {
-			c.leave(goodbyeRevoked)
+			c.expel(goodbyeRevoked)
 		} else {
-			c.leave(goodbyeDisconnected)
+			c.expel(goodbyeDisconnected)
 		}
 	}
 }
@@ -121,7 +161,7 @@ func (s *Server) reassure(c *conn) {
 		return
 	}
 	if revoked, err := s.Revoked(id.User, id.Session, id.Issued); err == nil && revoked {
-		c.leave(goodbyeRevoked)
+		c.expel(goodbyeRevoked)
 	}
 }
 

@@ -43,8 +43,11 @@ func (s *Server) serveWS(plain *dialect) http.HandlerFunc {
 		}
 		s.upgrade(w, r, &upgrader, d, func(c *wsConn) {
 			sub := s.Hub.NewSubscriber(id, c.kick)
-			c.feed, c.protocol = sub, &commands{conn: c, sub: sub, bad: bad}
-			c.identify(id)
+			cmds := &commands{conn: c, sub: sub, bad: bad}
+			c.feed, c.protocol = sub, cmds
+			if refused := c.identify(id); refused != nil {
+				cmds.bad = refused
+			}
 		})
 	}
 }

@@ -87,7 +87,7 @@ func (e *Event) owner(user string) verdict {
 }
 
 // as is the event as somebody sees it; nil: not at all.
-func (e *Event) as(v verdict) *Event {
+func (e *Event) as(v verdict, kind GuardKind) *Event {
 	switch v {
 	case shown:
 		return e
@@ -104,7 +104,7 @@ func (e *Event) as(v verdict) *Event {
 			seen.Moved, seen.OldKey = false, ""
 		}
 		seen.Data = e.Guard.Left
-		if seen.Data == nil {
+		if seen.Data == nil && kind == GuardRows {
 			seen.Data = e.Guard.Was
 		}
 		seen.Omitted = seen.Data == nil || bytes.Equal(seen.Data, []byte("null"))
@@ -134,7 +134,7 @@ func (e *Event) seen(views []view, answers map[judgeKey]*judgement) *Event {
 		if said == shown {
 			return e
 		}
-		if as := e.as(said); as != nil && as.in(v.channel) {
+		if as := e.as(said, v.kind); as != nil && as.in(v.channel) {
 			changed = as
 		}
 	}

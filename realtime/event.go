@@ -42,7 +42,7 @@ type Event struct {
 type Guard struct {
 	Now []byte // of the row: whose it is or, where the table's row security is to be asked, the row with all its columns, as JSON
 	Was []byte // the same of the row before
-	// Left is the row before, as it is told to whom it is no longer there. Nil: as Was.
+	// Left is the row before, as it is told to whom it is no longer there. Nil: as Was, where that is a row.
 	Left []byte
 }
 

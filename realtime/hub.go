@@ -86,6 +86,7 @@ type Hub struct {
 	count    int     // subscribers
 
 	permits   map[permitKey]*permit // that were asked for a moment ago
+	changes   uint64                // of what policies look at
 	asks      []*permit             // that are to be asked for
 	asked     chan struct{}
 	rechecked chan struct{}
@@ -235,7 +236,7 @@ func (h *Hub) SetTopics(topics []Topic) {
 	defer h.mu.Unlock()
 	for name, t := range byName {
 		if t.policed() && h.topics[name].Read != t.Read {
-			h.Recheck() // those who have it had it by other rules
+			h.recheckPolicies() // those who have it had it by other rules
 		}
 	}
 	h.topics = byName

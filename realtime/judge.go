@@ -34,6 +34,8 @@ type judgement struct {
 	events   []*Event // of which is asked; until it is done
 	verdicts map[ID]verdict
 	done     bool
+	made     judgements // where it stands, for others with the same rights
+	alone    bool   // is asked by itself: together with others it could not be answered
 	runs     []*Run // wait for it
 }
 
@@ -45,13 +47,14 @@ type bench struct {
 	mu     sync.Mutex
 	asked  []*judgement // in order
 	bell   chan struct{}
-	judged uint64 // events times rights
+	busy   map[busyKey]bool // that the database is being asked about
+	judged uint64           // events times rights
 }
 
 // guard is what a run waits for whose events are not seen by everybody alike.
 type guard struct {
 	views    []view
-	answers  judgements
+	answers  judgements // until they are all there
 	lacks    int           // answers
 	sleepers []*Subscriber // to be woken when there are none to wait for
 }
@@ -67,7 +70,7 @@ func (s *Subscriber) guard(run *Run, of *batch) *Run {
 	if of.judged == nil {
 		of.judged = make(judgements)
 	}
-	g := &guard{views: s.views, answers: of.judged}
+	g := &guard{views: s.views, answers: make(judgements)}
 	run.guard = g
 	for _, v := range s.views {
 		if v.kind != GuardRows || !slices.ContainsFunc(run.Events, func(e *Event) bool { return e.in(v.channel) && !e.free() }) {
@@ -76,9 +79,11 @@ func (s *Subscriber) guard(run *Run, of *batch) *Run {
 		j := of.judged[keyOf(v)]
 		if j == nil {
 			j = judge(v, of.Events)
+			j.made = of.judged
 			of.judged[keyOf(v)] = j
 			b.ask(j)
 		}
+		g.answers[keyOf(v)] = j
 		if !j.done {
 			g.lacks++
 			j.runs = append(j.runs, run)
@@ -120,6 +125,11 @@ func (b *bench) ask(j *judgement) {
 		return
 	}
 	b.asked = append(b.asked, j)
+	b.ring()
+}
+
+// ring has somebody look whether there is something to ask.
+func (b *bench) ring() {
 	select {
 	case b.bell <- struct{}{}:
 	default:
@@ -151,6 +161,7 @@ func (r *Run) show() {
 		}
 	}
 	r.Events = events
+	r.guard.answers = nil
 }
 
 // ready reports whether it is known what is to be told; if not, the subscriber will be woken when it is. s.mu is held.
@@ -175,21 +186,36 @@ const (
 	maxJudgingBytes = 4 << 20
 )
 
-// take returns what is to be asked next.
+// take returns what is to be asked next: nothing for rights of which it is not known yet what was asked before, so that where that takes long
+// it holds up no others.
 func (b *bench) take() (next []*judgement) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(b.asked) && n < maxJudgings && bytes < maxJudgingBytes {
-		for _, row := range b.asked[n].question.Rows {
+	bytes := 0
+	b.asked = slices.DeleteFunc(b.asked, func(j *judgement) bool {
+		full := len(next) == maxJudgings || bytes >= maxJudgingBytes || len(next) > 0 && (j.alone || next[0].alone)
+		if full || b.busy[j.of()] {
+			return false
+		}
+		for _, row := range j.question.Rows {
 			bytes += len(row)
 		}
-		n++
+		next = append(next, j)
+		return true
+	})
+	if b.busy == nil {
+		b.busy = make(map[busyKey]bool)
 	}
-	next = slices.Clone(b.asked[:n])
-	b.asked = slices.Delete(b.asked, 0, n)
+	for _, j := range next {
+		b.busy[j.of()] = true
+	}
 	return next
 }
+
+// busyKey is whose rights are asked about, in which topic.
+type busyKey struct{ topic, rights string }
+
+func (j *judgement) of() busyKey { return busyKey{j.question.Topic, j.question.Rights.key()} }
 
 // judge asks the database about rows, until ctx ends.
 func (h *Hub) judge(ctx context.Context) {
@@ -208,11 +234,12 @@ func (h *Hub) judge(ctx context.Context) {
 			questions[i] = j.question
 		}
 		answers, err := h.source.Judge(ctx, questions)
-		for err != nil { // the database does not answer: who waits goes on waiting
+		if err != nil { // the database does not answer, or not for one of them: who waits goes on waiting
 			if !pause(ctx, retryAfter) {
 				return
 			}
-			answers, err = h.source.Judge(ctx, questions)
+			h.bench.again(asked)
+			continue
 		}
 		for _, s := range h.bench.settle(asked, answers) {
 			s.mu.Lock()
@@ -222,11 +249,36 @@ func (h *Hub) judge(ctx context.Context) {
 	}
 }
 
+// again has what could not be answered asked once more, each by itself and behind what else there is.
+func (b *bench) again(asked []*judgement) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, j := range asked {
+		delete(b.busy, j.of())
+		j.alone = true
+		b.asked = append(b.asked, j)
+	}
+	b.ring()
+}
+
 // settle takes the answers, and returns who waited for them.
 func (b *bench) settle(asked []*judgement, answers [][]bool) (sleepers []*Subscriber) {
+	// Where each user has rights of his own, it is too much to be kept with the events: who comes later has it asked again.
+	time.AfterFunc(shareLoad, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, j := range asked {
+			for key, made := range j.made {
+				if made == j {
+					delete(j.made, key)
+				}
+			}
+		}
+	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, j := range asked {
+		delete(b.busy, j.of())
 		b.judged += uint64(len(j.events))
 		j.answer(answers[i])
 		for _, run := range j.runs {

@@ -62,6 +62,13 @@ func (h *Hub) Authorize(ctx context.Context, id *Identity, c Channel) *Error {
 	return p.refusal(id, c)
 }
 
+// changed is how often what policies look at has changed.
+func (h *Hub) changed() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changes
+}
+
 func (h *Hub) lockedRefusal(id *Identity, c Channel) (*Error, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -154,7 +161,9 @@ func (h *Hub) askPolicies(ctx context.Context) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			for _, p := range asks {
-				delete(h.permits, permitKey{p.ask.Channel, p.ask.Rights.key()})
+				if key := (permitKey{p.ask.Channel, p.ask.Rights.key()}); h.permits[key] == p {
+					delete(h.permits, key)
+				}
 			}
 		}
 		if err != nil {
@@ -165,8 +174,18 @@ func (h *Hub) askPolicies(ctx context.Context) {
 	}
 }
 
-// Recheck has policies asked again who may subscribe to what. It does not block.
+// Recheck has policies asked again who may subscribe to what. Answers from before do not count any more, also for who is about to
+// subscribe. It does not wait for the new ones.
 func (h *Hub) Recheck() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.recheckPolicies()
+}
+
+// recheckPolicies is Recheck; h.mu is held.
+func (h *Hub) recheckPolicies() {
+	h.changes++
+	clear(h.permits)
 	select {
 	case h.rechecked <- struct{}{}:
 	default:
@@ -202,12 +221,12 @@ func (h *Hub) recheckAll(ctx context.Context) error {
 	h.mu.Lock()
 	for s := range h.registry.subscribers() {
 		s.mu.Lock()
-		for _, m := range s.members {
-			if h.topics[m.channel.Topic].policed() {
+		for _, c := range s.channels() {
+			if h.topics[c.Topic].policed() {
 				rights := s.identity.rights()
-				key := permitKey{m.channel, rights.key()}
+				key := permitKey{c, rights.key()}
 				if byKey[key] == nil {
-					byKey[key] = &asked{ask: Ask{rights, m.channel}}
+					byKey[key] = &asked{ask: Ask{rights, c}}
 				}
 				byKey[key].subs = append(byKey[key].subs, s)
 			}
@@ -247,11 +266,8 @@ func (s *Subscriber) lose(ask Ask) {
 	if s.identity.rights().key() != ask.Rights.key() {
 		return // he is somebody else by now
 	}
-	for _, m := range slices.Clone(s.members) {
-		if m.channel == ask.Channel {
-			s.remove(m)
-			s.refuse(m.channel, Errorf(CodeForbidden, "channel %q is not for you any more", m.channel))
-		}
+	if s.leave(ask.Channel) {
+		s.refuse(ask.Channel, Errorf(CodeForbidden, "channel %q is not for you any more", ask.Channel))
 	}
 	s.admit()
 }

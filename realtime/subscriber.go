@@ -162,19 +162,9 @@ func (s *Subscriber) Close() {
 // Subscribe adds channels. Subscribed is said of each when it is live. Of a channel that cannot be had an error is said,
 // and the others are added.
 func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, options SubscribeOptions) {
-	var refused []refusal
-	var allowed []Channel
-	id := s.Identity()
-	for _, c := range channels {
-		if err := s.hub.Authorize(ctx, id, c); err != nil {
-			refused = append(refused, refusal{c, err})
-		} else {
-			allowed = append(allowed, c)
-		}
-	}
-	h := s.hub
-	s.lock()
+	refused, allowed := s.ask(ctx, channels)
 	defer s.unlock()
+	h := s.hub
 	for _, r := range refused {
 		s.refuse(r.channel, r.err)
 	}
@@ -210,6 +200,26 @@ type refusal struct {
 	err     *Error
 }
 
+// ask asks which of the channels may be had. When it returns, the locks are held and the answers are still right.
+func (s *Subscriber) ask(ctx context.Context, channels []Channel) (refused []refusal, allowed []Channel) {
+	for {
+		id, changes := s.Identity(), s.hub.changed()
+		refused, allowed = nil, nil
+		for _, c := range channels {
+			if err := s.hub.Authorize(ctx, id, c); err != nil {
+				refused = append(refused, refusal{c, err})
+			} else {
+				allowed = append(allowed, c)
+			}
+		}
+		s.lock()
+		if s.identity == id && s.hub.changes == changes {
+			return refused, allowed
+		}
+		s.unlock()
+	}
+}
+
 // Unsubscribe leaves a channel.
 func (s *Subscriber) Unsubscribe(c Channel) {
 	s.lock()
@@ -227,13 +237,7 @@ func (s *Subscriber) Switch(ctx context.Context, c Channel, options SubscribeOpt
 		return
 	}
 	s.lock()
-	var all []Channel
-	for _, m := range s.members {
-		all = append(all, m.channel)
-	}
-	for _, p := range s.pending {
-		all = append(all, p.channels...)
-	}
+	all := s.channels()
 	stays := options == SubscribeOptions{} && slices.Contains(all, c)
 	for _, other := range all {
 		if other != c || !stays {
@@ -471,12 +475,20 @@ func (s *Subscriber) has(c Channel) bool {
 	return false
 }
 
-// drop leaves the channel, or takes back that it was asked for.
+// drop leaves the channel, if there is one, and says so.
 func (s *Subscriber) drop(c Channel) bool {
+	if !s.leave(c) {
+		return false
+	}
+	s.push(Item{Notice: &Notice{Kind: NoticeUnsubscribed, Channel: c}})
+	return true
+}
+
+// leave leaves the channel, or takes back that it was asked for.
+func (s *Subscriber) leave(c Channel) bool {
 	for _, m := range s.members {
 		if m.channel == c {
 			s.remove(m)
-			s.push(Item{Notice: &Notice{Kind: NoticeUnsubscribed, Channel: c}})
 			return true
 		}
 	}
@@ -486,11 +498,22 @@ func (s *Subscriber) drop(c Channel) bool {
 			if len(s.pending[i].channels) == 0 {
 				s.pending = slices.Delete(s.pending, i, i+1)
 			}
-			s.push(Item{Notice: &Notice{Kind: NoticeUnsubscribed, Channel: c}})
 			return true
 		}
 	}
 	return false
+}
+
+// channels are all that the subscriber has, those included that wait; only s.mu is needed.
+func (s *Subscriber) channels() []Channel {
+	all := make([]Channel, 0, len(s.members))
+	for _, m := range s.members {
+		all = append(all, m.channel)
+	}
+	for _, p := range s.pending {
+		all = append(all, p.channels...)
+	}
+	return all
 }
 
 func (s *Subscriber) remove(m *member) {
@@ -561,32 +584,41 @@ func (s *Subscriber) Identity() *Identity {
 
 // SetIdentity says whose the subscriber is from now on. Channels that are not for him are lost, and he is told.
 func (s *Subscriber) SetIdentity(ctx context.Context, id *Identity) {
-	s.mu.Lock()
-	channels := make([]Channel, 0, len(s.members))
-	for _, m := range s.members {
-		channels = append(channels, m.channel)
-	}
-	s.mu.Unlock()
-	refused := make(map[Channel]*Error)
-	for _, c := range channels {
-		if err := s.hub.Authorize(ctx, id, c); err != nil {
-			refused[c] = err
-		}
-	}
-	s.lock()
+	answers := s.askFor(ctx, id)
 	defer s.unlock()
 	if s.closed {
 		return
 	}
 	s.identity = id
-	for _, m := range slices.Clone(s.members) {
-		if err := refused[m.channel]; err != nil {
-			s.remove(m)
-			s.refuse(m.channel, err)
+	for c, err := range answers {
+		if err != nil && s.leave(c) {
+			s.refuse(c, err)
 		}
 	}
 	s.review()
 	s.admit()
+}
+
+// askFor asks which of the subscriber's channels somebody may have. When it returns, the locks are held, and the answers are of all the
+// channels and still right.
+func (s *Subscriber) askFor(ctx context.Context, id *Identity) map[Channel]*Error {
+	answers := make(map[Channel]*Error)
+	for {
+		changes := s.hub.changed()
+		s.mu.Lock()
+		all := s.channels()
+		s.mu.Unlock()
+		clear(answers)
+		for _, c := range all {
+			answers[c] = s.hub.Authorize(ctx, id, c)
+		}
+		s.lock()
+		unasked := slices.ContainsFunc(s.channels(), func(c Channel) bool { _, asked := answers[c]; return !asked })
+		if !unasked && s.hub.changes == changes {
+			return answers
+		}
+		s.unlock()
+	}
 }
 
 // settle queues what is being published, if it is the subscriber's and Publish has not done so.

@@ -173,7 +173,7 @@ func cursor(t *testing.T, c conn) string {
 	return get[string](t, c, "select tidings.cursor()")
 }
 
-// logRows are the events of the log, each with its row's text: "null" where that was too long, and null for a truncation.
+// logRows are the events of the log, but for what only servers are told, each with its row's text: "null" where that was too long, and null for a truncation.
 const logRows = `(
 select l.id, l.xid, l.topic, l.type, r.n,
        case when l.rows is null then l.key else l.rows[c.n + r.n] end as key,
@@ -181,7 +181,8 @@ select l.id, l.xid, l.topic, l.type, r.n,
        case when l.rows is null then l.data::text else coalesce(l.rows[r.n], 'null') end as row
   from tidings.log as l,
        lateral (select case when l.rows is null then 1 else l.data::text::int end) as c(n),
-       lateral generate_series(1, c.n) as r(n)) as l`
+       lateral generate_series(1, c.n) as r(n)
+ where l.topic <> 'tidings') as l`
 
 // newRows are those since a cursor.
 const newRows = logRows + ` where not pg_visible_in_snapshot(l.xid, tidings.position_snapshot(split_part($1, '-', 2)))`
@@ -189,7 +190,7 @@ const newRows = logRows + ` where not pg_visible_in_snapshot(l.xid, tidings.posi
 const eventsQuery = `select l.type || ' ' || coalesce(l.key, '-') || coalesce('<' || l.old_key, '') || coalesce(' ' || l.row, '')
   from ` + newRows + ` order by l.id, l.n`
 
-const sinceQuery = `select concat_ws(' ', id, type, key, data::text) from tidings.since($1)`
+const sinceQuery = `select concat_ws(' ', id, type, key, data::text) from tidings.since($1) where topic <> 'tidings'`
 
 const logQuery = `select concat_ws(' ', l.id || case when l.n > 1 then '-' || (l.n - 1) else '' end, l.type, l.key, nullif(l.row, 'null'))
   from ` + newRows + ` order by l.id, l.n`

@@ -97,6 +97,7 @@ type serveCmd struct {
 
 	MaxConnections           int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
 	MaxConnectionsPerAddress int           `help:"Connections for events of one address, or of one IPv6 network of 64 bits. 0: 1000, and this machine as many as it likes." default:"0" env:"TIDINGS_MAX_CONNECTIONS_PER_ADDRESS" placeholder:"N" group:"Limits"`
+	MaxConnectionsPerUser    int           `help:"Connections for events of one user, to each server." default:"1000" env:"TIDINGS_MAX_CONNECTIONS_PER_USER" placeholder:"N" group:"Limits"`
 	MaxCommandsPerSecond     int           `help:"Commands a second of one WebSocket, GraphQL operations included." default:"50" env:"TIDINGS_MAX_COMMANDS_PER_SECOND" placeholder:"N" group:"Limits"`
 	CommandBurst             int           `help:"Commands that it may send at once, after a quiet time." default:"500" env:"TIDINGS_COMMAND_BURST" placeholder:"N" group:"Limits"`
 	MaxChannels              int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
@@ -193,7 +194,7 @@ func (c *serveCmd) Validate() error {
 		{"sign-in-failures", c.Accounts.NameFailures, 1}, {"sign-in-address-failures", c.Accounts.AddressFailures, 1},
 		{"sign-up-burst", c.Accounts.SignUps, 1},
 		{"max-connections", c.MaxConnections, 1}, {"max-connections-per-address", c.MaxConnectionsPerAddress, 0},
-		{"max-commands-per-second", c.MaxCommandsPerSecond, 1}, {"command-burst", c.CommandBurst, 1},
+		{"max-connections-per-user", c.MaxConnectionsPerUser, 1}, {"max-commands-per-second", c.MaxCommandsPerSecond, 1}, {"command-burst", c.CommandBurst, 1},
 		{"max-channels", c.MaxChannels, 1}, {"max-frame", c.MaxFrame, 128},
 		{"compress-min-bytes", c.CompressMinBytes, 0},
 		{"queue-bytes", c.QueueBytes, 4096}, {"recent-bytes", c.RecentBytes, 4096}, {"log-readers", c.LogReaders, 1},

@@ -161,6 +161,9 @@ func dialError(server string, response *http.Response, err error) error {
 	}
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
 	if json.Unmarshal(text, &body) == nil && body.Error.Message != "" {
+		if response.StatusCode == http.StatusUnauthorized {
+			return &refusedError{body.Error.Message}
+		}
 		return fmt.Errorf("%s answers %s: %s", server, response.Status, body.Error.Message)
 	}
 	return fmt.Errorf("%s answers %s: is it tidings?", server, response.Status)

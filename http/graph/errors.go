@@ -87,7 +87,7 @@ func (a *API) explain(ctx context.Context, err error) *gqlerror.Error {
 	case errors.Is(err, db.ErrNotFound):
 		return errorf(CodeNotFound, "there is nothing with this id")
 	case errors.Is(err, db.ErrNotTheirs):
-		return errorf(CodeForbidden, "only its author may do that")
+		return errorf(CodeForbidden, "it is not yours, and you have no role that may do that")
 	case errors.Is(err, db.ErrKeyUsed):
 		return errorf(CodeConflict, "clientMutationId was used for something else: take another one")
 	case errors.Is(err, db.ErrTooMuch):

@@ -283,6 +283,24 @@ type RenewTokenPayload struct {
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
+// A role to be given.
+type SetRoleInput struct {
+	// Whose.
+	UserID int64 `json:"userId"`
+	// What the user may do from now on.
+	Role Role `json:"role"`
+	// A random text of 200 bytes at most, with which it can be sent again and is done once.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// The user.
+type SetRolePayload struct {
+	// As it is now.
+	User *User `json:"user"`
+	// The input's.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
 // Who signs in.
 type SignInInput struct {
 	// Without regard to case.
@@ -381,7 +399,7 @@ type UpdateMessagePayload struct {
 
 // A user's change.
 type UpdateUserInput struct {
-	// The user's. With a token it is the token's user, and need not be given.
+	// The user's. With a token it need not be given, and is the token's user.
 	ID *int64 `json:"id,omitempty"`
 	// 1 to 64 characters without white space, that nobody else has, whatever the case.
 	Username *string `json:"username,omitempty"`
@@ -606,15 +624,15 @@ func (e Order) MarshalJSON() ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// What a user may do with what others wrote. Roles are given in the database.
+// What a user may do with what others wrote. The first admin is made in the database.
 type Role string
 
 const (
 	// Nothing: only what is the user's own can be changed.
 	RoleMember Role = "MEMBER"
-	// Keeps order.
+	// Keeps order: may change and delete what others wrote.
 	RoleModerator Role = "MODERATOR"
-	// Keeps everything.
+	// The same, and may change users and give roles.
 	RoleAdmin Role = "ADMIN"
 )
 

@@ -76,15 +76,30 @@ func (mutations) UpdateUser(ctx context.Context, input UpdateUserInput) (*Update
 	if input.Username == nil && input.DisplayName == nil {
 		return nil, badInput("username", "or displayName is to be given")
 	}
-	id, err := actsAs(who, "id", input.ID)
-	if err != nil {
-		return nil, err
+	id := who.UserID
+	switch {
+	case input.ID != nil:
+		id = *input.ID
+	case who.Anybody:
+		return nil, badInput("id", "says who is to be changed, where no token does")
 	}
 	u, err := s.store.UpdateUser(ctx, who, id, input.Username, input.DisplayName, once)
 	if err != nil {
 		return nil, err
 	}
 	return &UpdateUserPayload{User: newUsers([]db.User{u})[0], ClientMutationID: input.ClientMutationID}, nil
+}
+
+func (mutations) SetRole(ctx context.Context, input SetRoleInput) (*SetRolePayload, error) {
+	s, who, once, err := begin(ctx, input.ClientMutationID, input)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.store.SetRole(ctx, who, input.UserID, strings.ToLower(input.Role.String()), once)
+	if err != nil {
+		return nil, err
+	}
+	return &SetRolePayload{User: newUsers([]db.User{u})[0], ClientMutationID: input.ClientMutationID}, nil
 }
 
 func (mutations) CreateMessage(ctx context.Context, input CreateMessageInput) (*CreateMessagePayload, error) {

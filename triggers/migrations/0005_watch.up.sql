@@ -11,6 +11,7 @@ create table tidings.watches (
     read       text        not null,
     claims     text[],
     typing     boolean     not null default false,
+    guard      text,
     watched_at timestamptz not null default clock_timestamp()
 );
 comment on table  tidings.watches is 'the watched tables; change it through tidings.watch() and tidings.unwatch()';
@@ -20,6 +21,7 @@ comment on column tidings.watches.key is 'the column whose values are channels o
 comment on column tidings.watches.columns is 'the columns that go out; null: all';
 comment on column tidings.watches.claims is
     'which claims of a token row security may look at, sub for the user; those who have the same are asked for once; null: all that do not change with each token';
+comment on column tidings.watches.guard is 'what tidings.guard_kind() was when the triggers were made: that it changes is told to servers';
 comment on column tidings.watches.typing is 'whether clients may say that they are writing something';
 comment on column tidings.watches.read is 'who may subscribe: public, signed_in, owner:<column> or policy:<schema>.<function>, which takes (claims jsonb, topic text, key text)';
 
@@ -489,6 +491,9 @@ begin
              except select relation::regclass, name from tidings.triggers_wanted(w) loop
         execute format('drop trigger %I on %s', t.name, t.relation); -- a partition was detached, say
     end loop;
+    if (select x.guard is distinct from tidings.guard_kind(w) from tidings.watches x where x.id = w.id) then
+        update tidings.watches x set guard = tidings.guard_kind(w) where x.id = w.id;
+    end if;
 end $$;
 comment on function tidings.install(tidings.watches) is 'makes or renews a watch''s trigger functions and triggers';
 
