@@ -42,6 +42,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		ResumedFromLog    uint64 `json:"resumed_from_log"`
 		Loaded            uint64 `json:"loaded"`
 		Delivered         uint64 `json:"delivered"`
+		Judged            uint64 `json:"judged"`
 		Queries           uint64 `json:"queries"`
 	}
 	type graphQL struct {
@@ -69,7 +70,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 	}{
 		Ready: h.Live && h.Listening && h.Beating && !stopping,
 		Live:  h.Live, Listening: h.Listening, Beating: h.Beating, Stopping: stopping,
-		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.Loaded, stats.Delivered, stats.Reads},
+		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.Loaded, stats.Delivered, stats.Judged, stats.Reads},
 		Audit:       audit{h.Logged, h.Audited, h.Missing},
 		Connections: s.connections.Load(), Subscriptions: stats.Subscriptions, RecentBytes: stats.Recent,
 		Refused: s.refusals.totals(stats.Refused), Process: usedByProcess(),

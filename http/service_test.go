@@ -494,6 +494,7 @@ type counts struct {
 	ResumedFromLog    int `json:"resumed_from_log"`
 	Loaded            int `json:"loaded"`
 	Delivered         int `json:"delivered"`
+	Judged            int `json:"judged"`
 }
 
 // readiness is the body of /readyz.

@@ -462,6 +462,64 @@ func TestSlowJudgingHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
+// What gathers while the database is asked is one question, for each set of rights.
+func TestWhatGathersIsJudgedTogether(t *testing.T) {
+	t.Parallel()
+	const rights, events = 3, 400 // more events than there are questions at a time
+	var mu sync.Mutex
+	var asked []int // rows of each question
+	begun, answer := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(begun) })
+	c := &court{judge: func(ctx context.Context, questions []realtime.Judging) ([][]bool, error) {
+		mu.Lock()
+		for _, q := range questions {
+			asked = append(asked, len(q.Rows))
+		}
+		mu.Unlock()
+		once()
+		select {
+		case <-answer:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		return rule(questions), nil
+	}}
+	h := c.open(t, realtime.Options{})
+	var followers []*follower
+	for i := range rights {
+		f := follow(t, h, person(string(rune('a'+i))))
+		f.sub.Subscribe(t.Context(), channels("notes"), realtime.SubscribeOptions{})
+		f.expectNotice(realtime.NoticeSubscribed, "")
+		defer f.sub.Close()
+		followers = append(followers, f)
+	}
+	c.publish(note("added", "1", "abc", ""))
+	<-begun
+	for i := range events {
+		c.publish(note("updated", "1", string(rune('a'+i%rights)), string(rune('a'+(i+1)%rights))))
+	}
+	close(answer)
+	for n, f := range followers {
+		f.expectEvents("note_added")
+		for i := range events {
+			switch n {
+			case i % rights:
+				f.expectEvents("note_added")
+			case (i + 1) % rights:
+				f.expectEvents("note_deleted")
+			}
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(asked) > 3*rights {
+		t.Errorf("%d questions, of so many rows: %v; want %d or a few more", len(asked), asked, 2*rights)
+	}
+	if got := h.Stats().Judged; got != rights*(events+1) {
+		t.Errorf("%d counted, want %d", got, rights*(events+1))
+	}
+}
+
 // Channels that wait until they are subscribed to are asked about again when the subscriber is somebody else by then.
 func TestWaitingChannelsAreThoseOfTheIdentity(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,8 +36,8 @@ type judgement struct {
 	verdicts map[ID]verdict
 	done     bool
 	made     judgements // where it stands, for others with the same rights
-	alone    bool   // is asked by itself: together with others it could not be answered
-	runs     []*Run // wait for it
+	alone    bool       // is asked by itself: together with others it could not be answered
+	runs     []*Run     // wait for it
 }
 
 // judgements are those of a batch.
@@ -54,7 +55,7 @@ type bench struct {
 // guard is what a run waits for whose events are not seen by everybody alike.
 type guard struct {
 	views    []view
-	answers  judgements // until they are all there
+	answers  judgements    // until they are all there
 	lacks    int           // answers
 	sleepers []*Subscriber // to be woken when there are none to wait for
 }
@@ -182,7 +183,7 @@ func (b *bench) ready(r *Run, s *Subscriber) bool {
 
 // What is asked at a time, at most.
 const (
-	maxJudgings     = 100
+	maxJudgings     = 100 // questions
 	maxJudgingBytes = 4 << 20
 )
 
@@ -191,12 +192,14 @@ const (
 func (b *bench) take() (next []*judgement) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	bytes := 0
+	bytes, keys := 0, make(map[busyKey]bool)
 	b.asked = slices.DeleteFunc(b.asked, func(j *judgement) bool {
-		full := len(next) == maxJudgings || bytes >= maxJudgingBytes || len(next) > 0 && (j.alone || next[0].alone)
-		if full || b.busy[j.of()] {
+		key := j.of()
+		full := len(keys) == maxJudgings && !keys[key] || bytes >= maxJudgingBytes || len(next) > 0 && (j.alone || next[0].alone)
+		if full || b.busy[key] {
 			return false
 		}
+		keys[key] = true
 		for _, row := range j.question.Rows {
 			bytes += len(row)
 		}
@@ -206,10 +209,30 @@ func (b *bench) take() (next []*judgement) {
 	if b.busy == nil {
 		b.busy = make(map[busyKey]bool)
 	}
-	for _, j := range next {
-		b.busy[j.of()] = true
-	}
+	maps.Copy(b.busy, keys)
 	return next
+}
+
+// together makes one question of those about the same rights: each costs much more than a row. part are each one's answers, of all answers.
+func together(asked []*judgement) (questions []Judging, part func(answers [][]bool) [][]bool) {
+	indices := make(map[busyKey]int)
+	for _, j := range asked {
+		i, is := indices[j.of()]
+		if !is {
+			i = len(questions)
+			indices[j.of()] = i
+			questions = append(questions, Judging{Topic: j.question.Topic, Rights: j.question.Rights})
+		}
+		questions[i].Rows = append(questions[i].Rows, j.question.Rows...)
+	}
+	return questions, func(answers [][]bool) [][]bool {
+		parts := make([][]bool, len(asked))
+		for n, j := range asked {
+			i, rows := indices[j.of()], len(j.question.Rows)
+			parts[n], answers[i] = answers[i][:rows], answers[i][rows:]
+		}
+		return parts
+	}
 }
 
 // busyKey is whose rights are asked about, in which topic.
@@ -229,10 +252,7 @@ func (h *Hub) judge(ctx context.Context) {
 			}
 			continue
 		}
-		questions := make([]Judging, len(asked))
-		for i, j := range asked {
-			questions[i] = j.question
-		}
+		questions, part := together(asked)
 		answers, err := h.source.Judge(ctx, questions)
 		if err != nil { // the database does not answer, or not for one of them: who waits goes on waiting
 			if !pause(ctx, retryAfter) {
@@ -241,7 +261,7 @@ func (h *Hub) judge(ctx context.Context) {
 			h.bench.again(asked)
 			continue
 		}
-		for _, s := range h.bench.settle(asked, answers) {
+		for _, s := range h.bench.settle(asked, part(answers)) {
 			s.mu.Lock()
 			s.wakeup()
 			s.mu.Unlock()

@@ -37,6 +37,7 @@ var sections = []struct {
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanout},
 	{"graphql", (*bench).graphql},
+	{"rights", (*bench).rights},
 	{"idle", (*bench).idle},
 	{"presence", (*bench).presence},
 	{"subscribers", (*bench).subscribers},

@@ -53,20 +53,22 @@ func connect(ctx context.Context, url string, n int, arrived func(client int, id
 
 // connectEach returns when n clients are subscribed, each to a channel of its own.
 func connectEach(ctx context.Context, url func(client int) string, n int, arrived func(client int, id int64)) (*crowd, error) {
-	return gather(ctx, n, arrived, func(ctx context.Context, client int) (*websocket.Conn, error) { return subscribe(ctx, url(client)) })
+	return gather(ctx, n, arrived, func(ctx context.Context, client int) (*websocket.Conn, error) {
+		return subscribe(ctx, url(client), nil)
+	})
 }
 
 // subscribe connects a client, and returns when it is subscribed.
-func subscribe(ctx context.Context, url string) (*websocket.Conn, error) {
-	ws, err := dial(ctx, dialer, url)
+func subscribe(ctx context.Context, url string, header http.Header) (*websocket.Conn, error) {
+	ws, err := dial(ctx, dialer, url, header)
 	if err != nil {
 		return nil, err
 	}
 	return ws, expectFrame(ws, subscribedPrefix)
 }
 
-func dial(ctx context.Context, dialer websocket.Dialer, url string) (*websocket.Conn, error) {
-	ws, response, err := dialer.DialContext(ctx, url, http.Header{})
+func dial(ctx context.Context, dialer websocket.Dialer, url string, header http.Header) (*websocket.Conn, error) {
+	ws, response, err := dialer.DialContext(ctx, url, header)
 	if err != nil && response != nil {
 		err = fmt.Errorf("%w: %s", err, response.Status)
 	}
@@ -150,7 +152,7 @@ func (c *crowd) read(i int) {
 		case eventUpdated: // of a row that may be updated often: it is only counted
 			client.last.Store(time.Now().UnixNano())
 			client.distinct.Add(1)
-		case eventTruncated:
+		case eventTruncated, eventNone:
 		default:
 			c.note("a client was told %s", text)
 		}

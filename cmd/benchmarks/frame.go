@@ -38,6 +38,7 @@ const (
 	eventAdded
 	eventUpdated
 	eventTruncated
+	eventNone // a position where nothing has happened
 )
 
 var (
@@ -65,6 +66,8 @@ func parseEvent(text []byte) (id int64, kind eventKind) {
 		kind = eventUpdated
 	case bytes.HasSuffix(name, truncatedSuffix):
 		return 0, eventTruncated
+	case string(name) == "cursor":
+		return 0, eventNone
 	default:
 		return 0, eventOther
 	}

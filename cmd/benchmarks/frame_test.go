@@ -13,6 +13,7 @@ func TestParseEvent(t *testing.T) {
 		{`{"type":"bench_truncated","channel":"bench","id":"7","data":null}`, 0, eventTruncated},
 		{`{"type":"rooms_updated","channel":"rooms:3","id":"8","cursor":"c","data":{"id":5,"room":3}}`, 5, eventUpdated},
 		{`{"type":"reset","channel":"bench","reason":"expired"}`, 0, eventOther},
+		{`{"type":"cursor","cursor":"c"}`, 0, eventNone},
 		{`{"type":"`, 0, eventOther},
 		{``, 0, eventOther},
 	} {

@@ -201,7 +201,7 @@ func (b *bench) graphqlOf(ctx context.Context, n int) (rounds [2][]outcome, exec
 func (s *service) subscribeGraphQL(ctx context.Context, id, since string) (*websocket.Conn, error) {
 	dialer := dialer
 	dialer.Subprotocols = []string{"graphql-transport-ws"}
-	ws, err := dial(ctx, dialer, "ws://"+s.address+"/graphql")
+	ws, err := dial(ctx, dialer, "ws://"+s.address+"/graphql", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -33,9 +33,14 @@ func (b *bench) startService(ctx context.Context, flags ...string) (*service, er
 
 // startServiceOn starts it on another database.
 func (b *bench) startServiceOn(ctx context.Context, p *postgres, flags ...string) (*service, error) {
+	return b.startServiceWith(ctx, p, "TIDINGS_NO_SIGN_IN=true", flags...)
+}
+
+// startServiceWith starts it with an environment variable that says who signs in.
+func (b *bench) startServiceWith(ctx context.Context, p *postgres, signIn string, flags ...string) (*service, error) {
 	args := append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json"}, flags...)
 	cmd := exec.CommandContext(ctx, b.binary, args...)
-	cmd.Env = append(withoutSettings(os.Environ()), "DATABASE_URL="+p.url, "TIDINGS_NO_SIGN_IN=true")
+	cmd.Env = append(withoutSettings(os.Environ()), "DATABASE_URL="+p.url, signIn)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 15 * time.Second
 	log, err := cmd.StderrPipe()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +21,8 @@ type client struct {
 	number   int
 	crowd    *crowd
 	channels []string
-	graphQL  bool // follows by /graphql, not /ws
+	graphQL  bool  // follows by /graphql, not /ws
+	user     int64 // who has signed in; 0: nobody
 	pace     *pace
 
 	cursor    string // of its own goroutine alone
@@ -73,7 +75,7 @@ func (c *client) visit(ctx context.Context) (heard bool) {
 			return conn, nil
 		},
 	}
-	ws, response, err := dialer.DialContext(ctx, u.String(), http.Header{})
+	ws, response, err := dialer.DialContext(ctx, u.String(), c.crowd.stage.workshop.header(c))
 	if err != nil {
 		if response != nil && response.StatusCode != http.StatusServiceUnavailable {
 			c.crowd.strange("a connection was answered with %s", response.Status)
@@ -232,7 +234,8 @@ func (c *client) begin(cursor string) {
 
 func (f *frame) event() (eventID, bool) {
 	name, what, _ := strings.Cut(f.Type, "_")
-	t, isTable := map[string]table{"message": messages, "comment": comments}[name]
+	t := table(slices.Index(topics[:], name+"s"))
+	isTable := t < tables
 	k, isKind := map[string]kind{"added": added, "updated": updated, "deleted": deleted}[what]
 	return newEventID(t, k, f.Data.Writer, f.Data.Op), isTable && isKind
 }

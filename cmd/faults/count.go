@@ -9,6 +9,7 @@ import (
 
 // record is what one client was told.
 type record struct {
+	user     int64 // 0: nobody who has signed in
 	channels []string
 	segments []segment // one, and one more for each reset
 	resets   int
@@ -34,6 +35,7 @@ type tally struct {
 	doubled    int // told again
 	disordered int // told after something that came later
 	untrue     int // told though it was not committed, is no longer there, or is of no channel of the client
+	leaked     int // told though the client may not read it, or more of it than it may
 	resets     int
 	missing    []int         // what was lost
 	example    string        // of what was out of order
@@ -46,6 +48,7 @@ func (t *tally) add(o tally) {
 	t.doubled += o.doubled
 	t.disordered += o.disordered
 	t.untrue += o.untrue
+	t.leaked += o.leaked
 	t.resets += o.resets
 	t.missing = append(t.missing, o.missing...)
 	if t.example == "" {
@@ -59,7 +62,7 @@ func (t *tally) add(o tally) {
 // beginning does not cover.
 func (t *truth) count(r *record) tally {
 	sum := tally{resets: r.resets}
-	wants := t.wants(r.channels)
+	wants := t.wants(r.user, r.channels)
 	for i := range r.segments {
 		s := &r.segments[i]
 		last := i == len(r.segments)-1
@@ -99,7 +102,10 @@ func (t *truth) countSegment(s *segment, wants *wanted, last bool, sum *tally) (
 		switch {
 		case t.vanished[a.id] && !last:
 			continue // it was true then, and a reset followed; a row that is back may have been deleted once more since
-		case !is, !wants.is[i]:
+		case is && wants.as[i] != a.id && t.facts[i].table.private():
+			sum.leaked++
+			continue
+		case !is, wants.as[i] != a.id:
 			sum.untrue++
 			continue
 		case told[i], covers(s.from, t.facts[i].xid):
@@ -150,6 +156,6 @@ func (t *truth) silence(r *record) (longest time.Duration) {
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d expected, %d lost, %d doubled, %d out of order, %d untrue, %d resets",
-		t.expected, t.lost, t.doubled, t.disordered, t.untrue, t.resets)
+	return fmt.Sprintf("%d expected, %d lost, %d doubled, %d out of order, %d untrue, %d leaked, %d resets",
+		t.expected, t.lost, t.doubled, t.disordered, t.untrue, t.leaked, t.resets)
 }

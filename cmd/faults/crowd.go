@@ -46,8 +46,11 @@ func newCrowd(s *stage, n int) *crowd {
 	c := &crowd{stage: s, away: make(map[*client]chan struct{}), oddities: make(map[string]int),
 		reasons: make(map[string]int), goodbyes: make(map[int]int)}
 	for i := range n {
-		one := &client{number: i, crowd: c, channels: channelsOf(i), graphQL: overGraphQL(i)}
-		one.record = record{channels: one.channels, segments: make([]segment, 1)}
+		one := &client{number: i, crowd: c, channels: channelsOf(i), graphQL: overGraphQL(i), user: userOf(i)}
+		if one.user != 0 {
+			one.channels = privateChannelsOf(i)
+		}
+		one.record = record{user: one.user, channels: one.channels, segments: make([]segment, 1)}
 		if s.fault.pace != nil {
 			one.pace = s.fault.pace(i)
 		}

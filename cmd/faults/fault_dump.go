@@ -32,7 +32,8 @@ func (s *stage) prepareOther(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = database.Pool.Exec(ctx, `alter role tidings password '`+s.workshop.password+`'`)
+	// A dump has no roles.
+	_, err = database.Pool.Exec(ctx, `create role tidings_reader nologin; alter role tidings password '`+s.workshop.password+`'`)
 	database.Close()
 	embedded.Stop()
 	if err != nil {

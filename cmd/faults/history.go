@@ -5,13 +5,22 @@ import (
 	"time"
 )
 
-// table is one of the two that are watched.
+// table is one of those that are watched.
 type table uint8
 
 const (
 	messages table = iota
 	comments
+	notes  // by row security, whose they are or everybody's who has signed in
+	drafts // whose they are: the watch says so
+	tables // how many there are
 )
+
+// topics are the tables' names, and events begin with the singular.
+var topics = [tables]string{"messages", "comments", "notes", "drafts"}
+
+// private reports whether not everybody may have all of the table's rows.
+func (t table) private() bool { return t == notes || t == drafts }
 
 // kind is what was done to a row.
 type kind uint8
@@ -27,7 +36,7 @@ const (
 type eventID uint64
 
 func newEventID(t table, k kind, writer int, number int64) eventID {
-	return eventID(writer)<<48 | eventID(number)<<3 | eventID(t)<<2 | eventID(k)
+	return eventID(writer)<<48 | eventID(number)<<4 | eventID(t)<<2 | eventID(k)
 }
 
 // change is one row's change, as its writer made it.
@@ -39,6 +48,9 @@ type change struct {
 	key     int64 // of the channel
 	oldKey  int64 // the one that the change has moved it from, or the same
 	number  int64
+
+	owner, oldOwner int64   // of a private table's row, as key and oldKey; 0: everybody's
+	come, gone      eventID // of an update of such a row, for who could not read it before, and cannot behind it; 0: it is none
 }
 
 type outcome uint8

@@ -45,7 +45,7 @@ func (w *writer) improvise(ctx context.Context) error {
 }
 
 func (w *writer) step() error {
-	switch w.random.IntN(8) {
+	switch w.random.IntN(12) {
 	case 0, 1:
 		return w.insertMessages(1)
 	case 2:
@@ -56,6 +56,13 @@ func (w *writer) step() error {
 		return w.updateMessages(w.some(messages))
 	case 6:
 		return w.moveComments(w.some(comments), 1+w.random.Int64N(commentKeys))
+	case 7, 8:
+		return w.insertPrivate(w.somewhere(), 1+w.random.IntN(4), w.somebody())
+	case 9:
+		t := w.somewhere()
+		return w.givePrivate(t, w.some(t), w.somebody())
+	case 10:
+		return w.deletePrivate(w.somewhere())
 	default:
 		return w.deleteRows(table(w.random.IntN(2)))
 	}

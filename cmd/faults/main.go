@@ -1,8 +1,8 @@
 // Command faults breaks things while rows are written and clients listen, and counts what the clients were told: what of
-// it was lost, came twice, came in the wrong order, or was not true.
+// it was lost, came twice, came in the wrong order, was not true, or not theirs to know.
 //
 // PostgreSQL is a real cluster, the service is the real program in processes of its own, so that kill -9 is real, and the
-// clients are real WebSocket clients, a third of them by GraphQL, that keep nothing but their last cursor.
+// clients are real WebSocket clients, a third of them by GraphQL and a third signed in, that keep nothing but their last cursor.
 package main
 
 import (

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-var columns = []string{"fault", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "resets", "longest silence"}
+var columns = []string{"fault", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "leaked", "resets", "longest silence"}
 
 // report is the table, in Markdown, and what there is to say beside it.
 func report(rows []row) string {
@@ -24,7 +24,7 @@ func report(rows []row) string {
 			cells = append(cells, line)
 			continue
 		}
-		for _, n := range []int{r.written, r.expected, r.lost, r.doubled, r.disordered, r.untrue, r.resets} {
+		for _, n := range []int{r.written, r.expected, r.lost, r.doubled, r.disordered, r.untrue, r.leaked, r.resets} {
 			line = append(line, thousands(n))
 		}
 		cells = append(cells, append(line, fmt.Sprintf("%.1f s", r.silence.Round(100*time.Millisecond).Seconds())))

@@ -40,7 +40,7 @@ func (s *service) start() error {
 	// Clients and server look at each other often, so that silence is found out within the time that a fault has.
 	args := append([]string{"serve", "--listen=" + s.address, "--ping-interval=1s", "--pong-timeout=2s"}, s.flags...)
 	cmd := exec.Command(s.workshop.tidings, args...)
-	cmd.Env = append(plainEnviron(), "DATABASE_URL="+s.database, "TIDINGS_NO_SIGN_IN=true")
+	cmd.Env = append(plainEnviron(), "DATABASE_URL="+s.database, "TIDINGS_SECRET="+s.workshop.secret)
 	var err error
 	s.process, err = begin(cmd, s.log, nil)
 	return err

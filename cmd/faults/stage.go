@@ -178,6 +178,13 @@ func (s *stage) sign(ctx context.Context) error {
 				return err
 			}
 		}
+		for owner := range int64(users + 1) {
+			for _, t := range []table{notes, drafts} {
+				if err := last.insertPrivate(t, 1, owner); err != nil {
+					return err
+				}
+			}
+		}
 		return nil
 	}, false)
 	if !ok || last.history.all()[0].outcome != committed {

@@ -31,10 +31,10 @@ type truth struct {
 	wanted   map[string]*wanted
 }
 
-// wanted is what a client of some channels is to be told.
+// wanted is what a user who follows some channels is to be told.
 type wanted struct {
 	facts []int
-	is    []bool // by the fact's index
+	as    []eventID // by the fact's index; 0: not at all
 }
 
 // learnTruth reads the ledger: a transaction was committed if it stands there, whatever the writer believes.
@@ -77,14 +77,18 @@ func newTruth(histories []*history, ledger func(writer int, number int64) (xid u
 			case !is && tx.outcome == committed:
 				t.lostTx++
 				for _, c := range tx.changes {
-					t.vanished[c.id] = true
+					for _, id := range c.ids() {
+						t.vanished[id] = true
+					}
 				}
 			}
 			if !is {
 				continue
 			}
 			for _, c := range tx.changes {
-				t.index[c.id] = len(t.facts)
+				for _, id := range c.ids() {
+					t.index[id] = len(t.facts)
+				}
 				t.facts = append(t.facts, fact{change: c, writer: h.writer, order: order, xid: xid, began: tx.began, ended: tx.ended})
 				order++
 			}
@@ -93,16 +97,19 @@ func newTruth(histories []*history, ledger func(writer int, number int64) (xid u
 	return t, nil
 }
 
-// wants returns what a client of the channels is to be told.
-func (t *truth) wants(channels []string) *wanted {
-	signature := strings.Join(channels, " ")
+// wants returns what a user who follows the channels is to be told.
+func (t *truth) wants(user int64, channels []string) *wanted {
+	signature := fmt.Sprint(user, " ", strings.Join(channels, " "))
 	if w := t.wanted[signature]; w != nil {
 		return w
 	}
-	w := &wanted{is: make([]bool, len(t.facts))}
+	w := &wanted{as: make([]eventID, len(t.facts))}
 	for i := range t.facts {
-		if slices.ContainsFunc(channels, t.facts[i].in) {
-			w.is[i] = true
+		f := &t.facts[i]
+		if !slices.ContainsFunc(channels, f.in) {
+			continue
+		}
+		if w.as[i] = f.toldTo(user); w.as[i] != 0 {
 			w.facts = append(w.facts, i)
 		}
 	}
@@ -113,7 +120,7 @@ func (t *truth) wants(channels []string) *wanted {
 // in reports whether the channel has the event.
 func (f *fact) in(channel string) bool {
 	topic, key, keyed := strings.Cut(channel, ":")
-	if topic != [...]string{"messages", "comments"}[f.table] {
+	if topic != topics[f.table] {
 		return false
 	}
 	return !keyed || key == strconv.FormatInt(f.key, 10) || key == strconv.FormatInt(f.oldKey, 10)

@@ -25,7 +25,7 @@ type row struct {
 
 // good reports whether all is as it should be.
 func (r *row) good() bool {
-	return r.lost == 0 && r.doubled == 0 && r.disordered == 0 && r.untrue == 0 && len(r.wrong) == 0
+	return r.lost == 0 && r.doubled == 0 && r.disordered == 0 && r.untrue == 0 && r.leaked == 0 && len(r.wrong) == 0
 }
 
 // try runs one fault. An error says that it could not be run; what it has shown is in the row.

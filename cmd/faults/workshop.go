@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ type workshop struct {
 	owner    *syscall.Credential // who runs them; nil: ourselves
 	data     string              // the data directory to copy
 	password string
+	secret   string // of the service's tokens
 	version  string
 
 	sayMutex sync.Mutex
@@ -53,6 +55,17 @@ create table comments (
     body       text    not null
 );
 create index on comments (writer);
+create table notes (
+    id      bigint generated always as identity primary key,
+    owner   bigint  not null,
+    writer  integer not null,
+    op      bigint  not null,
+    version bigint  not null,
+    body    text    not null
+);
+create table drafts (like notes including all);
+alter table notes enable row level security;
+create policy own on notes for select using (owner = 0 or owner::text = tidings.user_id());
 create table ledger (
     writer integer not null,
     tx     bigint  not null,
@@ -61,7 +74,9 @@ create table ledger (
 );
 insert into messages (writer, op, version, body) select 0, 0, 0, 'hot' from generate_series(1, 4);
 select tidings.watch('messages', read => 'public');
-select tidings.watch('comments', key => 'message_id', read => 'public');`
+select tidings.watch('comments', key => 'message_id', read => 'public');
+select tidings.watch('notes');
+select tidings.watch('drafts', read => 'owner:owner');`
 
 // hotRows are the messages that every writer updates, 1 to this; commentKeys are the keys of comments, 1 to this.
 const (
@@ -70,7 +85,7 @@ const (
 )
 
 func prepare(ctx context.Context, stderr io.Writer, verbose bool) (*workshop, error) {
-	w := &workshop{verbose: verbose, stderr: stderr}
+	w := &workshop{verbose: verbose, stderr: stderr, secret: rand.Text() + rand.Text()}
 	err := w.prepare(ctx)
 	if err != nil {
 		w.clean()

@@ -19,8 +19,8 @@ type writer struct {
 
 	number  int64 // of its last change
 	pending *transaction
-	rows    [2][]int64 // its own rows, as far as it knows
-	refused int        // statements that the database refused
+	rows    [tables][]int64 // its own rows, as far as it knows
+	refused int             // statements that the database refused
 }
 
 // run writes until stop is closed. It ends with no outcome unknown.

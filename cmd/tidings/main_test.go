@@ -257,6 +257,7 @@ type frame struct {
 		ID      int64
 		Title   string
 		Content string
+		User    string // of presence
 	}
 }
 

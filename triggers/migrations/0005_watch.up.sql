@@ -471,7 +471,7 @@ comment on function tidings.let_read(tidings.watches) is 'grants tidings_reader 
 revoke all on function tidings.let_read(tidings.watches) from public;
 
 create function tidings.install(w tidings.watches) returns void
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     t record;
 begin
@@ -703,7 +703,7 @@ $$;
 comment on function tidings.reader_problem(tidings.watches) is 'why nobody can be told of a table with row security, in words; null: all is well';
 
 create function tidings.problem(w tidings.watches) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
+language sql stable set search_path = pg_catalog, pg_temp set jit = off as $$
     with there as (select t.relation::regclass::text as "table", t.name, t.enabled from tidings.triggers_there(w) as t),
          above as (select a.relid::regclass::text as "table", x.id is not null as watched
                      from pg_partition_ancestors(w.relation) as a left join tidings.watches x on x.relation = a.relid
@@ -746,7 +746,7 @@ create view tidings.watched as
 comment on view tidings.watched is 'the watched tables, and what is wrong with a watch, if anything: whether all of the table is heard, for one';
 
 create function tidings.follow_partitions(tables oid[] default null) returns integer
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     w tidings.watches;
     n integer := 0;
