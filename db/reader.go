@@ -49,8 +49,8 @@ type Reader struct {
 	// Negative: never.
 	BeatInterval time.Duration
 	// Disconnect is called when a user's connections are to be closed, or those of one session, if that is not empty; revoked says that the
-	// tokens are not valid any more. Nil: nobody's are.
-	Disconnect func(user, session, reason string, revoked bool)
+	// tokens from before then are not valid any more. Nil: nobody's are.
+	Disconnect func(user, session string, revoked bool, at time.Time)
 	// AuditInterval is how often what was read is compared with what the log has; 1 min.
 	AuditInterval time.Duration
 
@@ -500,7 +500,7 @@ func (r *Reader) obey(e *realtime.Event) {
 		}
 		_ = json.Unmarshal(e.Data, &order) // what is missing is empty
 		if r.Disconnect != nil {
-			r.Disconnect(e.Key, order.Session, order.Reason, order.Reason == "revoked")
+			r.Disconnect(e.Key, order.Session, order.Reason == "revoked", e.At)
 		}
 	case "recheck":
 		r.Sink.Recheck()

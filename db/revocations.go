@@ -42,11 +42,11 @@ func (r *Revocations) Revoked(user, session string, issued time.Time) (bool, err
 	return revoked && issued.Before(before) || session != "" && r.sessions[[2]string{user, session}], nil
 }
 
-// Add takes what was just revoked, before it is read.
-func (r *Revocations) Add(user, session string) {
+// Add takes what was revoked then, before it is read.
+func (r *Revocations) Add(user, session string, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(user, session, time.Now())
+	r.add(user, session, at)
 }
 
 // add takes one; mu is held.

@@ -72,7 +72,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 
 // showsAll reports whether anybody may read all rows of the topic: the page is the same for all.
 func (s *Server) showsAll(ctx context.Context, topic string) bool {
-	return !s.Hub.Guarded(topic) && s.Hub.Authorize(ctx, nil, realtime.Channel{Topic: topic}) == nil
+	return s.Hub.Topic(topic).Guard == realtime.GuardNone && s.Hub.Authorize(ctx, nil, realtime.Channel{Topic: topic}) == nil
 }
 
 // webSocketOrigin is the server's own, which some browsers do not count as 'self'.

@@ -188,9 +188,9 @@ func launch(t testing.TB, url string, o options) *service {
 	if tokens.Issuer != nil || tokens.Own != nil {
 		server.Authenticate = tokens.Authenticate
 	}
-	reader.Disconnect = func(user, session, _ string, revoked bool) {
+	reader.Disconnect = func(user, session string, revoked bool, at time.Time) {
 		if revoked {
-			revocations.Add(user, session)
+			revocations.Add(user, session, at)
 		}
 		server.Disconnect(user, session, revoked)
 	}

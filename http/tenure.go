@@ -147,7 +147,7 @@ func (s *Server) Disconnect(user, session string, revoked bool) {
 			continue
 		}
 		if revoked {
-			c.expel(goodbyeRevoked)
+			s.reassure(c) // it may have a token from later on
 		} else {
 			c.expel(goodbyeDisconnected)
 		}
@@ -160,7 +160,7 @@ func (s *Server) reassure(c *conn) {
 	if id == nil || s.Revoked == nil {
 		return
 	}
-	if revoked, err := s.Revoked(id.User, id.Session, id.Issued); err == nil && revoked {
+	if revoked, err := s.Revoked(id.User, id.Session, id.Issued); err != nil || revoked {
 		c.expel(goodbyeRevoked)
 	}
 }

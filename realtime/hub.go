@@ -287,11 +287,11 @@ func (h *Hub) Stats() Stats {
 	return s
 }
 
-// Guarded reports whether not everybody who may subscribe to a topic may have all of its rows.
-func (h *Hub) Guarded(topic string) bool {
+// Topic returns a topic as it is now; the zero Topic, if there is none of the name.
+func (h *Hub) Topic(name string) Topic {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.topics[topic].Guard != GuardNone
+	return h.topics[name]
 }
 
 // PublicTopics returns the names of the topics that anybody may subscribe to, sorted.

@@ -31,6 +31,8 @@ func (h *Hub) MaySignal(id *Identity, c Channel) *Error {
 	switch t, known := h.topics[c.Topic]; {
 	case id == nil:
 		return Errorf(CodeForbidden, "who writes in channel %q is to have signed in", c)
+	case known && t.Guard != GuardNone:
+		return Errorf(CodeForbidden, "channel %q is not told who is typing: not all who may subscribe may read all of its rows", c)
 	case known && !t.Typing:
 		return Errorf(CodeForbidden, "channel %q is not told who is typing: its table's watch does not say typing", c)
 	}

@@ -318,3 +318,21 @@ func TestRevoke(t *testing.T) {
 	refused(t, s, "22023", "the name of a user", `select tidings.revoke('')`)
 	refused(t, s, "22023", "the name of a user", `select tidings.disconnect(null)`)
 }
+
+// A row of which a policy fails is nobody's; the others are whose they are.
+func TestJudgeOfRowsThatFail(t *testing.T) {
+	t.Parallel()
+	s := openLive(t).connect(t)
+	run(t, s, `create table notes (id int primary key, n int); alter table notes enable row level security;
+		create policy p on notes for select using (10 / n > 0); select tidings.watch('notes')`)
+	var allowed []bool
+	var problem string
+	err := s.QueryRow(t.Context(), `select allowed, problem from tidings.judge('notes', '{}', 'ada', $1)`,
+		[]string{`{"id":1,"n":1}`, `{"id":2,"n":0}`, `{"id":3,"n":20}`, `{"id":4,"n":2}`}).Scan(&allowed, &problem)
+	if err != nil || !slices.Equal(allowed, []bool{true, false, false, true}) || problem != "division by zero" {
+		t.Errorf("got %v, %q, %v", allowed, problem, err)
+	}
+	if user := get[string](t, s, `select current_user`); user == "tidings_reader" {
+		t.Errorf("the role is %s afterwards", user)
+	}
+}

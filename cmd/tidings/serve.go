@@ -152,9 +152,9 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		}
 		server.Authenticate = tokens.Authenticate
 	}
-	reader.Disconnect = func(user, session, _ string, revoked bool) {
+	reader.Disconnect = func(user, session string, revoked bool, at time.Time) {
 		if revoked {
-			revocations.Add(user, session)
+			revocations.Add(user, session, at)
 			subjects.Forget(user)
 		}
 		server.Disconnect(user, session, revoked)

@@ -81,7 +81,7 @@ func (p *Plan) Refusal(ctx context.Context, id *realtime.Identity) *realtime.Err
 		return nil
 	}
 	for _, topic := range readable {
-		if p.grants[topic] != nil {
+		if p.grants[topic].refused != nil {
 			continue
 		}
 		if err := mayRead(ctx, p.api.hub, id, topic); err != nil {
@@ -296,7 +296,7 @@ func (p *Plan) results(b []byte, events []*realtime.Event) (longer []byte, made 
 	}()
 	p.drain()
 	s := p.api.newSession(Viewer{}, ofSubscription)
-	s.grants = p.grants
+	s.grants = p.grants.now(p.api.hub)
 	defer p.api.end(s)
 	ctx, cancel := context.WithTimeout(withSession(p.ctx, s), p.api.options.Timeout)
 	defer cancel()

@@ -81,8 +81,27 @@ func (s *session) reading() (*db.Reading, error) {
 	return s.read, nil
 }
 
-// grants are what a viewer may read, by topic: nil, or why not.
-type grants map[string]*realtime.Error
+// grants are what a viewer may read, by topic.
+type grants map[string]grant
+
+// grant says why a topic's rows cannot be read, nil if they can, and by which rule that was decided.
+type grant struct {
+	refused *realtime.Error
+	read    string
+	guard   realtime.GuardKind
+}
+
+// now are the grants of which the rules are still the same: by other rules, nobody knows what the viewer may.
+func (g grants) now(hub *realtime.Hub) grants {
+	still := make(grants, len(g))
+	for topic, was := range g {
+		if t := hub.Topic(topic); was.refused == nil && (t.Read != was.read || t.Guard != was.guard) {
+			was.refused = realtime.Errorf(realtime.CodeForbidden, "who may read %q has changed: subscribe anew", topic)
+		}
+		still[topic] = was
+	}
+	return still
+}
 
 // mayRead says why rows of the topic's table cannot be read, nil if they can: what can be followed can be read.
 func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error) {
@@ -92,7 +111,7 @@ func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error
 	}
 	refused, err := do(&s.once, "may read "+topic, func() (*realtime.Error, error) {
 		if s.grants != nil {
-			return s.grants[topic], nil
+			return s.grants[topic].refused, nil
 		}
 		return mayRead(ctx, s.hub, s.viewer.Identity, topic), nil
 	})
@@ -105,7 +124,7 @@ func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error
 // mayRead says why somebody cannot read all rows of a topic.
 func mayRead(ctx context.Context, hub *realtime.Hub, id *realtime.Identity, topic string) *realtime.Error {
 	err := hub.Authorize(ctx, id, realtime.Channel{Topic: topic})
-	if err == nil && hub.Guarded(topic) {
+	if err == nil && hub.Topic(topic).Guard != realtime.GuardNone {
 		err = realtime.Errorf(realtime.CodeForbidden, "not everybody may read all rows of %q: follow its channel, or load that", topic)
 	}
 	return err

@@ -171,11 +171,13 @@ func (t *target) follow(given any) error {
 // readable are the topics whose rows fields may lead to.
 var readable = []string{messages, comments, presence}
 
-// grants are what the viewer may read. A subscription keeps them: its own channel is what is asked about again.
+// grants are what the viewer may read. A subscription keeps them as long as the rules do not change: its own channel is what is asked
+// about again.
 func (o *Operation) grants(ctx context.Context) grants {
 	g := make(grants)
 	for _, topic := range readable {
-		g[topic] = mayRead(ctx, o.api.hub, o.viewer.Identity, topic)
+		t := o.api.hub.Topic(topic) // before: if it changes meanwhile, the rules are others
+		g[topic] = grant{mayRead(ctx, o.api.hub, o.viewer.Identity, topic), t.Read, t.Guard}
 	}
 	return g
 }
@@ -184,8 +186,8 @@ func (o *Operation) grants(ctx context.Context) grants {
 func (g grants) key() string {
 	key := ""
 	for _, topic := range readable {
-		if g[topic] != nil {
-			key += topic + " "
+		if g[topic].refused == nil {
+			key += topic + " " + g[topic].read + " " + string(g[topic].guard) + "\n"
 		}
 	}
 	return key

@@ -82,10 +82,11 @@ begin
             owner := pg_catalog.format(' and %I.%I::pg_catalog.text = $2', relation.relname, tidings.owner_column(w));
         end if;
         perform tidings.assume(reader, tidings.rights(w, judge.claims), case when w.claims is null or 'sub' = any (w.claims) then judge."user" end);
+        -- No column of a table has such names: policies name theirs without more ado.
         execute pg_catalog.format($query$
-            select pg_catalog.array_agg(coalesce("tidings given".row like '{%%' and (%1$s)%2$s, false) order by "tidings given".n)
-              from pg_catalog.unnest($1) with ordinality as "tidings given"(row, n),
-                   lateral pg_catalog.json_populate_record(null::%3$I.%4$I, case when "tidings given".row like '{%%' then "tidings given".row::pg_catalog.json end) as %4$I$query$,
+            select pg_catalog.array_agg(coalesce("tidings given"."tidings row" like '{%%' and (%1$s)%2$s, false) order by "tidings given"."tidings n")
+              from pg_catalog.unnest($1) with ordinality as "tidings given"("tidings row", "tidings n"),
+                   lateral pg_catalog.json_populate_record(null::%3$I.%4$I, case when "tidings given"."tidings row" like '{%%' then "tidings given"."tidings row"::pg_catalog.json end) as %4$I$query$,
             policies,
             owner, relation.nspname, relation.relname) using rows, judge."user" into allowed;
         perform pg_catalog.set_config('role', was, true);
@@ -96,6 +97,11 @@ begin
         problem := sqlerrm;
         allowed := pg_catalog.array_fill(false, array[pg_catalog.cardinality(rows)]);
     end;
+    -- One row that cannot be asked about is nobody's, and the others are whose they are.
+    if problem is not null and pg_catalog.cardinality(rows) > 1 then
+        allowed := array(select coalesce((tidings.judge(judge.topic, judge.claims, judge."user", array[r.row])).allowed[1], false)
+                           from pg_catalog.unnest(rows) with ordinality as r(row, n) order by r.n);
+    end if;
 end $$;
 comment on function tidings.judge(text, jsonb, text, text[]) is
     'which rows of a table with row security a user may read, and why it cannot be said, if that is so: then none. Servers call it.';
