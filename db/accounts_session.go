@@ -158,7 +158,9 @@ func (a *Accounts) EndAllSessions(ctx context.Context, userID int64, session str
 
 // lockSession is ErrNoSession if the session is not the user's, or has ended.
 func lockSession(ctx context.Context, tx pgx.Tx, userID int64, session string) error {
-	locked, err := tx.Exec(ctx, `select from sessions where id = $1 and user_id = $2 and expires_at > clock_timestamp() for update`, session, userID)
+	locked, err := tx.Exec(ctx, `select from sessions s where id = $1 and user_id = $2 and expires_at > clock_timestamp()
+		and not exists (select from tidings.revocations r where r."user" = s.user_id::text and (r.session = s.id::text or r.session = '' and r.not_before >= s.created_at))
+		for update of s`, session, userID)
 	if err == nil && locked.RowsAffected() == 0 {
 		err = ErrNoSession
 	}

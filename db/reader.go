@@ -426,7 +426,9 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, p
 				last = e.Xid
 				transactions++
 			}
-			if bytes += len(e.Data); bytes >= batchBytes || len(batch.Events) >= batchEvents {
+			// What stands behind an order is told when that has been obeyed.
+			order := e.Topic == ownTopic && e.Type != "beat"
+			if bytes += len(e.Data); order || bytes >= batchBytes || len(batch.Events) >= batchEvents {
 				flush(e.Cursor)
 			}
 			return nil

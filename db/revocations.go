@@ -23,8 +23,8 @@ type Revocations struct {
 
 	mu       sync.Mutex
 	loaded   bool
-	users    map[string]time.Time // tokens that were issued before are not valid
-	sessions map[[2]string]bool   // of a user
+	users    map[string]time.Time    // tokens that were issued before are not valid
+	sessions map[[2]string]time.Time // of a user: when they were revoked
 	newest   time.Time
 }
 
@@ -39,7 +39,8 @@ func (r *Revocations) Revoked(user, session string, issued time.Time) (bool, err
 		return false, errNotLoaded
 	}
 	before, revoked := r.users[user]
-	return revoked && issued.Before(before) || session != "" && r.sessions[[2]string{user, session}], nil
+	_, ended := r.sessions[[2]string{user, session}]
+	return revoked && issued.Before(before) || session != "" && ended, nil
 }
 
 // Add takes what was revoked then, before it is read.
@@ -52,11 +53,11 @@ func (r *Revocations) Add(user, session string, at time.Time) {
 // add takes one; mu is held.
 func (r *Revocations) add(user, session string, notBefore time.Time) {
 	if r.users == nil {
-		r.users, r.sessions = make(map[string]time.Time), make(map[[2]string]bool)
+		r.users, r.sessions = make(map[string]time.Time), make(map[[2]string]time.Time)
 	}
 	switch {
 	case session != "":
-		r.sessions[[2]string{user, session}] = true
+		r.sessions[[2]string{user, session}] = notBefore
 	case r.users[user].Before(notBefore):
 		r.users[user] = notBefore
 	}
@@ -116,8 +117,16 @@ func (r *Revocations) load(ctx context.Context) error {
 		}
 	}
 	r.loaded = true
+	for key, at := range r.sessions {
+		if time.Since(at) > sessionsFor {
+			delete(r.sessions, key)
+		}
+	}
 	return nil
 }
+
+// sessionsFor is for how long a session's end is remembered; tidings.revoke forgets it then as well. No token of it is valid any more.
+const sessionsFor = 31 * 24 * time.Hour
 
 // errNoUser says that a token is of nobody who is a user.
 var errNoUser = errors.New("it is of nobody who is a user here")

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/jackc/pgx/v5"
@@ -25,11 +26,19 @@ type Subjects struct {
 	Create bool
 
 	mu    sync.Mutex
-	known map[string]string // by subject; it never changes for a user
+	known map[string]knownUser // by subject
 }
 
-// maxKnown is how many are remembered.
-const maxKnown = 50_000
+type knownUser struct {
+	user string
+	at   time.Time // when it was read
+}
+
+// maxKnown is how many are remembered, and knownFor how long.
+const (
+	maxKnown = 50_000
+	knownFor = time.Minute
+)
 
 // User returns the user's id as text. What is wrong with the name is for the token's sender.
 func (s *Subjects) User(ctx context.Context, name string, claims map[string]any) (string, error) {
@@ -44,10 +53,10 @@ func (s *Subjects) User(ctx context.Context, name string, claims map[string]any)
 		return name, nil
 	}
 	s.mu.Lock()
-	user, known := s.known[name]
+	known := s.known[name]
 	s.mu.Unlock()
-	if known {
-		return user, nil
+	if time.Since(known.at) < knownFor {
+		return known.user, nil
 	}
 	user, err := s.find(ctx, name)
 	if errors.Is(err, pgx.ErrNoRows) && s.Create {
@@ -62,9 +71,9 @@ func (s *Subjects) User(ctx context.Context, name string, claims map[string]any)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil || len(s.known) >= maxKnown {
-		s.known = make(map[string]string)
+		s.known = make(map[string]knownUser)
 	}
-	s.known[name] = user
+	s.known[name] = knownUser{user, time.Now()}
 	return user, nil
 }
 
@@ -73,7 +82,7 @@ func (s *Subjects) Forget(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, known := range s.known {
-		if known == user {
+		if known.user == user {
 			delete(s.known, name)
 		}
 	}

@@ -168,7 +168,8 @@ func (t *Tokens) claims(token string) (claims jwt.MapClaims, own bool, err error
 
 // verify returns what a token of the issuer's says, if it is valid.
 func (i *Issuer) verify(token string) (jwt.MapClaims, error) {
-	options := []jwt.ParserOption{jwt.WithValidMethods(i.Methods), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(i.Leeway)}
+	options := []jwt.ParserOption{jwt.WithValidMethods(i.Methods), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(i.Leeway),
+		jwt.WithJSONNumber()} // ids of 64 bits are more than a float holds
 	if i.Name != "" {
 		options = append(options, jwt.WithIssuer(i.Name))
 	}
@@ -188,6 +189,11 @@ func (i *Issuer) verify(token string) (jwt.MapClaims, error) {
 // seconds is a moment in a claim, which may have a fraction; zero where there is none.
 func seconds(claim any) time.Time {
 	number, ok := claim.(float64)
+	if text, exact := claim.(json.Number); exact {
+		var err error
+		number, err = text.Float64()
+		ok = err == nil
+	}
 	if !ok || number <= 0 || number > math.MaxInt32*100 {
 		return time.Time{}
 	}

@@ -3,6 +3,7 @@ package realtime
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -24,6 +25,8 @@ type view struct {
 	channel Channel
 	kind    GuardKind
 	rights  *Rights // of GuardOwner and GuardRows
+	read    string  // by what rule it was had
+	changes uint64  // of GuardRows: how often what policies look at had changed, so that nobody is given answers from before
 }
 
 // name tells the view from others: who has the same views takes the same runs.
@@ -34,12 +37,12 @@ func (v view) name() string {
 	case GuardOwner:
 		return v.channel.String() + "\x00" + v.rights.User
 	}
-	return v.channel.String() + "\x00" + v.rights.key()
+	return v.channel.String() + "\x00" + strconv.FormatUint(v.changes, 10) + "\x00" + v.rights.key()
 }
 
 // viewOf is how somebody sees a channel of the topic.
 func viewOf(id *Identity, c Channel, t Topic) view {
-	v := view{channel: c, kind: t.Guard}
+	v := view{channel: c, kind: t.Guard, read: t.Read}
 	if v.kind != GuardNone {
 		v.rights = id.rightsFor(t)
 	}

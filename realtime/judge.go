@@ -25,9 +25,10 @@ type Judge interface {
 type judgeKey struct {
 	channel Channel
 	rights  string
+	changes uint64
 }
 
-func keyOf(v view) judgeKey { return judgeKey{v.channel, v.rights.key()} }
+func keyOf(v view) judgeKey { return judgeKey{v.channel, v.rights.key(), v.changes} }
 
 // judgement is what somebody may have of the events of a batch.
 type judgement struct {

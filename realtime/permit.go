@@ -186,6 +186,14 @@ func (h *Hub) Recheck() {
 func (h *Hub) recheckPolicies() {
 	h.changes++
 	clear(h.permits)
+	for s := range h.registry.subscribers() {
+		s.mu.Lock()
+		if s.guarded {
+			s.settle()
+			s.sign() // what was answered before is not for it any more
+		}
+		s.mu.Unlock()
+	}
 	select {
 	case h.rechecked <- struct{}{}:
 	default:
@@ -203,71 +211,101 @@ func (h *Hub) recheck(ctx context.Context) {
 		case <-tick.C:
 		case <-h.rechecked:
 		}
-		for err := h.recheckAll(ctx); err != nil; err = h.recheckAll(ctx) {
+		held := h.held()
+		for patience := h.options.RecheckInterval; len(held) > 0; {
+			begun := time.Now()
+			if held = h.recheckSome(ctx, held); len(held) == 0 {
+				break
+			}
 			if !pause(ctx, retryAfter) {
 				return
 			}
+			if h.Live() { // otherwise nobody is told anything, and no question could be answered
+				patience -= time.Since(begun)
+			}
+			if patience <= 0 {
+				for _, x := range held {
+					x.lose(Errorf(CodeUnavailable, "whether channel %q is still for you cannot be said: its policy does not answer; subscribe anew, with your last cursor",
+						x.ask.Channel))
+				}
+				break
+			}
 		}
 	}
 }
 
-// recheckAll asks for every channel that somebody has by a policy, once for all with the same rights.
-func (h *Hub) recheckAll(ctx context.Context) error {
-	type asked struct {
-		ask  Ask
-		subs []*Subscriber
-	}
-	byKey := make(map[permitKey]*asked)
+// holding is a channel that some have by a policy, all with the same rights.
+type holding struct {
+	ask  Ask
+	subs []*Subscriber
+}
+
+// held are those that there are.
+func (h *Hub) held() (all []*holding) {
+	byKey := make(map[permitKey]*holding)
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	for s := range h.registry.subscribers() {
 		s.mu.Lock()
 		for _, c := range s.channels() {
-			if h.topics[c.Topic].policed() {
-				rights := s.identity.rights()
-				key := permitKey{c, rights.key()}
-				if byKey[key] == nil {
-					byKey[key] = &asked{ask: Ask{rights, c}}
-				}
-				byKey[key].subs = append(byKey[key].subs, s)
+			if !h.topics[c.Topic].policed() {
+				continue
 			}
+			rights := s.identity.rights()
+			key := permitKey{c, rights.key()}
+			if byKey[key] == nil {
+				byKey[key] = &holding{ask: Ask{rights, c}}
+				all = append(all, byKey[key])
+			}
+			byKey[key].subs = append(byKey[key].subs, s)
 		}
 		s.mu.Unlock()
 	}
-	h.mu.Unlock()
-	all := make([]*asked, 0, len(byKey))
-	for _, a := range byKey {
-		all = append(all, a)
-	}
-	for part := range slices.Chunk(all, maxAsks) {
-		asks := make([]Ask, len(part))
-		for i, a := range part {
-			asks[i] = a.ask
-		}
-		answers, err := h.source.Permit(ctx, asks)
-		if err != nil {
-			return err
-		}
-		for i, a := range part {
-			if answers[i] {
-				continue
-			}
-			for _, s := range a.subs {
-				s.lose(a.ask)
-			}
-		}
-	}
-	return nil
+	return all
 }
 
-// lose takes a channel from a subscriber that a policy does not allow any more.
-func (s *Subscriber) lose(ask Ask) {
+// recheckSome asks about holdings, takes away what is not allowed any more, and returns those about which there was no answer. One that cannot
+// be answered is asked about by itself: it spares no other.
+func (h *Hub) recheckSome(ctx context.Context, some []*holding) (unanswered []*holding) {
+	for part := range slices.Chunk(some, maxAsks) {
+		asks := make([]Ask, len(part))
+		for i, x := range part {
+			asks[i] = x.ask
+		}
+		answers, err := h.source.Permit(ctx, asks)
+		switch {
+		case err != nil && len(part) == 1:
+			unanswered = append(unanswered, part[0])
+		case err != nil && ctx.Err() == nil:
+			middle := len(part) / 2
+			unanswered = append(unanswered, h.recheckSome(ctx, part[:middle])...)
+			unanswered = append(unanswered, h.recheckSome(ctx, part[middle:])...)
+		default:
+			for i, x := range part {
+				if err == nil && !answers[i] {
+					x.lose(Errorf(CodeForbidden, "channel %q is not for you any more", x.ask.Channel))
+				}
+			}
+		}
+	}
+	return unanswered
+}
+
+func (x *holding) lose(why *Error) {
+	for _, s := range x.subs {
+		s.lose(x.ask, why)
+	}
+}
+
+// lose takes a channel from a subscriber to whom a policy does not allow it.
+func (s *Subscriber) lose(ask Ask, why *Error) {
 	s.lock()
 	defer s.unlock()
 	if s.identity.rights().key() != ask.Rights.key() {
 		return // he is somebody else by now
 	}
 	if s.leave(ask.Channel) {
-		s.refuse(ask.Channel, Errorf(CodeForbidden, "channel %q is not for you any more", ask.Channel))
+		s.refuse(ask.Channel, why)
 	}
 	s.admit()
 }
@@ -275,7 +313,7 @@ func (s *Subscriber) lose(ask Ask) {
 // Run asks the database who may have what, until ctx ends. Without it, nobody is told anything about which it is to be asked.
 func (h *Hub) Run(ctx context.Context) error {
 	done := make(chan struct{})
-	loops := []func(context.Context){h.judge, h.judge, h.askPolicies, h.recheck}
+	loops := []func(context.Context){h.judge, h.judge, h.askPolicies, h.askPolicies, h.recheck}
 	for _, loop := range loops {
 		go func() {
 			loop(ctx)

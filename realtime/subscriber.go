@@ -559,6 +559,7 @@ func (s *Subscriber) sign() {
 	names := make([]string, 0, len(s.members))
 	views := make([]view, 0, len(s.members)) // runs keep the one before
 	for _, m := range s.members {
+		m.view.changes = s.hub.changes
 		names = append(names, m.view.name())
 		views = append(views, m.view)
 	}
@@ -570,7 +571,11 @@ func (s *Subscriber) sign() {
 // review takes away the channels that the subscriber may not have any more, and has it see of the others what it may.
 func (s *Subscriber) review() {
 	for _, m := range slices.Clone(s.members) {
-		if err, _ := s.hub.refusal(s.identity, m.channel); err != nil {
+		err, policy := s.hub.refusal(s.identity, m.channel)
+		if policy && m.view.read != s.hub.topics[m.channel.Topic].Read { // nobody knows yet whom it lets
+			err = Errorf(CodeUnavailable, "who may have channel %q is decided by another policy now: subscribe anew, with your last cursor", m.channel)
+		}
+		if err != nil {
 			s.remove(m)
 			s.refuse(m.channel, err)
 			continue
@@ -611,11 +616,14 @@ func (s *Subscriber) askFor(ctx context.Context, id *Identity) map[Channel]*Erro
 	for {
 		changes := s.hub.changed()
 		s.mu.Lock()
-		all := s.channels()
+		all, same := s.channels(), s.identity.rights().key() == id.rights().key()
 		s.mu.Unlock()
 		clear(answers)
 		for _, c := range all {
-			answers[c] = s.hub.Authorize(ctx, id, c)
+			answers[c] = nil
+			if !same { // a new token of the same user is no question
+				answers[c] = s.hub.Authorize(ctx, id, c)
+			}
 		}
 		s.lock()
 		unasked := slices.ContainsFunc(s.channels(), func(c Channel) bool { _, asked := answers[c]; return !asked })

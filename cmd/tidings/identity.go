@@ -43,6 +43,9 @@ func (f *jwtFlags) Validate() error {
 		if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 			return fmt.Errorf("--jwt-keys: %q is not a URL such as https://issuer.example.com/.well-known/jwks.json", f.Keys)
 		}
+		if host := u.Hostname(); u.Scheme == "http" && host != "localhost" && host != "127.0.0.1" && host != "::1" {
+			return fmt.Errorf("--jwt-keys: %q is not by https, so anybody on the way could put keys of his own there", f.Keys)
+		}
 		return nil
 	}
 	if _, err := os.Stat(f.Keys); err != nil {
