@@ -37,8 +37,9 @@ func (s *Subjects) User(ctx context.Context, name string, claims map[string]any)
 	case !s.Tables():
 		return name, nil
 	case s.ByID:
-		if id, err := strconv.ParseInt(name, 10, 64); err != nil || id <= 0 {
-			return "", fmt.Errorf("its user is %.100q, and not the id of a user", name)
+		// As it is written, too: "+1" would be 1 to some, and to others somebody who was never disconnected.
+		if id, err := strconv.ParseInt(name, 10, 64); err != nil || id <= 0 || strconv.FormatInt(id, 10) != name {
+			return "", errors.New("its user is not the id of a user")
 		}
 		return name, nil
 	}

@@ -89,6 +89,11 @@ func tooManyAttempts(wait time.Duration, what string) error {
 	return err
 }
 
+// unsuitable reports whether a username cannot have the character: what is not seen makes one name look like another.
+func unsuitable(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+}
+
 // SignUp implements graph.Accounts.
 func (a *Accounts) SignUp(ctx context.Context, client graph.Client, username, displayName, password string) (*graph.SignedIn, error) {
 	a.init()
@@ -96,8 +101,8 @@ func (a *Accounts) SignUp(ctx context.Context, client graph.Client, username, di
 		return nil, &graph.AccountError{Code: graph.CodeForbidden, Message: "nobody can sign up here: the service was started with --no-sign-up"}
 	}
 	// The database would say so, too, but not before the password is hashed, and perhaps of the display name first.
-	if n := utf8.RuneCountInString(username); n < 1 || n > 64 || strings.ContainsFunc(username, unicode.IsSpace) {
-		return nil, badValue("username", "has 1 to 64 characters, and no white space")
+	if n := utf8.RuneCountInString(username); n < 1 || n > 64 || strings.ContainsFunc(username, unsuitable) {
+		return nil, badValue("username", "has 1 to 64 characters, and no white space or control characters")
 	}
 	if err := checkPassword("password", password, username); err != nil {
 		return nil, err

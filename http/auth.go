@@ -129,6 +129,7 @@ func serveAuth[In any](s *Server, do func(ctx context.Context, e authExchange, i
 			if refused.status == http.StatusMethodNotAllowed {
 				w.Header().Set("Allow", "POST, OPTIONS")
 			}
+			s.refused(refused.code, s.address(r), r.URL.Path)
 			refused.answer(w)
 			return
 		}
@@ -264,9 +265,7 @@ func (s *Server) answerAuthError(w http.ResponseWriter, r *http.Request, err err
 	switch {
 	case known != nil:
 		f := &refusal{status: authStatuses[known.Code], code: strings.ToLower(known.Code), field: known.Field, message: known.Error(), retryAfter: known.Seconds()}
-		if f.status == http.StatusUnauthorized || f.status == http.StatusTooManyRequests {
-			s.refused(f.code, s.address(r), r.URL.Path)
-		}
+		s.refused(f.code, s.address(r), r.URL.Path)
 		f.answer(w)
 	case r.Context().Err() != nil: // nobody hears it
 	default:

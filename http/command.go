@@ -42,7 +42,7 @@ func (c *commands) begin(query, _ string) {
 	}
 	want := parseQuery(query)
 	for _, err := range want.errs {
-		c.sub.Tell(err, realtime.Channel{})
+		_ = c.mistake(err) // it is told
 	}
 	if len(want.channels) > 0 {
 		c.sub.Subscribe(c.conn.ctx, want.channels, want.options)
@@ -52,6 +52,7 @@ func (c *commands) begin(query, _ string) {
 func (c *commands) end() {}
 
 func (c *commands) mistake(err *realtime.Error) error {
+	c.conn.server.refused(string(err.Code), c.conn.seat.address, c.conn.dialect.path)
 	c.sub.Tell(err, realtime.Channel{})
 	return nil
 }
@@ -93,7 +94,6 @@ func (c *commands) authenticate(token string) error {
 	case token == "":
 		return realtime.Errorf(codeBadRequest, `the command's "token" is missing`)
 	case bad != nil:
-		c.conn.server.refused(bad.code, c.conn.seat.address, c.conn.dialect.path)
 		return realtime.Errorf(realtime.Code(bad.code), "%s", bad.message)
 	}
 	if bad = c.conn.identify(id); bad != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -295,5 +296,21 @@ func TestCompressedResume(t *testing.T) {
 	}
 	if c.deflated != 500 {
 		t.Errorf("%d events came compressed, want 500", c.deflated)
+	}
+}
+
+// What concerns a token is told on compressed connections, too.
+func TestCompressedAndSignedIn(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	s := start(t, d.url, options{secret: secret, server: tidingshttp.Options{CompressMinBytes: 1}})
+	for _, path := range []string{"/ws", "/ws/events"} {
+		c := s.dialDeflate(path)
+		c.send(`{"type":"authenticate","token":"` + tokenOf(t, "1", 4*time.Second, nil) + `"}`)
+		for _, word := range []string{"authenticated", "token_expiring"} {
+			if f := c.next(); !strings.Contains(f.text, `":"`+word+`"`) {
+				t.Errorf("got %s, want %s", f.text, word)
+			}
+		}
 	}
 }

@@ -21,6 +21,8 @@ type operations struct {
 
 	mu        sync.Mutex
 	byID      map[string]*operation
+	identity  *realtime.Identity // whose it has become, if renewed
+	renewed   bool
 	executing int
 	toExecute []*operation // wait for their turn, in order
 	woken     []*operation // have something for Take
@@ -133,9 +135,12 @@ func (op *operation) subscribe(ctx context.Context, id *realtime.Identity, s *gr
 	sub := op.of.server.Hub.NewSubscriber(id, op.wake)
 	sub.Owner = op
 	op.of.mu.Lock()
-	gone := op.ended
+	gone, current := op.ended, id
 	if !gone {
 		op.sub, op.plan = sub, s.Plan
+	}
+	if op.of.renewed {
+		current = op.of.identity // meanwhile
 	}
 	op.of.mu.Unlock()
 	if gone {
@@ -143,21 +148,33 @@ func (op *operation) subscribe(ctx context.Context, id *realtime.Identity, s *gr
 		s.Plan.Release()
 		return
 	}
+	if current != id {
+		renew(ctx, sub, s.Plan, current)
+	}
 	sub.Subscribe(ctx, s.Channels, realtime.SubscribeOptions{Since: s.Since})
+}
+
+// renew says whose a subscription is from now on. It ends where its results may have what he may not read.
+func renew(ctx context.Context, sub *realtime.Subscriber, plan *graph.Plan, id *realtime.Identity) {
+	if err := plan.Refusal(ctx, id); err != nil {
+		sub.Tell(err, realtime.Channel{})
+	}
+	sub.SetIdentity(ctx, id)
 }
 
 // identify says whose the subscriptions are from now on.
 func (o *operations) identify(ctx context.Context, id *realtime.Identity) {
 	o.mu.Lock()
-	var subs []*realtime.Subscriber
+	o.identity, o.renewed = id, true
+	plans := make(map[*realtime.Subscriber]*graph.Plan)
 	for _, op := range o.byID {
 		if op.sub != nil {
-			subs = append(subs, op.sub)
+			plans[op.sub] = op.plan
 		}
 	}
 	o.mu.Unlock()
-	for _, sub := range subs {
-		sub.SetIdentity(ctx, id)
+	for sub, plan := range plans {
+		renew(ctx, sub, plan, id)
 	}
 }
 

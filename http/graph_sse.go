@@ -38,6 +38,9 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, id *realtim
 		defer s.release(at)
 		// Last-Event-ID is newer than what the request says, which stays the same for ever.
 		subscription, refused = prepared.Subscribe(r.Context(), r.Header.Get("Last-Event-ID"))
+		if refused != nil {
+			s.refusedGraph(refused, s.address(r))
+		}
 	default:
 		status, response := s.execute(r, prepared)
 		if status != 0 {

@@ -135,6 +135,7 @@ func (g *graphWS) calm() {
 func (g *graphWS) end() { g.calm() }
 
 func (g *graphWS) mistake(err *realtime.Error) error {
+	g.conn.server.refused(string(err.Code), g.conn.seat.address, g.conn.dialect.path)
 	return badMessage("Invalid message received: %s", err.Message)
 }
 
@@ -247,8 +248,7 @@ func (g *graphWS) init(payload json.RawMessage) error {
 // renew says whose the connection is from now on; its subscriptions go on, as far as they are for him.
 func (g *graphWS) renew(ctx context.Context, token string) (*realtime.Identity, error) {
 	id, refused := g.conn.server.identifyToken(ctx, token)
-	if refused != nil {
-		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
+	if refused != nil { // which is counted as the operation's
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
 	if refused = g.conn.identify(id); refused != nil {
@@ -306,6 +306,7 @@ func (g *graphWS) subscribe(m graphMessage) error {
 	switch {
 	case tooMany:
 		refused := graph.Refusal(graph.CodeTooMany, "a connection has at most %d operations at a time", g.ops.max)
+		g.conn.server.refusedGraph(refused, g.conn.seat.address)
 		g.conn.answer(g.failed(nil, *m.ID, refused.Errors))
 		return nil
 	case op == nil:
@@ -333,6 +334,7 @@ func (g *graphWS) execute(ctx context.Context, op *operation, who graph.Viewer, 
 	case refused != nil:
 	case prepared.Kind() != ast.Subscription:
 		response := prepared.Do(ctx)
+		g.conn.server.refusedGraph(response, g.conn.seat.address)
 		if op.end() {
 			g.conn.answer(g.complete(g.next(nil, op.prefix, response.Body, nil), op.id))
 		}
@@ -344,6 +346,7 @@ func (g *graphWS) execute(ctx context.Context, op *operation, who graph.Viewer, 
 			return
 		}
 	}
+	g.conn.server.refusedGraph(refused, g.conn.seat.address)
 	if op.end() {
 		g.conn.answer(g.failed(nil, op.id, refused.Errors))
 	}

@@ -83,6 +83,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(graph.WithClient(r.Context(), s.clientOf(r)))
 	switch {
 	case bad != nil:
+		s.refusedGraph(bad.response, s.address(r))
 		s.answerGraph(w, media, bad.status, bad.response)
 	case batch && media == mediaEvents:
 		s.answerGraph(w, mediaJSON, http.StatusBadRequest, graph.Refusal(graph.CodeBadRequest, "a stream is of one operation"))
@@ -202,6 +203,9 @@ func graphQuery(query string) (r graph.Request, _ *badGraph) {
 // answerOne executes a request, or begins a stream of what it subscribes to.
 func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, media string, who graph.Viewer, request graph.Request) {
 	op, refused := s.Graph.Prepare(r.Context(), who, request)
+	if refused != nil {
+		s.refusedGraph(refused, s.address(r))
+	}
 	switch {
 	case media == mediaEvents:
 		s.streamGraph(w, r, who.Identity, op, refused)
@@ -230,7 +234,9 @@ func (s *Server) execute(r *http.Request, op *graph.Operation) (status int, _ *g
 			return http.StatusMethodNotAllowed, graph.Refusal(graph.CodeBadRequest, "a mutation is sent by POST")
 		}
 	}
-	return 0, op.Do(r.Context())
+	response := op.Do(r.Context())
+	s.refusedGraph(response, s.address(r))
+	return 0, response
 }
 
 // statusOf is 200, unless the client can tell what has no data by its status.
@@ -251,6 +257,8 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, media strin
 		op, response := s.Graph.Prepare(r.Context(), who, request)
 		if response == nil {
 			_, response = s.execute(r, op)
+		} else {
+			s.refusedGraph(response, s.address(r))
 		}
 		b = append(b, response.Body...)
 	}

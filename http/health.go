@@ -73,7 +73,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.Loaded, stats.Delivered, stats.Judged, stats.Reads},
 		Audit:       audit{h.Logged, h.Audited, h.Missing},
 		Connections: s.connections.Load(), Subscriptions: stats.Subscriptions, RecentBytes: stats.Recent,
-		Refused: s.refusals.totals(), Process: usedByProcess(),
+		Refused: s.refusals.totals(stats.Refused), Process: usedByProcess(),
 	}
 	if s.Graph != nil {
 		g := graphQL(s.Graph.Stats())

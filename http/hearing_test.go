@@ -278,18 +278,6 @@ func (h *hearing) hear() heard {
 	}
 }
 
-// until returns what the client is told before the first that ends it.
-func (h *hearing) until(ends func(heard) bool) (before []heard) {
-	h.t.Helper()
-	for {
-		next := h.hear()
-		if ends(next) {
-			return before
-		}
-		before = append(before, next)
-	}
-}
-
 // marked returns what the client is told before its channel's marker, or the code of why it is told nothing more.
 func (h *hearing) marked(channel string) string {
 	h.t.Helper()

@@ -18,7 +18,10 @@ const defaultPageRows = 100
 func (s *Server) serveChannel(w http.ResponseWriter, r *http.Request) {
 	s.allowOrigin(w, r)
 	w.Header().Set("Cache-Control", "no-store")
-	fail := func(err *realtime.Error) { refusalOf(err).answer(w) }
+	fail := func(err *realtime.Error) {
+		s.refused(string(err.Code), s.address(r), "/channels/")
+		refusalOf(err).answer(w)
+	}
 	if !s.origins.allows(r) {
 		s.refused("origin_not_allowed", s.address(r), "/channels/")
 		writeError(w, http.StatusForbidden, "origin_not_allowed",

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -280,29 +281,29 @@ func TestMatrixOfQueries(t *testing.T) {
 			d.exec(`update tidings.watches set read = 'public'; alter table messages disable row level security; alter table comments disable row level security`)
 			d.exec(fmt.Sprintf(read, topic))
 			s.refreshTopics()
-			t.Run(fmt.Sprintf(read, topic), func(t *testing.T) { // returns when all of it is done
-				for of, list := range documents {
-					for _, document := range list {
-						t.Run(document, func(t *testing.T) {
-							t.Parallel()
-							s := s.in(t)
-							for who, token := range tokens {
-								got := s.ask(graphRequest{Query: document}, authorization(token))
-								wants := of != topic && of != "both" || may[who]
-								has := strings.Contains(string(got.Data), "a message") || strings.Contains(string(got.Data), "a comment") || strings.Contains(string(got.Data), "Count\":1")
-								if wants != (len(got.Errors) == 0) || wants != has || !wants && got.Errors[0].code() != graph.CodeForbidden {
-									t.Errorf("by %s: got %s %v", matrixNames[who], got.Data, got.Errors)
-								}
+			var asking sync.WaitGroup // each waits until it is known what is watched
+			for of, list := range documents {
+				for _, document := range list {
+					for who, token := range tokens {
+						asking.Go(func() {
+							got := s.ask(graphRequest{Query: document}, authorization(token))
+							wants := of != topic && of != "both" || may[who]
+							has := strings.Contains(string(got.Data), "a message") || strings.Contains(string(got.Data), "a comment") || strings.Contains(string(got.Data), "Count\":1")
+							if wants != (len(got.Errors) == 0) || wants != has || !wants && got.Errors[0].code() != graph.CodeForbidden {
+								t.Errorf("%s, %s by %s: got %s %v", fmt.Sprintf(read, topic), document, matrixNames[who], got.Data, got.Errors)
 							}
-							for who, token := range refused {
-								if got := s.ask(graphRequest{Query: document}, authorization(token)); got.Data != nil || len(got.Errors) != 1 || got.Errors[0].code() != graph.CodeUnauthenticated {
-									t.Errorf("with a token that is %s: got %s %v", who, got.Data, got.Errors)
-								}
+						})
+					}
+					for who, token := range refused {
+						asking.Go(func() {
+							if got := s.ask(graphRequest{Query: document}, authorization(token)); got.Data != nil || len(got.Errors) != 1 || got.Errors[0].code() != graph.CodeUnauthenticated {
+								t.Errorf("%s with a token that is %s: got %s %v", document, who, got.Data, got.Errors)
 							}
 						})
 					}
 				}
-			})
+			}
+			asking.Wait()
 			// The page begins with what anybody may read.
 			page := s.get("/").body
 			if leaks := strings.Contains(page, "a message") && !may[0] && topic == "messages" || strings.Contains(page, "a comment") && !may[0]; leaks {

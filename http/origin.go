@@ -53,7 +53,7 @@ func (p originPolicy) trusts(r *http.Request) bool {
 		return site == "" || site == "same-origin" || site == "none"
 	}
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host) || p.allowed[strings.ToLower(origin)]
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) || p.allowed[strings.ToLower(origin)]
 }
 
 // isLoopback reports whether a host, with or without a port, is a name of this machine that nobody else can give.

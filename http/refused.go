@@ -2,8 +2,12 @@ package http
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
+
+	"tidings/http/graph"
+	"tidings/realtime"
 )
 
 // refusals counts what was refused, by code, and says so from time to time: a flood of requests is not to be a flood of lines.
@@ -20,6 +24,13 @@ type refusalCount struct {
 
 // refusalEvery is how often there is a line of a code, at most.
 const refusalEvery = 10 * time.Second
+
+// suspicious are the codes that whoever runs the service may want to look into; others are of requests that make no sense.
+var suspicious = map[string]bool{
+	"unauthenticated": true, "forbidden": true, "origin_not_allowed": true, "revoked": true,
+	codeRateLimited: true, "too_many_attempts": true, "too_many_connections": true, tooManyFromAddress.code: true,
+	string(codeFrameTooLarge): true, "bad_frames": true, "body_too_large": true,
+}
 
 // codeRateLimited says that a client has said too much in too short a time.
 const codeRateLimited = "rate_limited"
@@ -48,19 +59,32 @@ func (s *Server) refused(code string, address netip.Addr, path string) {
 		return
 	}
 	log := s.Logger.Warn
-	if code == notReady.code { // as it is at each start and end
+	switch {
+	case code == notReady.code: // as it is at each start and end
 		log = s.Logger.Info
+	case !suspicious[code]:
+		log = s.Logger.Debug
 	}
 	log("refused", "code", code, "times", n, "address", address.String(), "path", path)
 }
 
-// totals are the refusals by code since the start.
-func (r *refusals) totals() map[string]uint64 {
+// refusedGraph counts what an answer of GraphQL refuses.
+func (s *Server) refusedGraph(r *graph.Response, address netip.Addr) {
+	for _, code := range r.Codes {
+		s.refused(strings.ToLower(code), address, graphDialect.path)
+	}
+}
+
+// totals are the refusals by code since the start, with those of channels, which the hub has counted.
+func (r *refusals) totals(ofChannels map[realtime.Code]uint64) map[string]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	totals := make(map[string]uint64, len(r.byCode))
 	for code, count := range r.byCode {
 		totals[code] = count.total
+	}
+	for code, n := range ofChannels {
+		totals[string(code)] += n
 	}
 	return totals
 }

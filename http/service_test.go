@@ -98,8 +98,9 @@ func (d *database) comment(message int64, content string) int64 {
 type options struct {
 	hub    realtime.Options
 	server tidingshttp.Options
-	graph  *graph.Options // nil: those of development
-	secret string         // of tokens
+	graph  *graph.Options      // nil: those of development
+	secret string              // of tokens
+	issuer *tidingshttp.Issuer // of tokens, where there is no secret; nil: nobody
 	// accounts are those of the service, without a store; nil: it has none.
 	accounts *tidingshttp.Accounts
 	logger   *slog.Logger // of the server; nil: none
@@ -177,6 +178,9 @@ func launch(t testing.TB, url string, o options) *service {
 	tokens := &tidingshttp.Tokens{Revoked: revocations.Revoked, Users: &db.Subjects{DB: opened, Tables: hasChannel.Load, ByID: true}}
 	if o.secret != "" {
 		tokens.Issuer = tidingshttp.SharedSecret([]byte(o.secret))
+	}
+	if o.issuer != nil {
+		tokens.Issuer = o.issuer
 	}
 	if o.accounts != nil {
 		tokens.Own = o.accounts.Signer

@@ -96,6 +96,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		want.options.Since = last // it is newer than what the URL says, which stays the same for ever
 	}
 	if refused := s.unanswerable(r, id, &want); refused != nil {
+		s.refused(refused.code, s.address(r), r.URL.Path)
 		refused.answerEvents(w, r)
 		return
 	}
@@ -104,6 +105,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		c.feed = sub
 		return func() {
 			for _, err := range want.errs {
+				s.refused(string(err.Code), s.address(r), r.URL.Path)
 				sub.Tell(err, realtime.Channel{})
 			}
 			sub.Subscribe(c.ctx, want.channels, want.options)

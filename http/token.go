@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -82,6 +83,8 @@ func (t *Tokens) Authenticate(ctx context.Context, token string) (*realtime.Iden
 		return nil, err
 	case err != nil:
 		return nil, explainToken(err)
+	case !storable(map[string]any(claims), maxClaimDepth):
+		return nil, errors.New("its claims cannot be read by the database: they have NUL characters, or are nested too deep")
 	}
 	name := "sub"
 	if !own && t.Issuer.UserClaim != "" {
@@ -114,9 +117,29 @@ func (t *Tokens) Authenticate(ctx context.Context, token string) (*realtime.Iden
 		delete(claims, claim)
 	}
 	if id.Claims, err = json.Marshal(claims); err != nil {
-		return nil, fmt.Errorf("its claims cannot be read: %w", err)
+		return nil, errors.New("its claims cannot be read")
 	}
 	return id, nil
+}
+
+// maxClaimDepth is how deep claims may be nested: more than anybody does, and less than anything that reads them fails at.
+const maxClaimDepth = 32
+
+// storable reports whether a value can be given to the database as it is.
+func storable(value any, depth int) bool {
+	switch v := value.(type) {
+	case string:
+		return !strings.ContainsRune(v, 0)
+	case map[string]any:
+		for name, inner := range v {
+			if depth == 0 || !storable(name, depth) || !storable(inner, depth-1) {
+				return false
+			}
+		}
+	case []any:
+		return len(v) == 0 || depth > 0 && !slices.ContainsFunc(v, func(inner any) bool { return !storable(inner, depth-1) })
+	}
+	return true
 }
 
 var (

@@ -154,6 +154,7 @@ func (c *wsConn) run() {
 		} else if bad++; bad < maxBadFrames {
 			err = c.protocol.mistake(refused)
 		} else {
+			c.server.refused("bad_frames", c.seat.address, c.dialect.path)
 			err = goodbyeBadCommand
 		}
 		var bye goodbye
@@ -224,6 +225,7 @@ func (c *wsConn) end(err error) {
 	case errors.Is(err, errCorrupt):
 		c.leave(goodbyeCorrupt)
 	case errors.Is(err, errFarTooLarge):
+		c.server.refused(string(codeFrameTooLarge), c.seat.address, c.dialect.path)
 		c.leave(goodbyeTooLarge)
 	default:
 		return // the network's end, or nothing came behind our own goodbye

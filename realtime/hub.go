@@ -95,6 +95,7 @@ type Hub struct {
 	registry registry
 	now      atomic.Pointer[batch] // is being published: up to the position, and not yet queued for everyone
 	counters counters
+	refused  refusals
 
 	// Of Publish alone.
 	round uint64
@@ -266,6 +267,8 @@ type Stats struct {
 	Delivered         uint64 // of all these, written to their clients
 	Judged            uint64 // of which row security was asked, once for all subscribers with the same rights
 	Reads             uint64 // queries that this took, of the log and of tables
+
+	Refused map[Code]uint64 // subscribers that did not get a channel, or lost it, by why
 }
 
 // Stats returns the hub's figures.
@@ -276,6 +279,7 @@ func (h *Hub) Stats() Stats {
 		Subscribers: h.count, Subscriptions: h.registry.count(), Recent: h.recent.size(),
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
 		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
+		Refused: h.refused.totals(),
 	}
 	h.bench.mu.Lock()
 	defer h.bench.mu.Unlock()

@@ -263,7 +263,7 @@ func (s *Subscriber) Switch(ctx context.Context, c Channel, options SubscribeOpt
 func (s *Subscriber) Tell(err *Error, c Channel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse(c, err)
+	s.tell(c, err)
 }
 
 // Pong queues the answer to a ping, behind all that was published before.
@@ -296,6 +296,11 @@ func (s *Subscriber) Unread() bool {
 
 // refuse says an error of a channel; only s.mu is needed.
 func (s *Subscriber) refuse(c Channel, err *Error) {
+	s.hub.refused.add(err.Code)
+	s.tell(c, err)
+}
+
+func (s *Subscriber) tell(c Channel, err *Error) {
 	s.push(Item{Notice: &Notice{Kind: NoticeError, Channel: c, Err: err}})
 }
 

@@ -166,8 +166,9 @@ type Request struct {
 // Response is an answer as JSON.
 type Response struct {
 	Body     []byte
-	Errors   []byte // of Body, a JSON array; nil: none
-	Executed bool   // whether it was begun: the answer has data then, if only null
+	Errors   []byte   // of Body, a JSON array; nil: none
+	Codes    []string // of Errors
+	Executed bool     // whether it was begun: the answer has data then, if only null
 }
 
 // Operation is a request that was understood.
@@ -218,6 +219,11 @@ func TooSoon(message string, retryAfterMs int64) *Response {
 // respond writes an answer down.
 func respond(r *graphql.Response) *Response {
 	answer := &Response{Executed: r.Data != nil}
+	for _, err := range r.Errors {
+		if code, ok := err.Extensions["code"].(string); ok {
+			answer.Codes = append(answer.Codes, code)
+		}
+	}
 	if len(r.Errors) > 0 {
 		answer.Errors, _ = json.Marshal(r.Errors) // strings, numbers and their lists can always be
 		answer.Body = append(append(answer.Body, `{"errors":`...), answer.Errors...)

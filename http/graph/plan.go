@@ -74,6 +74,23 @@ func (a *API) plan(o *Operation, t target, field *graphql.CollectedField, g gran
 	return p
 }
 
+// Refusal says why somebody may not be told the plan's results, whatever the events are: they may have rows of a topic that he may not
+// read; nil: he may.
+func (p *Plan) Refusal(ctx context.Context, id *realtime.Identity) *realtime.Error {
+	if p.target.topic == "" { // of events there is nothing but the events
+		return nil
+	}
+	for _, topic := range readable {
+		if p.grants[topic] != nil {
+			continue
+		}
+		if err := mayRead(ctx, p.api.hub, id, topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // newFormat is a plan's format. Runs are kept for a while with what they were encoded in, and plans that nobody uses are not to be kept
 // with them.
 func newFormat(plan weak.Pointer[Plan]) *realtime.Format {

@@ -136,8 +136,15 @@ func (t target) wants(e *realtime.Event) bool {
 
 // follow reads the names of channels.
 func (t *target) follow(given any) error {
-	names, ok := given.([]any)
-	if !ok {
+	var names []any
+	switch list := given.(type) {
+	case []any:
+		names = list
+	case []string: // of a variable that was no list
+		for _, name := range list {
+			names = append(names, name)
+		}
+	default:
 		names = []any{given} // a list of one may be written without brackets
 	}
 	if len(names) == 0 {

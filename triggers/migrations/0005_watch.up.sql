@@ -670,6 +670,8 @@ declare
     n integer := 0;
 begin
     for w in select x.* from tidings.watches x join pg_class c on c.oid = x.relation order by x.id loop
+        select x.* into w from tidings.watches x where x.id = w.id for share; -- it may be another by now, or none
+        continue when not found;
         perform tidings.install(w);
         n := n + 1;
     end loop;
@@ -759,6 +761,8 @@ begin
                 or exists (select relation, name from tidings.triggers_there(x) except select relation, name from tidings.triggers_wanted(x)))
          order by x.id
     loop
+        select x.* into w from tidings.watches x where x.id = w.id for share; -- it may be another by now, or none
+        continue when not found;
         perform tidings.install(w);
         n := n + 1;
     end loop;

@@ -54,7 +54,8 @@ create function tidings.passing(sqlstate text) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$ select left(sqlstate, 2) = any ('{08,25,40,53,55,57,58}'::text[]) $$;
 comment on function tidings.passing(text) is 'whether an error may be gone the next time, by its class';
 
--- Which of the rows a user may read: they are JSON with all columns, as they were or are. The policies are asked about them and not about the
+-- Which of the rows a user may read: they are JSON with all columns, as they were or are; what is no object was written when the table had an
+-- owner's column in place of row security, and is nobody's. The policies are asked about them and not about the
 -- table, in which some stand no longer, or not any more as they were.
 create function tidings.judge(topic text, claims jsonb, "user" text, rows text[], out allowed boolean[], out problem text)
 language plpgsql as $$
@@ -82,9 +83,9 @@ begin
         end if;
         perform tidings.assume(reader, tidings.rights(w, judge.claims), case when w.claims is null or 'sub' = any (w.claims) then judge."user" end);
         execute pg_catalog.format($query$
-            select pg_catalog.array_agg(coalesce("tidings given".row is not null and (%1$s)%2$s, false) order by "tidings given".n)
+            select pg_catalog.array_agg(coalesce("tidings given".row like '{%%' and (%1$s)%2$s, false) order by "tidings given".n)
               from pg_catalog.unnest($1) with ordinality as "tidings given"(row, n),
-                   lateral pg_catalog.json_populate_record(null::%3$I.%4$I, "tidings given".row::pg_catalog.json) as %4$I$query$,
+                   lateral pg_catalog.json_populate_record(null::%3$I.%4$I, case when "tidings given".row like '{%%' then "tidings given".row::pg_catalog.json end) as %4$I$query$,
             policies,
             owner, relation.nspname, relation.relname) using rows, judge."user" into allowed;
         perform pg_catalog.set_config('role', was, true);
