@@ -32,7 +32,7 @@ type judging struct {
 
 // rights measures what row security costs, by how many sets of rights the subscribers have.
 func (b *bench) rights(ctx context.Context) (section, error) {
-	counts := []int{1, 5, 50}
+	counts := []int{1, 5, 50, rightsSubscribers}
 	if b.quick {
 		counts = counts[:2]
 	}
@@ -40,9 +40,9 @@ func (b *bench) rights(ctx context.Context) (section, error) {
 	s := section{
 		title: "Row security",
 		method: fmt.Sprintf(`%s, each another user with a token of her own, follow a table whose row security lets her team read a row; the watch says that it looks at nothing but the claim
-`+"`team`"+`, so that the users have as many sets of rights as there are teams. Every row may be read by all teams, so that there are as many deliveries, however many teams there are. One writer writes %d rows a second for %s.
+`+"`team`"+`, so that the users have as many sets of rights as there are teams; the last is as it would be if each user were a set of her own. Every row may be read by all teams, so that there are as many deliveries, however many teams there are. One writer writes %d rows a second for %s.
 As many follow another table of the same shape, without row security, on the same service; rows are written to the one and then to the other. *Evaluations a row* is how often row security was asked of a row, by the service's own count
-(`+"`judged` in `/readyz`"+`); more or fewer than there are sets would be told below. CPU is per million deliveries, with all that service and PostgreSQL do besides.`,
+(`+"`judged` in `/readyz`"+`); that it is another number than that of the sets would be told at the end of the page. CPU is per million deliveries, with all that service and PostgreSQL do besides.`,
 			plural(rightsSubscribers, "subscriber"), int(time.Second/latencyEvery), asWholeSeconds(window)),
 	}
 	if _, err := b.postgres.db.Pool.Exec(ctx, createRights); err != nil {
