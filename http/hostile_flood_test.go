@@ -108,7 +108,7 @@ func (h *hostile) oversize() {
 	c.expectError("too_many_channels")
 	g := h.graphInit()
 	for i := range 100 {
-		g.begin(fmt.Sprint(i), `subscription { messageUpdated(messageId: 9999) { id } }`, nil)
+		g.begin(fmt.Sprint(i), `subscription { messageUpdated(messageId: 1) { id } }`, nil)
 	}
 	g.begin("more", `{ liveCursor }`, nil)
 	g.expectFailure("more", "TOO_MANY_OPERATIONS")

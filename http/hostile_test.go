@@ -381,7 +381,10 @@ func textOfResult(f graphFrame, err error) (string, error) {
 	var result struct {
 		Data struct{ MessageAdded struct{ Title string } }
 	}
-	if f.Type != "next" || json.Unmarshal(f.Payload, &result) != nil || result.Data.MessageAdded.Title == "" {
+	if err := json.Unmarshal(f.Payload, &result); err != nil {
+		return "", err
+	}
+	if f.Type != "next" || result.Data.MessageAdded.Title == "" {
 		return "got " + f.text, nil
 	}
 	return result.Data.MessageAdded.Title, nil
