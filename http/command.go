@@ -36,7 +36,6 @@ func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
 // begin subscribes to what the URL asks for.
 func (c *commands) begin(query, _ string) {
 	if c.bad != nil {
-		c.conn.server.refused(c.bad.code, c.conn.seat.address, c.conn.dialect.path)
 		c.conn.leave(c.bad.goodbye())
 		return
 	}

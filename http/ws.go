@@ -46,6 +46,7 @@ func (s *Server) serveWS(plain *dialect) http.HandlerFunc {
 			cmds := &commands{conn: c, sub: sub, bad: bad}
 			c.feed, c.protocol = sub, cmds
 			if refused := c.identify(id); refused != nil {
+				s.refused(refused.code, c.seat.address, c.dialect.path)
 				cmds.bad = refused
 			}
 		})

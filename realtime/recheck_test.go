@@ -1,0 +1,107 @@
+package realtime_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"tidings/realtime"
+)
+
+// undecided is a court that cannot answer some questions to policies.
+type undecided struct {
+	*court
+	answer func(asks []realtime.Ask) ([]bool, error)
+}
+
+func (c *undecided) Permit(_ context.Context, asks []realtime.Ask) ([]bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.answer(asks)
+}
+
+// Where a policy is to say who may follow a topic, nobody who followed it before goes on until it has.
+func TestAnotherPolicyKeepsNobodyIn(t *testing.T) {
+	t.Parallel()
+	c := &court{}
+	h := c.open(t, realtime.Options{})
+	f := follow(t, h, nil)
+	f.sub.Subscribe(t.Context(), channels("messages"), realtime.SubscribeOptions{})
+	f.expectNotice(realtime.NoticeSubscribed, "")
+	h.SetTopics([]realtime.Topic{{Name: "messages", Keyed: true, Read: "policy:public.nobody"}})
+	c.publish(&realtime.Event{Topic: "messages", Type: "message_added", Key: "1", Keyed: true, Data: []byte(`"written after the change"`)})
+	f.expectNotice(realtime.NoticeError, realtime.CodeUnavailable)
+}
+
+// One question that cannot be answered spares nobody else, and in the end not whose it is.
+func TestQuestionsThatCannotBeAnswered(t *testing.T) {
+	t.Parallel()
+	allow := true
+	stuck := realtime.Channel{Topic: "rooms", Key: "stuck"}
+	c := &undecided{court: &court{}}
+	c.answer = func(asks []realtime.Ask) ([]bool, error) {
+		answers := make([]bool, len(asks))
+		for i, a := range asks {
+			if a.Channel == stuck && !allow {
+				return nil, errors.New("canceling statement due to statement timeout")
+			}
+			answers[i] = allow
+		}
+		return answers, nil
+	}
+	c.court.tape = &tape{}
+	h := realtime.NewHub(c, realtime.Options{RecheckInterval: time.Second})
+	c.hub = h
+	h.SetTopics([]realtime.Topic{{Name: "rooms", Keyed: true, Read: "policy:x.y"}})
+	h.Start(c.at(0))
+	h.SetLive(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	a, b := follow(t, h, person("a")), follow(t, h, person("b"))
+	a.sub.Subscribe(ctx, []realtime.Channel{stuck}, realtime.SubscribeOptions{})
+	a.expectNotice(realtime.NoticeSubscribed, "")
+	b.sub.Subscribe(ctx, []realtime.Channel{{Topic: "rooms", Key: "1"}}, realtime.SubscribeOptions{})
+	b.expectNotice(realtime.NoticeSubscribed, "")
+	c.mu.Lock()
+	allow = false
+	c.mu.Unlock()
+	h.Recheck()
+	b.expectNotice(realtime.NoticeError, realtime.CodeForbidden)
+	a.expectNotice(realtime.NoticeError, realtime.CodeUnavailable)
+}
+
+// What row security said before its policies changed does not count for who comes later.
+func TestAnswersFromBeforeAChange(t *testing.T) {
+	t.Parallel()
+	strict := make(chan struct{})
+	c := &court{judge: func(_ context.Context, questions []realtime.Judging) ([][]bool, error) {
+		select {
+		case <-strict:
+			answers := make([][]bool, len(questions))
+			for i := range questions {
+				answers[i] = make([]bool, len(questions[i].Rows))
+			}
+			return answers, nil
+		default:
+			return rule(questions), nil
+		}
+	}}
+	h := c.open(t, realtime.Options{})
+	since := c.at(0).String()
+	f := follow(t, h, person("a"))
+	f.sub.Subscribe(t.Context(), channels("notes"), realtime.SubscribeOptions{})
+	f.expectNotice(realtime.NoticeSubscribed, "")
+	c.publish(note("added", "1", "a", ""))
+	f.expectEvents("note_added")
+	close(strict)
+	h.Recheck()
+	g := follow(t, h, person("a"))
+	g.sub.Subscribe(t.Context(), channels("notes"), realtime.SubscribeOptions{Since: since})
+	g.expectNotice(realtime.NoticeSubscribed, "")
+}
