@@ -29,6 +29,9 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		return true, nil
 	}
 	switch {
+	case s.undecided():
+		s.unlock()
+		return false, nil // keep or lose wakes it
 	case !h.live:
 		h.waiting[s] = struct{}{}
 		s.unlock()

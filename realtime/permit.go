@@ -194,6 +194,11 @@ func (h *Hub) recheckPolicies() {
 		}
 		s.mu.Unlock()
 	}
+	h.askAgain()
+}
+
+// askAgain has everything asked that somebody has by a policy.
+func (h *Hub) askAgain() {
 	select {
 	case h.rechecked <- struct{}{}:
 	default:
@@ -272,6 +277,7 @@ func (h *Hub) recheckSome(ctx context.Context, some []*holding) (unanswered []*h
 		for i, x := range part {
 			asks[i] = x.ask
 		}
+		changes := h.changed()
 		answers, err := h.source.Permit(ctx, asks)
 		switch {
 		case err != nil && len(part) == 1:
@@ -282,7 +288,11 @@ func (h *Hub) recheckSome(ctx context.Context, some []*holding) (unanswered []*h
 			unanswered = append(unanswered, h.recheckSome(ctx, part[middle:])...)
 		default:
 			for i, x := range part {
-				if err == nil && !answers[i] {
+				switch {
+				case err != nil: // ctx has ended
+				case answers[i]:
+					x.keep(changes)
+				default:
 					x.lose(Errorf(CodeForbidden, "channel %q is not for you any more", x.ask.Channel))
 				}
 			}
@@ -291,9 +301,33 @@ func (h *Hub) recheckSome(ctx context.Context, some []*holding) (unanswered []*h
 	return unanswered
 }
 
+// keep has those go on who waited for the answer, unless it may be by a policy from before.
+func (x *holding) keep(changes uint64) {
+	for _, s := range x.subs {
+		s.keep(x.ask, changes)
+	}
+}
+
 func (x *holding) lose(why *Error) {
 	for _, s := range x.subs {
 		s.lose(x.ask, why)
+	}
+}
+
+// keep has the subscriber go on with a channel that a policy allows.
+func (s *Subscriber) keep(ask Ask, changes uint64) {
+	s.lock()
+	defer s.unlock()
+	if s.hub.changes != changes || s.identity.rights().key() != ask.Rights.key() || !s.undecided() {
+		return
+	}
+	for _, m := range s.members {
+		if m.channel == ask.Channel {
+			m.undecided = false
+		}
+	}
+	if !s.undecided() {
+		s.wakeup()
 	}
 }
 
@@ -308,6 +342,9 @@ func (s *Subscriber) lose(ask Ask, why *Error) {
 		s.refuse(ask.Channel, why)
 	}
 	s.admit()
+	if !s.live {
+		s.wakeup() // it may have waited for this alone
+	}
 }
 
 // Run asks the database who may have what, until ctx ends. Without it, nobody is told anything about which it is to be asked.

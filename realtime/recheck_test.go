@@ -24,14 +24,19 @@ func (c *undecided) Permit(_ context.Context, asks []realtime.Ask) ([]bool, erro
 // Where a policy is to say who may follow a topic, nobody who followed it before goes on until it has.
 func TestAnotherPolicyKeepsNobodyIn(t *testing.T) {
 	t.Parallel()
-	c := &court{}
+	answer := make(chan struct{})
+	c := &court{permit: func(asks []realtime.Ask) []bool {
+		<-answer
+		return make([]bool, len(asks))
+	}}
 	h := c.open(t, realtime.Options{})
 	f := follow(t, h, nil)
 	f.sub.Subscribe(t.Context(), channels("messages"), realtime.SubscribeOptions{})
 	f.expectNotice(realtime.NoticeSubscribed, "")
 	h.SetTopics([]realtime.Topic{{Name: "messages", Keyed: true, Read: "policy:public.nobody"}})
 	c.publish(&realtime.Event{Topic: "messages", Type: "message_added", Key: "1", Keyed: true, Data: []byte(`"written after the change"`)})
-	f.expectNotice(realtime.NoticeError, realtime.CodeUnavailable)
+	close(answer)
+	f.expectNotice(realtime.NoticeError, realtime.CodeForbidden)
 }
 
 // One question that cannot be answered spares nobody else, and in the end not whose it is.

@@ -90,6 +90,7 @@ type member struct {
 	view       view
 	join       Cursor // what it covers does not belong to the subscription
 	announced  bool   // subscribed was said
+	undecided  bool   // its topic has another policy now, which is being asked
 	snapshot   bool   // the rows come first, at the beginning and after a reset
 	node       *node
 	index      int // in node.members
@@ -572,17 +573,25 @@ func (s *Subscriber) sign() {
 func (s *Subscriber) review() {
 	for _, m := range slices.Clone(s.members) {
 		err, policy := s.hub.refusal(s.identity, m.channel)
-		if policy && m.view.read != s.hub.topics[m.channel.Topic].Read { // nobody knows yet whom it lets
-			err = Errorf(CodeUnavailable, "who may have channel %q is decided by another policy now: subscribe anew, with your last cursor", m.channel)
-		}
 		if err != nil {
 			s.remove(m)
 			s.refuse(m.channel, err)
 			continue
 		}
+		// Whom another policy lets is not known yet.
+		m.undecided = policy && (m.undecided || m.view.read != s.hub.topics[m.channel.Topic].Read)
 		m.view = viewOf(s.identity, m.channel, s.hub.topics[m.channel.Topic])
 	}
 	s.sign()
+	if s.live && s.undecided() {
+		s.fallBehind(s.hub.position, true)
+	}
+}
+
+// undecided reports whether it is being asked if a channel may stay: until that is known, the subscriber is told nothing, and then it goes on
+// where it was.
+func (s *Subscriber) undecided() bool {
+	return slices.ContainsFunc(s.members, func(m *member) bool { return m.undecided })
 }
 
 // Identity is whose the subscriber is.
@@ -607,6 +616,9 @@ func (s *Subscriber) SetIdentity(ctx context.Context, id *Identity) {
 	}
 	s.review()
 	s.admit()
+	if s.undecided() {
+		s.hub.askAgain() // for somebody else now
+	}
 }
 
 // askFor asks which of the subscriber's channels somebody may have. When it returns, the locks are held, and the answers are of all the
