@@ -13,12 +13,15 @@ type AccountOptions struct {
 	// AddressFailures and AddressPause are the same for all that comes from an address; 50 and 1 s.
 	AddressFailures int
 	AddressPause    time.Duration
-	// SignUps is how many users may sign up at once from an address, and SignUpPause after what time one more may; 20 and 1 min.
+	// SignUps is how many users may sign up at once from an address, and SignUpPause after what time one more may; 20 and 1 min, and from this
+	// machine, where nothing was said, as many as like.
 	SignUps     int
 	SignUpPause time.Duration
 	// MaxRemembered is how many names and how many addresses are remembered for that; 100,000. Of more, those are forgotten that
 	// matter least.
 	MaxRemembered int
+
+	localSignUps bool // from this machine, without a limit
 }
 
 func (o AccountOptions) withDefaults() AccountOptions {
@@ -34,6 +37,7 @@ func (o AccountOptions) withDefaults() AccountOptions {
 	}
 	def(&o.NameFailures, 10)
 	def(&o.AddressFailures, 50)
+	o.localSignUps = o.SignUps == 0
 	def(&o.SignUps, 20)
 	def(&o.MaxRemembered, 100_000)
 	pause(&o.NamePause, time.Minute)

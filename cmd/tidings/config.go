@@ -145,7 +145,7 @@ type accountFlags struct {
 	NamePause       time.Duration `name:"sign-in-pause" help:"After what time one more is allowed." default:"1m" env:"TIDINGS_SIGN_IN_PAUSE"`
 	AddressFailures int           `name:"sign-in-address-failures" help:"Wrong passwords from an address, before it has to wait." default:"50" env:"TIDINGS_SIGN_IN_ADDRESS_FAILURES" placeholder:"N"`
 	AddressPause    time.Duration `name:"sign-in-address-pause" help:"After what time one more is allowed." default:"1s" env:"TIDINGS_SIGN_IN_ADDRESS_PAUSE"`
-	SignUps         int           `name:"sign-up-burst" help:"Users who sign up from an address, before it has to wait." default:"20" env:"TIDINGS_SIGN_UP_BURST" placeholder:"N"`
+	SignUps         int           `name:"sign-up-burst" help:"Users who sign up from an address, before it has to wait. 0: 20, and from this machine as many as like." default:"0" env:"TIDINGS_SIGN_UP_BURST" placeholder:"N"`
 	SignUpPause     time.Duration `help:"After what time one more is allowed." default:"1m" env:"TIDINGS_SIGN_UP_PAUSE"`
 }
 
@@ -192,7 +192,7 @@ func (c *serveCmd) Validate() error {
 		value, min int
 	}{
 		{"sign-in-failures", c.Accounts.NameFailures, 1}, {"sign-in-address-failures", c.Accounts.AddressFailures, 1},
-		{"sign-up-burst", c.Accounts.SignUps, 1},
+		{"sign-up-burst", c.Accounts.SignUps, 0},
 		{"max-connections", c.MaxConnections, 1}, {"max-connections-per-address", c.MaxConnectionsPerAddress, 0},
 		{"max-connections-per-user", c.MaxConnectionsPerUser, 1}, {"max-commands-per-second", c.MaxCommandsPerSecond, 1}, {"command-burst", c.CommandBurst, 1},
 		{"max-channels", c.MaxChannels, 1}, {"max-frame", c.MaxFrame, 128},
