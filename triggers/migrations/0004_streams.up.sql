@@ -14,12 +14,16 @@ comment on column tidings.streams.load is 'the function that returns what stands
 create function tidings.tell_topics_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    if (tg_relid = any (array[to_regclass('tidings.streams'), to_regclass('tidings.watches')]::oid[])) is not true then
+        raise exception 'tidings.tell_topics_changed() is not for %', tg_relid::regclass using errcode = 'wrong_object_type';
+    end if;
     perform pg_notify('tidings', '{"watches":"changed"}');
     -- In the log as well: so nothing that is written afterwards is told by the rules from before.
     execute format('insert into tidings.%I (topic, type, data) values (''tidings'', ''topics'', ''null'')', tidings.current_partition());
     return null;
 end $$;
 comment on function tidings.tell_topics_changed() is 'has servers read again what can be subscribed to';
+revoke all on function tidings.tell_topics_changed() from public; -- or it could be put on anybody's table
 create trigger tell after insert or update or delete or truncate on tidings.streams
     for each statement execute function tidings.tell_topics_changed();
 
@@ -182,6 +186,7 @@ exception when others then
     raise warning 'tidings could not follow a change of a policy: %; call tidings.recheck()', sqlerrm;
 end $$;
 comment on function tidings.policy_changed() is 'calls tidings.recheck()';
+revoke all on function tidings.policy_changed() from public;
 do $$
 begin
     create event trigger tidings_policies on ddl_command_end when tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY')

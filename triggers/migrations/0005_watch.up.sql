@@ -796,6 +796,7 @@ exception when others then
     raise warning 'tidings could not follow a change of tables: %; call tidings.refresh()', sqlerrm;
 end $$;
 comment on function tidings.partitions_changed() is 'calls tidings.follow_partitions()';
+revoke all on function tidings.partitions_changed() from public;
 do $$
 begin
     create event trigger tidings_partitions on ddl_command_end when tag in ('CREATE TABLE', 'ALTER TABLE', 'CREATE FOREIGN TABLE', 'DROP FOREIGN TABLE')
