@@ -272,7 +272,7 @@ func TestBroadcast(t *testing.T) {
 	l := openLive(t)
 	s, ear := l.connect(t), l.connect(t)
 	run(t, s, items)
-	run(t, ear, `listen tidings`)
+	run(t, ear, `listen tidings; listen `+get[string](t, s, `select signals from tidings.settings`))
 	since := cursor(t, s)
 	run(t, s, `select tidings.broadcast('items', 'announcement', '{"text": "hello"}'), tidings.broadcast('items:5', 'hint')`)
 	if got, want := list[string](t, s, sinceQuery, since), 2; len(got) != want || !strings.HasSuffix(got[0], `announcement {"text": "hello"}`) || !strings.HasSuffix(got[1], "hint 5 {}") {
@@ -287,9 +287,9 @@ func TestBroadcast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(n.Payload, `"signal"`) {
-			if want := `{"signal" : {"channel" : "items", "type" : "wave", "data" : {"n": 1}}}`; n.Payload != want {
-				t.Errorf("got %s", n.Payload)
+		if strings.Contains(n.Payload, `wave`) {
+			if want := `{"channel" : "items", "type" : "wave", "data" : {"n": 1}}`; n.Payload != want || n.Channel == "tidings" {
+				t.Errorf("got %s at %s", n.Payload, n.Channel)
 			}
 			break
 		}

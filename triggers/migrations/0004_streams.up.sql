@@ -72,13 +72,13 @@ comment on function tidings.reserved_type(text) is 'whether a type means somethi
 create function tidings.signal(channel text, type text, data json) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    payload text := json_build_object('signal', json_build_object('channel', channel, 'type', type, 'data', data))::text;
+    payload text := json_build_object('channel', channel, 'type', type, 'data', data)::text;
 begin
     if octet_length(payload) >= 8000 then
         raise exception 'what is kept nowhere has less than 8,000 bytes, not %', octet_length(payload)
             using errcode = 'program_limit_exceeded', hint = 'What is kept may be of any size.';
     end if;
-    perform pg_notify('tidings', payload);
+    perform pg_notify(s.signals, payload) from tidings.settings s;
 end $$;
 comment on function tidings.signal(text, text, json) is 'tells who is there, in a notification, what is kept nowhere';
 revoke all on function tidings.signal(text, text, json) from public;
