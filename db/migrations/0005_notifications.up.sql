@@ -232,6 +232,22 @@ end $$ $function$,
 $function$ revoke all on function channel.tell(text, bigint, text[], json[]) from public $function$,
 $function$ comment on function channel.tell(text, bigint, text[], json[]) is 'tells of what a statement did: of how much in all, and of the first of it who and what' $function$,
 
+-- Who may hear of activity need not be one who may read all messages.
+$function$ create function channel.tells_titles() returns boolean
+language plpgsql stable as $$
+begin
+    return exists (
+        select from tidings.watches as w join pg_catalog.pg_class as c on c.oid operator(pg_catalog.=) w.relation
+         where w.relation operator(pg_catalog.=) 'channel.messages'::pg_catalog.regclass and not c.relrowsecurity
+           and (w.columns is null or 'title' operator(pg_catalog.=) any (w.columns))
+           and (w.read operator(pg_catalog.=) 'public' or w.read operator(pg_catalog.=) 'signed_in'
+                and exists (select from tidings.streams as s where s.topic operator(pg_catalog.=) 'activity' and s.read operator(pg_catalog.=) 'signed_in')));
+exception when others then
+    return false;
+end $$ $function$,
+$function$ revoke all on function channel.tells_titles() from public $function$,
+$function$ comment on function channel.tells_titles() is 'whether whoever may hear of activity may have the titles of all messages' $function$,
+
 $function$ create function channel.tell_of_new_users() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -256,6 +272,7 @@ $function$ create function channel.tell_of_new_messages() returns trigger
 language plpgsql security definer as $$
 declare
     acting bigint := channel.acting_user();
+    titled boolean := channel.tells_titles();
     total  bigint; actors text[]; data json[]; mentions boolean;
 begin
     if tg_relid operator(pg_catalog.<>) 'channel.messages'::pg_catalog.regclass then
@@ -264,7 +281,7 @@ begin
     begin
         select pg_catalog.count(*),
                pg_catalog.array_agg(coalesce(acting, m.author_id)::pg_catalog.text) filter (where m.n operator(pg_catalog.<=) 1000),
-               pg_catalog.array_agg(pg_catalog.concat('{"actor":', coalesce(acting, m.author_id), ',"message":', m.id, ',"title":', pg_catalog.to_json(m.title), '}')::pg_catalog.json)
+               pg_catalog.array_agg(pg_catalog.concat('{"actor":', coalesce(acting, m.author_id), ',"message":', m.id, case when titled then pg_catalog.concat(',"title":', pg_catalog.to_json(m.title)) end, '}')::pg_catalog.json)
                    filter (where m.n operator(pg_catalog.<=) 1000),
                pg_catalog.bool_or(pg_catalog.strpos(m.content, '@') operator(pg_catalog.>) 0 or pg_catalog.strpos(m.title, '@') operator(pg_catalog.>) 0)
           into total, actors, data, mentions
@@ -319,6 +336,7 @@ $function$ create function channel.tell_of_edited_messages() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     acting bigint := channel.acting_user();
+    titled boolean := channel.tells_titles();
     total  bigint; actors text[]; data json[];
     ids bigint[]; authors bigint[]; texts text[]; before text[];
 begin
@@ -327,7 +345,7 @@ begin
     end if;
     begin
         select count(*), array_agg(m.actor::text) filter (where m.n <= 1000),
-               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, ',"title":', to_json(m.title), '}')::json) filter (where m.n <= 1000),
+               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, case when titled then concat(',"title":', to_json(m.title)) end, '}')::json) filter (where m.n <= 1000),
                array_agg(m.id) filter (where m.mentions), array_agg(m.author_id) filter (where m.mentions),
                array_agg(concat(m.title, E'\n', m.content)) filter (where m.mentions),
                array_agg(concat(m.title_before, E'\n', m.content_before)) filter (where m.mentions)
@@ -392,6 +410,7 @@ $function$ create function channel.tell_of_removed_messages() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     acting bigint := channel.acting_user();
+    titled boolean := channel.tells_titles();
     total  bigint; actors text[]; data json[]; ids bigint[];
 begin
     if tg_relid <> 'channel.messages'::regclass then
@@ -399,7 +418,7 @@ begin
     end if;
     begin
         select count(*) filter (where m.told), array_agg(m.actor::text) filter (where m.n <= 1000),
-               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, ',"title":', to_json(m.title), '}')::json) filter (where m.n <= 1000),
+               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, case when titled then concat(',"title":', to_json(m.title)) end, '}')::json) filter (where m.n <= 1000),
                array_agg(m.id)
           into total, actors, data, ids
           from (select m.*, case when m.told then row_number() over (partition by m.told) end as n
