@@ -5,6 +5,7 @@ create table tidings.streams (
     keyed boolean not null default true,
     read  text    not null default 'signed_in',
     load  regprocedure,
+    constraint streams_topic check (topic <> 'tidings'), -- which is the servers' own
     constraint streams_read check (read in ('public', 'signed_in') or read like 'policy:_%')
 );
 comment on table  tidings.streams is 'topics that no table feeds; who may subscribe can be changed by UPDATE';
@@ -172,11 +173,21 @@ comment on function tidings.recheck() is
     'has servers ask again, now, who may subscribe to what: after a change of what policies look at. They do so from time to time anyway.';
 revoke all on function tidings.recheck() from public;
 
--- A policy that is changed, where we may see that (a superuser installs).
+-- A policy that watched tables are read by is changed, where we may see that (a superuser installs).
 create function tidings.policy_changed() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    of_tables oid[];
 begin
-    if tg_tag like '%POLICY' or exists (
+    if tg_event = 'sql_drop' then
+        of_tables := array(select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])) from pg_event_trigger_dropped_objects() as d
+                            where d.object_type = 'policy');
+    else
+        of_tables := array(select p.polrelid from pg_event_trigger_ddl_commands() as c join pg_policy p on p.oid = c.objid
+                            where c.classid = 'pg_policy'::regclass);
+    end if;
+    if exists (select from tidings.tables_asked() as t(relation) where t.relation = any (of_tables))
+        or tg_tag like '%FUNCTION' and exists (
         select from pg_event_trigger_ddl_commands() as c
           join (select read from tidings.watches union all select read from tidings.streams) as r on c.objid = tidings.policy_function(r.read)
          where r.read like 'policy:%' and c.classid = 'pg_proc'::regclass) then
@@ -189,8 +200,9 @@ comment on function tidings.policy_changed() is 'calls tidings.recheck()';
 revoke all on function tidings.policy_changed() from public;
 do $$
 begin
-    create event trigger tidings_policies on ddl_command_end when tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY')
+    create event trigger tidings_policies on ddl_command_end when tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY')
         execute function tidings.policy_changed();
+    create event trigger tidings_dropped_policies on sql_drop when tag in ('DROP POLICY') execute function tidings.policy_changed();
 exception when insufficient_privilege then
     null;
 end $$;
