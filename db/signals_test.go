@@ -27,7 +27,12 @@ func TestSignals(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- reader.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	await(t, "the reader to listen", func() bool { return reader.Status().Listening })
 
 	run := func(sql string, args ...any) {
@@ -74,6 +79,9 @@ func TestSignals(t *testing.T) {
 		if db.ReservedType(typ) != reserved {
 			t.Errorf("%q: reserved in the database: %t", typ, reserved)
 		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Error(err)
 	}
 }
 
