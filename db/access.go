@@ -167,12 +167,3 @@ func (d *DB) Disconnect(ctx context.Context, user string, revoke bool) error {
 	}
 	return nil
 }
-
-// Signal tells who is there something that is kept nowhere.
-func (d *DB) Signal(ctx context.Context, s realtime.Signal) error {
-	_, err := d.Pool.Exec(ctx, `select pg_notify('tidings', $1)`, encodeSignal(s))
-	if err != nil {
-		return fmt.Errorf("signal: %w", Unavailable(err))
-	}
-	return nil
-}

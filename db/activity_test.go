@@ -103,3 +103,37 @@ func TestActivityWithoutDoorbell(t *testing.T) {
 		t.Errorf("got %v, %v", n, err)
 	}
 }
+
+// Activity has the titles of messages for those who may read them all, and for nobody where some may not.
+func TestActivityTellsNoHiddenTitles(t *testing.T) {
+	t.Parallel()
+	for setup, told := range map[string]bool{
+		``: true, // everything is public here
+		`update tidings.streams set read = 'signed_in'`:                                                                                                       true,
+		`update tidings.watches set read = 'signed_in' where topic = 'messages'`:                                                                              false,
+		`update tidings.watches set read = 'signed_in'; update tidings.streams set read = 'signed_in'`:                                                        true,
+		`alter table messages enable row level security`:                                                                                                      false,
+		`select tidings.watch('messages', event => 'message', read => 'owner:author_id')`:                                                                     false,
+		`select tidings.watch('messages', event => 'message', read => 'public', columns => '{id,content}')`:                                                   false,
+		`select tidings.unwatch('messages')`:                                                                                                                  false,
+		`create function may(jsonb, text, text) returns boolean language sql as 'select true'; select tidings.watch('messages', read => 'policy:public.may')`: false,
+	} {
+		t.Run(setup, func(t *testing.T) {
+			t.Parallel()
+			c, run := writing(t, dbtest.Database(t))
+			before := len(acts(t, c))
+			if setup != "" {
+				run(setup)
+			}
+			run(`insert into messages (author_id, title, content) values (2, 'x', 'y'); update messages set title = 'z' where id = 2; delete from messages where id = 2`)
+			title := func(title string) string {
+				if told {
+					return `,"title":"` + title + `"`
+				}
+				return ""
+			}
+			same(t, setup, acts(t, c)[before:], `2 message_written {"actor":2,"message":2`+title("x")+`}`, `2 message_edited {"actor":2,"message":2`+title("z")+`}`,
+				`2 message_removed {"actor":2,"message":2`+title("z")+`}`)
+		})
+	}
+}

@@ -45,7 +45,7 @@ func TestHeartbeatOfMany(t *testing.T) {
 	}
 	begun := time.Now()
 	beats := func() (n int) {
-		if err := database.Pool.QueryRow(t.Context(), `select count(*) from tidings.log where topic = 'tidings'`).Scan(&n); err != nil {
+		if err := database.Pool.QueryRow(t.Context(), `select count(*) from tidings.log where topic = 'tidings' and type = 'beat'`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n

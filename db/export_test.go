@@ -12,6 +12,8 @@ const (
 	ReadPage = readPage
 )
 
+var ReservedType = reservedType
+
 func (d *DB) ConnectReader(ctx context.Context) (*pgx.Conn, error) { return d.connect(ctx, "reader") }
 
 // Statement is one with its arguments.

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,11 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgxlisten"
-
-	"tidings/realtime"
 )
 
-// doorbell is the NOTIFY channel on which triggers ring.
+// doorbell is the NOTIFY channel on which triggers ring. Anybody may ring, and a ring has the reader look, no more.
 const doorbell = "tidings"
 
 // silenceLimit is how long the listener may hear nothing at all before its connection is taken for dead. The reader
@@ -23,25 +22,11 @@ const doorbell = "tidings"
 const silenceLimit = 5 * time.Second
 
 // ring is the payload of a doorbell notification: which transaction wrote to which topic, or that what can be subscribed to has
-// changed, or a signal. What was written is in the log; a signal is kept nowhere.
+// changed. What was written is in the log.
 type ring struct {
-	Topic   string  `json:"topic,omitempty"`
-	Xid     string  `json:"xid,omitempty"`
-	Watches string  `json:"watches,omitempty"`
-	Signal  *signal `json:"signal,omitempty"`
-}
-
-// signal is a realtime.Signal.
-type signal struct {
-	Channel string          `json:"channel"`
-	Type    string          `json:"type"`
-	Data    json.RawMessage `json:"data"`
-	From    string          `json:"from,omitempty"`
-}
-
-func encodeSignal(s realtime.Signal) string {
-	payload, _ := json.Marshal(ring{Signal: &signal{s.Channel.String(), s.Type, s.Data, s.From}}) // its data is JSON
-	return string(payload)
+	Topic   string `json:"topic,omitempty"`
+	Xid     string `json:"xid,omitempty"`
+	Watches string `json:"watches,omitempty"`
 }
 
 // listen hears the doorbell until ctx ends. It is the only goroutine that decodes notifications, and it does nothing
@@ -67,8 +52,20 @@ func (r *Reader) listenConn(ctx context.Context) error {
 	defer cancel()
 
 	var unheard atomic.Bool // it was said that nothing is heard
-	listener := &pgxlisten.Listener{
-		Connect: func(ctx context.Context) (*pgx.Conn, error) { return r.DB.connect(ctx, "listener") },
+	var listener *pgxlisten.Listener
+	var handler *bellHandler
+	listener = &pgxlisten.Listener{
+		Connect: func(ctx context.Context) (*pgx.Conn, error) {
+			conn, err := r.DB.connect(ctx, "listener")
+			if err != nil {
+				return nil, err
+			}
+			if handler.signals, err = signalsOf(ctx, conn); err != nil {
+				return nil, errors.Join(err, conn.Close(ctx))
+			}
+			listener.Handle(handler.signals, handler) // it listens to what has a handler when this has returned
+			return conn, nil
+		},
 		LogError: func(_ context.Context, err error) {
 			r.setListening(false)
 			r.Nudge() // from here on it polls
@@ -78,7 +75,7 @@ func (r *Reader) listenConn(ctx context.Context) error {
 		},
 		ReconnectDelay: 250 * time.Millisecond,
 	}
-	handler := &bellHandler{reader: r, connected: func() {
+	handler = &bellHandler{reader: r, connected: func() {
 		r.setListening(true)
 		if unheard.Swap(false) {
 			r.Logger.Info("the doorbell is heard again")
@@ -116,6 +113,7 @@ func (r *Reader) listenConn(ctx context.Context) error {
 type bellHandler struct {
 	reader    *Reader
 	connected func()
+	signals   string // the channel on which they are told
 }
 
 // HandleBacklog is called when LISTEN has taken effect.
@@ -129,28 +127,28 @@ func (h *bellHandler) HandleBacklog(_ context.Context, channel string, _ *pgx.Co
 // HandleNotification decodes a notification and has the reader act.
 func (h *bellHandler) HandleNotification(_ context.Context, n *pgconn.Notification, _ *pgx.Conn) error {
 	h.reader.setListening(true)
-	if n.Channel != doorbell {
-		return nil // the ping
-	}
-	var ring ring
-	if err := json.Unmarshal([]byte(n.Payload), &ring); err != nil {
-		h.reader.Nudge() // somebody else's, or a newer version's: a read too many costs little
-		return fmt.Errorf("decode %q: %w", n.Payload, err)
-	}
-	switch {
-	case ring.Signal != nil:
-		channel, err := realtime.ParseChannel(ring.Signal.Channel)
+	switch n.Channel {
+	case h.signals:
+		s, err := decodeSignal(n.Payload)
 		if err != nil {
-			return fmt.Errorf("decode %q: %w", n.Payload, err)
+			h.reader.Logger.Warn("a signal is left out", "error", err)
+			break
 		}
-		h.reader.Sink.Signal(realtime.Signal{Channel: channel, Type: ring.Signal.Type, Data: ring.Signal.Data, From: ring.Signal.From})
-	case ring.Watches != "":
-		h.reader.askTopics(nil)
-		h.reader.Nudge() // it stands in the log as well
-	default:
-		h.reader.Nudge()
+		h.reader.Sink.Signal(s)
+	case doorbell:
+		h.rung(n.Payload)
+	default: // the ping
 	}
 	return nil
+}
+
+// rung has the reader look. Whatever else is said here is somebody else's, or a newer version's: a read too many costs little.
+func (h *bellHandler) rung(payload string) {
+	var ring ring
+	if err := json.Unmarshal([]byte(payload), &ring); err == nil && ring.Watches != "" {
+		h.reader.askTopics(nil) // it stands in the log as well
+	}
+	h.reader.Nudge()
 }
 
 func (r *Reader) setListening(listening bool) {

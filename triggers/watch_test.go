@@ -129,6 +129,7 @@ func TestWatchRefuses(t *testing.T) {
 		{`'items', topic => E'a\x7fb'`, parameter, `cannot be used`},
 		{`'items', topic => repeat('x', 64)`, parameter, `cannot be used`},
 		{`'items', topic => repeat('ä', 32)`, parameter, `cannot be used`},
+		{`'items', topic => 'tidings'`, parameter, `topic tidings cannot be used`},
 		{`'"with:colon"'`, parameter, `topic 'with:colon' cannot be used`},
 		{`'items', topic => 'taken'`, duplicate, `topic 'taken' is taken by table public.taken: give another with topic =>`},
 		{`'items', event => ''`, parameter, `event '' cannot be used`},

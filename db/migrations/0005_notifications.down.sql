@@ -15,6 +15,7 @@ drop function tell_of_edited_messages();
 drop function tell_of_new_comments();
 drop function tell_of_new_messages();
 drop function tell_of_new_users();
+drop function tells_titles();
 drop function tell(text, bigint, text[], json[]);
 drop function forget_notifications(bigint[], bigint[]);
 drop function notify_of_many_comments(bigint[]);

@@ -43,6 +43,7 @@ language sql stable as $$
                 then pg_catalog.current_setting('tidings.user', true)::pg_catalog.int8 end
 $$ $function$,
 $function$ comment on function channel.acting_user() is 'on whose behalf the transaction writes, if it says so by tidings.user' $function$,
+$function$ revoke all on function channel.acting_user() from public $function$,
 
 -- A name may have any character but white space. So a mention goes up to white space, or to the next mention; and is of the longest name
 -- there is, what is neither letter nor digit at its end being a part of it or not.
@@ -62,6 +63,7 @@ begin
                           order by length(u.username) desc limit 1) as named
      group by named.id order by min(mention.n) limit 20;
 end $$ $function$,
+$function$ revoke all on function channel.mentioned(text) from public $function$,
 $function$ comment on function channel.mentioned(text) is
     'the users whom a text mentions as @username, 20 at most; of a long text, those in its first 65,536 characters' $function$,
 
@@ -230,11 +232,30 @@ end $$ $function$,
 $function$ revoke all on function channel.tell(text, bigint, text[], json[]) from public $function$,
 $function$ comment on function channel.tell(text, bigint, text[], json[]) is 'tells of what a statement did: of how much in all, and of the first of it who and what' $function$,
 
+-- Who may hear of activity need not be one who may read all messages.
+$function$ create function channel.tells_titles() returns boolean
+language plpgsql stable as $$
+begin
+    return exists (
+        select from tidings.watches as w join pg_catalog.pg_class as c on c.oid operator(pg_catalog.=) w.relation
+         where w.relation operator(pg_catalog.=) 'channel.messages'::pg_catalog.regclass and not c.relrowsecurity
+           and (w.columns is null or 'title' operator(pg_catalog.=) any (w.columns))
+           and (w.read operator(pg_catalog.=) 'public' or w.read operator(pg_catalog.=) 'signed_in'
+                and exists (select from tidings.streams as s where s.topic operator(pg_catalog.=) 'activity' and s.read operator(pg_catalog.=) 'signed_in')));
+exception when others then
+    return false;
+end $$ $function$,
+$function$ revoke all on function channel.tells_titles() from public $function$,
+$function$ comment on function channel.tells_titles() is 'whether whoever may hear of activity may have the titles of all messages' $function$,
+
 $function$ create function channel.tell_of_new_users() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     total bigint; actors text[]; data json[];
 begin
+    if tg_relid <> 'channel.users'::regclass then
+        raise exception 'tell_of_new_users() is for table users, not for %', tg_relid::regclass using errcode = 'wrong_object_type';
+    end if;
     begin
         select count(*), array_agg(u.id::text) filter (where u.n <= 1000), array_agg(concat('{"actor":', u.id, '}')::json) filter (where u.n <= 1000)
           into total, actors, data
@@ -251,12 +272,16 @@ $function$ create function channel.tell_of_new_messages() returns trigger
 language plpgsql security definer as $$
 declare
     acting bigint := channel.acting_user();
+    titled boolean := channel.tells_titles();
     total  bigint; actors text[]; data json[]; mentions boolean;
 begin
+    if tg_relid operator(pg_catalog.<>) 'channel.messages'::pg_catalog.regclass then
+        raise exception 'tell_of_new_messages() is for table messages, not for %', tg_relid::pg_catalog.regclass using errcode = 'wrong_object_type';
+    end if;
     begin
         select pg_catalog.count(*),
                pg_catalog.array_agg(coalesce(acting, m.author_id)::pg_catalog.text) filter (where m.n operator(pg_catalog.<=) 1000),
-               pg_catalog.array_agg(pg_catalog.concat('{"actor":', coalesce(acting, m.author_id), ',"message":', m.id, ',"title":', pg_catalog.to_json(m.title), '}')::pg_catalog.json)
+               pg_catalog.array_agg(pg_catalog.concat('{"actor":', coalesce(acting, m.author_id), ',"message":', m.id, case when titled then pg_catalog.concat(',"title":', pg_catalog.to_json(m.title)) end, '}')::pg_catalog.json)
                    filter (where m.n operator(pg_catalog.<=) 1000),
                pg_catalog.bool_or(pg_catalog.strpos(m.content, '@') operator(pg_catalog.>) 0 or pg_catalog.strpos(m.title, '@') operator(pg_catalog.>) 0)
           into total, actors, data, mentions
@@ -281,6 +306,9 @@ declare
     acting bigint := channel.acting_user();
     total  bigint; actors text[]; data json[]; ids bigint[];
 begin
+    if tg_relid operator(pg_catalog.<>) 'channel.comments'::pg_catalog.regclass then
+        raise exception 'tell_of_new_comments() is for table comments, not for %', tg_relid::pg_catalog.regclass using errcode = 'wrong_object_type';
+    end if;
     begin
         select pg_catalog.count(*),
                pg_catalog.array_agg(coalesce(acting, c.author_id)::pg_catalog.text) filter (where c.n operator(pg_catalog.<=) 1000),
@@ -308,12 +336,16 @@ $function$ create function channel.tell_of_edited_messages() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     acting bigint := channel.acting_user();
+    titled boolean := channel.tells_titles();
     total  bigint; actors text[]; data json[];
     ids bigint[]; authors bigint[]; texts text[]; before text[];
 begin
+    if tg_relid <> 'channel.messages'::regclass then
+        raise exception 'tell_of_edited_messages() is for table messages, not for %', tg_relid::regclass using errcode = 'wrong_object_type';
+    end if;
     begin
         select count(*), array_agg(m.actor::text) filter (where m.n <= 1000),
-               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, ',"title":', to_json(m.title), '}')::json) filter (where m.n <= 1000),
+               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, case when titled then concat(',"title":', to_json(m.title)) end, '}')::json) filter (where m.n <= 1000),
                array_agg(m.id) filter (where m.mentions), array_agg(m.author_id) filter (where m.mentions),
                array_agg(concat(m.title, E'\n', m.content)) filter (where m.mentions),
                array_agg(concat(m.title_before, E'\n', m.content_before)) filter (where m.mentions)
@@ -345,6 +377,9 @@ declare
     total  bigint; actors text[]; data json[];
     ids bigint[]; messages bigint[]; authors bigint[]; texts text[]; before text[];
 begin
+    if tg_relid <> 'channel.comments'::regclass then
+        raise exception 'tell_of_edited_comments() is for table comments, not for %', tg_relid::regclass using errcode = 'wrong_object_type';
+    end if;
     begin
         select count(*), array_agg(c.actor::text) filter (where c.n <= 1000),
                array_agg(concat('{"actor":', c.actor, ',"message":', c.message_id, ',"comment":', c.id, '}')::json) filter (where c.n <= 1000),
@@ -375,11 +410,15 @@ $function$ create function channel.tell_of_removed_messages() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     acting bigint := channel.acting_user();
+    titled boolean := channel.tells_titles();
     total  bigint; actors text[]; data json[]; ids bigint[];
 begin
+    if tg_relid <> 'channel.messages'::regclass then
+        raise exception 'tell_of_removed_messages() is for table messages, not for %', tg_relid::regclass using errcode = 'wrong_object_type';
+    end if;
     begin
         select count(*) filter (where m.told), array_agg(m.actor::text) filter (where m.n <= 1000),
-               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, ',"title":', to_json(m.title), '}')::json) filter (where m.n <= 1000),
+               array_agg(concat('{"actor":', m.actor, ',"message":', m.id, case when titled then concat(',"title":', to_json(m.title)) end, '}')::json) filter (where m.n <= 1000),
                array_agg(m.id)
           into total, actors, data, ids
           from (select m.*, case when m.told then row_number() over (partition by m.told) end as n
@@ -403,6 +442,9 @@ declare
     acting bigint := channel.acting_user();
     total  bigint; actors text[]; data json[]; ids bigint[];
 begin
+    if tg_relid <> 'channel.comments'::regclass then
+        raise exception 'tell_of_removed_comments() is for table comments, not for %', tg_relid::regclass using errcode = 'wrong_object_type';
+    end if;
     begin
         select count(*) filter (where c.told), array_agg(c.actor::text) filter (where c.n <= 1000),
                array_agg(concat('{"actor":', c.actor, ',"message":', c.message_id, ',"comment":', c.id, '}')::json) filter (where c.n <= 1000),
@@ -428,10 +470,15 @@ end $$ $function$,
 $function$ create function channel.forget_all_notifications() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    if tg_relid <> all (array['channel.messages', 'channel.comments']::regclass[]::oid[]) then
+        raise wrong_object_type using message = concat('forget_all_notifications() is for tables messages and comments, not for ', tg_relid::regclass);
+    end if;
     delete from channel.notifications d where d.id = any (array(
         select n.id from channel.notifications n where tg_relid = 'channel.messages'::regclass or n.comment_id is not null order by n.id for update));
     return null;
-exception when others then
+exception when wrong_object_type then
+    raise;
+when others then
     raise warning 'notifications of what is deleted are left: %', sqlerrm;
     return null;
 end $$ $function$
@@ -448,6 +495,11 @@ comment on function tell_of_edited_comments() is 'tells of activity, and notifie
 comment on function tell_of_removed_messages() is 'tells of activity, and deletes the notifications of what is gone';
 comment on function tell_of_removed_comments() is 'tells of activity, and deletes the notifications of what is gone';
 comment on function forget_all_notifications() is 'deletes the notifications of what is truncated';
+
+-- Whoever could execute them could put them on tables of his own, whose columns are of types of his own: what casts these would run as
+-- the owner. To fire them, nobody needs to.
+revoke all on function tell_of_new_users(), tell_of_new_messages(), tell_of_new_comments(), tell_of_edited_messages(),
+    tell_of_edited_comments(), tell_of_removed_messages(), tell_of_removed_comments(), forget_all_notifications() from public;
 
 -- Triggers fire in the order of their names: these after those of tidings, so that a message is told before what it brings about.
 create trigger told_insert after insert on users referencing new table as new_rows for each statement execute function tell_of_new_users();

@@ -10,7 +10,8 @@ create table tidings.settings (
     chunk_bytes     integer  not null default 32768 check (chunk_bytes > 0),
     max_value_bytes integer  not null default 16777216 check (max_value_bytes > 0),
     reader_role     name,
-    installation    text     not null default md5(gen_random_uuid()::text)
+    installation    text     not null default md5(gen_random_uuid()::text),
+    signals         text     not null default 'tidings_' || md5(gen_random_uuid()::text) check (octet_length(signals) between 1 and 63 and signals <> 'tidings')
 );
 comment on table  tidings.settings is 'settings of the live part (one row); call tidings.refresh() after a change';
 comment on column tidings.settings.retention is 'how long events are kept, at least, unless max_bytes are fewer';
@@ -20,6 +21,8 @@ comment on column tidings.settings.max_value_bytes is 'a row of which a value is
 comment on column tidings.settings.reader_role is
     'the role as which tables with row security are read for clients; null: tidings_reader, where that could be made';
 comment on column tidings.settings.installation is 'random; part of what tells this database''s cursors from another''s';
+comment on column tidings.settings.signals is
+    'random and secret: the NOTIFY channel on which servers tell each other what is kept nowhere; NOTIFY and LISTEN ask for no rights';
 insert into tidings.settings default values;
 
 create sequence tidings.log_id;

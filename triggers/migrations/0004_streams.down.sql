@@ -1,3 +1,4 @@
+drop event trigger if exists tidings_dropped_policies;
 drop event trigger if exists tidings_policies;
 drop function tidings.policy_changed();
 drop function tidings.recheck();

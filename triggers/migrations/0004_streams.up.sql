@@ -5,6 +5,7 @@ create table tidings.streams (
     keyed boolean not null default true,
     read  text    not null default 'signed_in',
     load  regprocedure,
+    constraint streams_topic check (topic <> 'tidings'), -- which is the servers' own
     constraint streams_read check (read in ('public', 'signed_in') or read like 'policy:_%')
 );
 comment on table  tidings.streams is 'topics that no table feeds; who may subscribe can be changed by UPDATE';
@@ -14,12 +15,16 @@ comment on column tidings.streams.load is 'the function that returns what stands
 create function tidings.tell_topics_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    if (tg_relid = any (array[to_regclass('tidings.streams'), to_regclass('tidings.watches')]::oid[])) is not true then
+        raise exception 'tidings.tell_topics_changed() is not for %', tg_relid::regclass using errcode = 'wrong_object_type';
+    end if;
     perform pg_notify('tidings', '{"watches":"changed"}');
     -- In the log as well: so nothing that is written afterwards is told by the rules from before.
     execute format('insert into tidings.%I (topic, type, data) values (''tidings'', ''topics'', ''null'')', tidings.current_partition());
     return null;
 end $$;
 comment on function tidings.tell_topics_changed() is 'has servers read again what can be subscribed to';
+revoke all on function tidings.tell_topics_changed() from public; -- or it could be put on anybody's table
 create trigger tell after insert or update or delete or truncate on tidings.streams
     for each statement execute function tidings.tell_topics_changed();
 
@@ -68,13 +73,13 @@ comment on function tidings.reserved_type(text) is 'whether a type means somethi
 create function tidings.signal(channel text, type text, data json) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    payload text := json_build_object('signal', json_build_object('channel', channel, 'type', type, 'data', data))::text;
+    payload text := json_build_object('channel', channel, 'type', type, 'data', data)::text;
 begin
     if octet_length(payload) >= 8000 then
         raise exception 'what is kept nowhere has less than 8,000 bytes, not %', octet_length(payload)
             using errcode = 'program_limit_exceeded', hint = 'What is kept may be of any size.';
     end if;
-    perform pg_notify('tidings', payload);
+    perform pg_notify(s.signals, payload) from tidings.settings s;
 end $$;
 comment on function tidings.signal(text, text, json) is 'tells who is there, in a notification, what is kept nowhere';
 revoke all on function tidings.signal(text, text, json) from public;
@@ -168,11 +173,21 @@ comment on function tidings.recheck() is
     'has servers ask again, now, who may subscribe to what: after a change of what policies look at. They do so from time to time anyway.';
 revoke all on function tidings.recheck() from public;
 
--- A policy that is changed, where we may see that (a superuser installs).
+-- A policy that watched tables are read by is changed, where we may see that (a superuser installs).
 create function tidings.policy_changed() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    of_tables oid[];
 begin
-    if tg_tag like '%POLICY' or exists (
+    if tg_event = 'sql_drop' then
+        of_tables := array(select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])) from pg_event_trigger_dropped_objects() as d
+                            where d.object_type = 'policy');
+    else
+        of_tables := array(select p.polrelid from pg_event_trigger_ddl_commands() as c join pg_policy p on p.oid = c.objid
+                            where c.classid = 'pg_policy'::regclass);
+    end if;
+    if exists (select from tidings.tables_asked() as t(relation) where t.relation = any (of_tables))
+        or tg_tag like '%FUNCTION' and exists (
         select from pg_event_trigger_ddl_commands() as c
           join (select read from tidings.watches union all select read from tidings.streams) as r on c.objid = tidings.policy_function(r.read)
          where r.read like 'policy:%' and c.classid = 'pg_proc'::regclass) then
@@ -182,10 +197,12 @@ exception when others then
     raise warning 'tidings could not follow a change of a policy: %; call tidings.recheck()', sqlerrm;
 end $$;
 comment on function tidings.policy_changed() is 'calls tidings.recheck()';
+revoke all on function tidings.policy_changed() from public;
 do $$
 begin
-    create event trigger tidings_policies on ddl_command_end when tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY')
+    create event trigger tidings_policies on ddl_command_end when tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY')
         execute function tidings.policy_changed();
+    create event trigger tidings_dropped_policies on sql_drop when tag in ('DROP POLICY') execute function tidings.policy_changed();
 exception when insufficient_privilege then
     null;
 end $$;

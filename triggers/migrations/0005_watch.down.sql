@@ -1,9 +1,13 @@
 do $$
 declare
-    relation regclass;
+    all_of_them tidings.watches[] := array(select w from tidings.watches w);
+    w           tidings.watches;
 begin
-    for relation in select w.relation from tidings.watches w loop
-        perform tidings.unwatch(relation);
+    foreach w in array all_of_them loop
+        perform tidings.unwatch(w.relation);
+    end loop;
+    foreach w in array all_of_them loop
+        perform tidings.let_read_no_more(w); -- what one was left for another that is gone now, too
     end loop;
     perform tidings.forget_dropped();
 end $$;
@@ -19,8 +23,11 @@ drop function tidings.watch(regclass, text, text, text, text[], text, text[], bo
 drop function tidings.policy_function(text);
 drop function tidings.forget_dropped();
 drop function tidings.install(tidings.watches);
+drop function tidings.let_read_no_more(tidings.watches);
+drop function tidings.tables_asked();
 drop function tidings.let_read(tidings.watches);
 drop function tidings.reader_role();
+drop function tidings.may_become(oid);
 drop function tidings.install_functions(tidings.watches);
 drop function tidings.triggers_there(tidings.watches);
 drop function tidings.triggers_wanted(tidings.watches);

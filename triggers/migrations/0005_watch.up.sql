@@ -12,6 +12,8 @@ create table tidings.watches (
     claims     text[],
     typing     boolean     not null default false,
     guard      text,
+    lent       boolean     not null default false,
+    lent_usage name,
     watched_at timestamptz not null default clock_timestamp()
 );
 comment on table  tidings.watches is 'the watched tables; change it through tidings.watch() and tidings.unwatch()';
@@ -22,6 +24,8 @@ comment on column tidings.watches.columns is 'the columns that go out; null: all
 comment on column tidings.watches.claims is
     'which claims of a token row security may look at, sub for the user; those who have the same are asked for once; null: all that do not change with each token';
 comment on column tidings.watches.guard is 'what tidings.guard_kind() was when the triggers were made: that it changes is told to servers';
+comment on column tidings.watches.lent is 'whether tidings_reader was granted SELECT for the watch, and is to lose it with it';
+comment on column tidings.watches.lent_usage is 'the schema of which it was granted USAGE for the watch, and for others that came later; null: of none';
 comment on column tidings.watches.typing is 'whether clients may say that they are writing something';
 comment on column tidings.watches.read is 'who may subscribe: public, signed_in, owner:<column> or policy:<schema>.<function>, which takes (claims jsonb, topic text, key text)';
 
@@ -425,20 +429,33 @@ end $$;
 comment on function tidings.install_functions(tidings.watches) is 'makes or renews a watch''s trigger functions';
 revoke all on function tidings.install_functions(tidings.watches) from public;
 
+-- Who is a member of a role may become it; from PostgreSQL 16 on, only if that was granted as well: who makes a role is a member that may not.
+create function tidings.may_become(role oid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return pg_has_role(role, case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end);
+end $$;
+comment on function tidings.may_become(oid) is 'whether who is connected may SET ROLE to it';
+
 -- Tables with row security are read as a role that it holds for. It owns nothing and cannot log in.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'tidings_reader') then
         create role tidings_reader nologin;
     end if;
-    if not pg_has_role('tidings_reader', 'member') then
-        execute format('grant tidings_reader to %I', current_user);
-    end if;
 exception
     when insufficient_privilege then
         null; -- tidings.settings.reader_role is to name another
     when duplicate_object or unique_violation then
         null; -- made at this moment, for another database
+end $$;
+do $$
+begin
+    if not (select tidings.may_become(oid) from pg_roles where rolname = 'tidings_reader') then
+        execute format('grant tidings_reader to %I', current_user);
+    end if;
+exception when insufficient_privilege then
+    null;
 end $$;
 
 create function tidings.reader_role() returns name
@@ -456,9 +473,12 @@ begin
     if reader = 'tidings_reader' and tidings.guard_kind(w) = 'rows' then
         if not has_table_privilege(reader, w.relation, 'select') then
             execute format('grant select on %s to %I', w.relation, reader);
+            update tidings.watches x set lent = true where x.id = w.id;
         end if;
         if not has_schema_privilege(reader, (select relnamespace from pg_class where oid = w.relation), 'usage') then
             execute format('grant usage on schema %s to %I', (select relnamespace::regnamespace from pg_class where oid = w.relation), reader);
+            update tidings.watches x set lent_usage = (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.relation)
+             where x.id = w.id;
         end if;
         if not has_schema_privilege(reader, 'tidings', 'usage') then
             execute format('grant usage on schema tidings to %I', reader);
@@ -469,6 +489,46 @@ exception when insufficient_privilege then
 end $$;
 comment on function tidings.let_read(tidings.watches) is 'grants tidings_reader what it needs to read a table with row security';
 revoke all on function tidings.let_read(tidings.watches) from public;
+
+-- The watched tables, and those that their policies look at, and the policies of those.
+create function tidings.tables_asked() returns setof oid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    with recursive asked(relation) as (
+        select w.relation::oid from tidings.watches w
+        union
+        select d.refobjid from asked a
+          join pg_policy p on p.polrelid = a.relation
+          join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass)
+    select a.relation from asked a
+$$;
+comment on function tidings.tables_asked() is 'the tables of which policies decide who may read a watched one, as far as policies name them and not their functions';
+
+create function tidings.let_read_no_more(w tidings.watches) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    usage_of oid := (select n.oid from pg_namespace n where n.nspname = w.lent_usage);
+begin
+    if not exists (select from pg_roles r where r.rolname = 'tidings_reader') then
+        return;
+    end if;
+    if w.lent and exists (select from pg_class c where c.oid = w.relation)
+        and not exists (select from tidings.tables_asked() as t(relation) where t.relation = w.relation) then
+        execute format('revoke select on %s from tidings_reader', w.relation);
+    end if;
+    if usage_of is not null then
+        update tidings.watches x set lent_usage = w.lent_usage
+         where x.id = (select y.id from tidings.watches y join pg_class c on c.oid = y.relation where y.guard = 'rows' and c.relnamespace = usage_of
+                        order by y.id limit 1);
+        if not found then
+            execute format('revoke usage on schema %I from tidings_reader', w.lent_usage);
+        end if;
+    end if;
+exception when insufficient_privilege then
+    null;
+end $$;
+comment on function tidings.let_read_no_more(tidings.watches) is
+    'takes from tidings_reader what it was granted for a watch that is no more, unless another needs it';
+revoke all on function tidings.let_read_no_more(tidings.watches) from public;
 
 create function tidings.install(w tidings.watches) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set jit = off as $$
@@ -510,6 +570,7 @@ begin
         for op in select tidings.ops() loop
             execute format('drop function if exists tidings.%I()', tidings.capture_name(w, op));
         end loop;
+        perform tidings.let_read_no_more(w);
     end loop;
 end $$;
 comment on function tidings.forget_dropped() is 'ends the watches of tables that are no more';
@@ -588,6 +649,9 @@ begin
     if w.topic = '' or w.topic ~ '[:[:cntrl:]]' or octet_length(w.topic) > 63 then
         raise exception 'topic % cannot be used: a topic has 1 to 63 bytes, no colon and no control characters',
             quote_literal(w.topic) using errcode = 'invalid_parameter_value';
+    elsif w.topic = 'tidings' then
+        raise exception 'topic tidings cannot be used: servers are told by it what is for them alone; give another with topic => …'
+            using errcode = 'invalid_parameter_value';
     elsif w.event !~ '^[[:alnum:]_.-]+$' and watch.event is null then
         w.event := regexp_replace(w.event, '[^[:alnum:]_.-]+', '_', 'g');
     elsif w.event !~ '^[[:alnum:]_.-]+$' or octet_length(w.event) > 63 then
@@ -658,6 +722,7 @@ begin
     for op in select tidings.ops() loop
         execute format('drop function tidings.%I()', tidings.capture_name(w, op));
     end loop;
+    perform tidings.let_read_no_more(w);
     return true;
 end $$;
 comment on function tidings.unwatch(regclass) is 'ends a table''s events; returns whether it was watched';
@@ -688,7 +753,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         when r.rolname is null then 'there is no role to ask its row security as: set tidings.settings.reader_role'
         when r.rolsuper or r.rolbypassrls or c.relowner = r.oid and not c.relforcerowsecurity
             then format('its row security does not hold for role %I: set tidings.settings.reader_role to another', r.rolname)
-        when not pg_has_role(r.oid, 'member')
+        when not tidings.may_become(r.oid)
             then format('the service may not become role %I: grant %1$I to %I', r.rolname, current_user)
         when not has_schema_privilege(r.oid, c.relnamespace, 'usage')
             then format('role %I may not use schema %s: grant usage on schema %2$s to %1$I', r.rolname, c.relnamespace::regnamespace)
@@ -796,6 +861,7 @@ exception when others then
     raise warning 'tidings could not follow a change of tables: %; call tidings.refresh()', sqlerrm;
 end $$;
 comment on function tidings.partitions_changed() is 'calls tidings.follow_partitions()';
+revoke all on function tidings.partitions_changed() from public;
 do $$
 begin
     create event trigger tidings_partitions on ddl_command_end when tag in ('CREATE TABLE', 'ALTER TABLE', 'CREATE FOREIGN TABLE', 'DROP FOREIGN TABLE')

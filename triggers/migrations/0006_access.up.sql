@@ -36,10 +36,11 @@ end $$;
 comment on function tidings.assume(name, jsonb, text) is 'sets what tidings.claims() and tidings.user_id() return, and the role, for the transaction';
 revoke all on function tidings.assume(name, jsonb, text) from public;
 
--- What the policies of a table say of a row that is given under the table's name, for the role: as PostgreSQL joins them. It has no settings
--- of its own, since names in the text are those of the search path.
+-- What the policies of a table say of a row that is given under the table's name, for the role: as PostgreSQL joins them. With this search path
+-- all names in the text have their schemas: as the role, "$user" is another schema than as whoever made the text. What the functions that are
+-- named there look up by themselves, they look up by the search path of the session.
 create function tidings.policies_condition(table_oid oid, reader name) returns text
-language sql stable as $$
+language sql stable set search_path = pg_catalog as $$
     select '(' || coalesce(pg_catalog.string_agg('(' || p.condition || ')', ' or ' order by p.polname) filter (where p.polpermissive), 'false') || ')'
         || coalesce(' and ' || pg_catalog.string_agg('(' || p.condition || ')', ' and ' order by p.polname) filter (where not p.polpermissive), '')
       from (select p.polname, p.polpermissive, pg_catalog.pg_get_expr(p.polqual, p.polrelid) as condition

@@ -123,6 +123,7 @@ begin
     return null;
 end $$;
 comment on function tidings.follow_watch() is 'makes and drops the load functions of the watches';
+revoke all on function tidings.follow_watch() from public;
 create trigger follow after insert or update or delete on tidings.watches
     for each row execute function tidings.follow_watch();
 
