@@ -37,7 +37,7 @@ func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
 func (c *commands) begin(query, _ string) {
 	if c.bad != nil {
 		c.conn.server.refused(c.bad.code, c.conn.seat.address, c.conn.dialect.path)
-		c.conn.leave(c.bad.goodbye())
+		c.conn.expel(c.bad.goodbye())
 		return
 	}
 	want := parseQuery(query)

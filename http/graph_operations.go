@@ -215,7 +215,7 @@ func (o *operations) stop(id string) {
 	}
 }
 
-// Close ends all.
+// Close ends all. What is executed is broken off, which await waits for.
 func (o *operations) Close() {
 	o.mu.Lock()
 	o.closed = true
@@ -224,8 +224,10 @@ func (o *operations) Close() {
 	for _, op := range all {
 		op.end()
 	}
-	o.group.Wait()
 }
+
+// await returns when nothing is executed any more; Close has been called.
+func (o *operations) await() { o.group.Wait() }
 
 // all are the operations; mu is held.
 func (o *operations) all() []*operation {

@@ -132,7 +132,11 @@ func (g *graphWS) calm() {
 }
 
 // end is called when the connection has ended.
-func (g *graphWS) end() { g.calm() }
+func (g *graphWS) end() {
+	g.calm()
+	g.ops.Close()
+	g.ops.await()
+}
 
 func (g *graphWS) mistake(err *realtime.Error) error {
 	g.conn.server.refused(string(err.Code), g.conn.seat.address, g.conn.dialect.path)
