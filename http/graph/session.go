@@ -108,8 +108,11 @@ func (g grants) now(hub *realtime.Hub) grants {
 // mayRead says why rows of the topic's table cannot be read, nil if they can: what can be followed can be read.
 func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error) {
 	r, err := s.reading()
-	if err != nil || topic == users {
+	if err != nil {
 		return r, err
+	}
+	if topic == users {
+		topic = messages // for which users are there
 	}
 	refused, err := do(&s.once, "may read "+topic, func() (*realtime.Error, error) {
 		if s.grants != nil {
