@@ -15,8 +15,10 @@ func TestRenewalsAreApart(t *testing.T) {
 	t.Parallel()
 	inMiddle, goOn := make(chan struct{}), make(chan struct{})
 	s := &Server{
-		Hub:          realtime.NewHub(nil, realtime.Options{}),
-		Authenticate: func(_ context.Context, token string) (*realtime.Identity, error) { return &realtime.Identity{User: token}, nil },
+		Hub: realtime.NewHub(nil, realtime.Options{}),
+		Authenticate: func(_ context.Context, token string) (*realtime.Identity, error) {
+			return &realtime.Identity{User: token}, nil
+		},
 		Revoked: func(user, _ string, _ time.Time) (bool, error) {
 			if user == "first" {
 				close(inMiddle)
