@@ -73,10 +73,10 @@ func (r *Reader) readTopics(ctx context.Context) error {
 }
 
 const topicsQuery = `
-select w.topic, w.key is not null, w.read, coalesce(tidings.guard_kind(w), ''), w.claims, coalesce(w.key = tidings.owner_column(w), false), w.typing, false
+select w.topic, w.key is not null, w.read, coalesce(tidings.guard_kind(w), ''), w.claims, w.columns, coalesce(w.key = tidings.owner_column(w), false), w.typing, false
   from tidings.watches w join pg_class c on c.oid = w.relation
 union all
-select s.topic, s.keyed, s.read, '', null, false, false, s.load is not null
+select s.topic, s.keyed, s.read, '', null, null, false, false, s.load is not null
   from tidings.streams s`
 
 func (r *Reader) loadTopics(ctx context.Context, q querier) error {
@@ -87,7 +87,7 @@ func (r *Reader) loadTopics(ctx context.Context, q querier) error {
 		return fmt.Errorf("read watches: %w", explain(err))
 	}
 	topics, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t realtime.Topic, err error) {
-		err = row.Scan(&t.Name, &t.Keyed, &t.Read, &t.Guard, &t.Claims, &t.OwnKeys, &t.Typing, &t.Listed)
+		err = row.Scan(&t.Name, &t.Keyed, &t.Read, &t.Guard, &t.Claims, &t.Columns, &t.OwnKeys, &t.Typing, &t.Listed)
 		return t, err
 	})
 	if err != nil {

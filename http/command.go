@@ -36,7 +36,7 @@ func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
 // begin subscribes to what the URL asks for.
 func (c *commands) begin(query, _ string) {
 	if c.bad != nil {
-		c.conn.leave(c.bad.goodbye())
+		c.conn.expel(c.bad.goodbye())
 		return
 	}
 	want := parseQuery(query)

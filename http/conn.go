@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,6 +52,7 @@ type feed interface {
 	Refresh()
 	// Unread reports whether so much is unread that no more commands should be read.
 	Unread() bool
+	// Close ends it. It does not wait.
 	Close()
 }
 
@@ -80,6 +82,8 @@ type conn struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	pumps   sync.WaitGroup
+
+	expelled atomic.Bool // nothing is for the client any more but a goodbye, and nothing that it says is done
 
 	mu      sync.Mutex
 	pumping bool   // somebody writes, or is about to
@@ -178,17 +182,12 @@ func (c *conn) pump(rest rest) {
 		err = c.writeItems(rest.items)
 	}
 	for {
-		c.mu.Lock()
-		c.again = false
-		control, leaving := c.control, c.leaving
-		c.control = nil
-		c.mu.Unlock()
-
+		control, leaving := c.begin()
 		if err == nil {
 			err = c.wire.write(control, 0)
 		}
 		var items []realtime.Item
-		if err == nil {
+		if err == nil && !c.expelled.Load() {
 			items, err = c.feed.Next(c.ctx)
 		}
 		if err == nil {
@@ -218,6 +217,19 @@ func (c *conn) pump(rest rest) {
 	}
 }
 
+// begin begins a turn of writing, with what stands before the next event.
+func (c *conn) begin() (control []byte, leaving *goodbye) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again = false
+	control, leaving = c.control, c.leaving
+	c.control = nil
+	if c.expelled.Load() {
+		control = nil
+	}
+	return control, leaving
+}
+
 // pass lets go on who waits for something to be written; mu is held.
 func (c *conn) pass() {
 	if c.turn != nil {
@@ -239,6 +251,9 @@ func (c *conn) writeItems(items []realtime.Item) error {
 		return err
 	}
 	for i := range items {
+		if c.expelled.Load() {
+			return nil
+		}
 		item := &items[i]
 		shared := c.dialect.shared(*item)
 		if shared != nil || len(batch) > maxGather {

@@ -21,8 +21,8 @@ type operations struct {
 
 	mu        sync.Mutex
 	byID      map[string]*operation
-	identity  *realtime.Identity // whose it has become, if renewed
-	renewed   bool
+	identity  *realtime.Identity // whose it has become by the renewals
+	renewals  int
 	executing int
 	toExecute []*operation // wait for their turn, in order
 	woken     []*operation // have something for Take
@@ -130,28 +130,49 @@ func (o *operations) nextToExecute() (f func()) {
 	return f
 }
 
-// subscribe begins a subscription.
-func (op *operation) subscribe(ctx context.Context, id *realtime.Identity, s *graph.Subscription) {
-	sub := op.of.server.Hub.NewSubscriber(id, op.wake)
-	sub.Owner = op
-	op.of.mu.Lock()
-	gone, current := op.ended, id
-	if !gone {
-		op.sub, op.plan = sub, s.Plan
-	}
-	if op.of.renewed {
-		current = op.of.identity // meanwhile
-	}
-	op.of.mu.Unlock()
-	if gone {
-		sub.Close()
-		s.Plan.Release()
+// asker is who has asked for an operation, after so many renewals of the connection's identity.
+type asker struct {
+	identity *realtime.Identity
+	renewals int
+}
+
+// asker is who asks now, whose identity the function tells. A renewal that is not done yet counts as one to come.
+func (o *operations) asker(identity func() *realtime.Identity) asker {
+	o.mu.Lock()
+	renewals := o.renewals
+	o.mu.Unlock()
+	return asker{identity(), renewals}
+}
+
+// subscribe begins a subscription of whoever the connection is of by then.
+func (op *operation) subscribe(ctx context.Context, who asker, s *graph.Subscription) {
+	o := op.of
+	var refused *realtime.Error
+	for {
+		sub := o.server.Hub.NewSubscriber(who.identity, op.wake)
+		sub.Owner = op
+		o.mu.Lock()
+		gone, renewed := op.ended, o.renewals != who.renewals
+		if !gone && !renewed {
+			op.sub, op.plan = sub, s.Plan // which are renewed with all others from now on
+		}
+		current := asker{o.identity, o.renewals}
+		o.mu.Unlock()
+		switch {
+		case gone:
+			sub.Close()
+			s.Plan.Release()
+			return
+		case renewed:
+			sub.Close()
+			who, refused = current, s.Plan.Refusal(ctx, current.identity)
+			continue
+		case refused != nil:
+			sub.Tell(refused, realtime.Channel{})
+		}
+		sub.Subscribe(ctx, s.Channels, realtime.SubscribeOptions{Since: s.Since})
 		return
 	}
-	if current != id {
-		renew(ctx, sub, s.Plan, current)
-	}
-	sub.Subscribe(ctx, s.Channels, realtime.SubscribeOptions{Since: s.Since})
 }
 
 // renew says whose a subscription is from now on. It ends where its results may have what he may not read.
@@ -162,10 +183,11 @@ func renew(ctx context.Context, sub *realtime.Subscriber, plan *graph.Plan, id *
 	sub.SetIdentity(ctx, id)
 }
 
-// identify says whose the subscriptions are from now on.
+// identify says whose the subscriptions are from now on. It is not called twice at a time.
 func (o *operations) identify(ctx context.Context, id *realtime.Identity) {
 	o.mu.Lock()
-	o.identity, o.renewed = id, true
+	o.identity = id
+	o.renewals++
 	plans := make(map[*realtime.Subscriber]*graph.Plan)
 	for _, op := range o.byID {
 		if op.sub != nil {
@@ -215,7 +237,7 @@ func (o *operations) stop(id string) {
 	}
 }
 
-// Close ends all.
+// Close ends all. What is executed is broken off, which await waits for.
 func (o *operations) Close() {
 	o.mu.Lock()
 	o.closed = true
@@ -224,8 +246,10 @@ func (o *operations) Close() {
 	for _, op := range all {
 		op.end()
 	}
-	o.group.Wait()
 }
+
+// await returns when nothing is executed any more; Close has been called.
+func (o *operations) await() { o.group.Wait() }
 
 // all are the operations; mu is held.
 func (o *operations) all() []*operation {

@@ -66,7 +66,7 @@ func (s *Server) streamGraph(w http.ResponseWriter, r *http.Request, id *realtim
 				subscription.Plan.Release() // the stream has ended
 				return
 			}
-			op.subscribe(ctx, id, subscription)
+			op.subscribe(ctx, asker{identity: id}, subscription)
 		}
 	})
 	if !begun { // the server is stopping

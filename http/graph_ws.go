@@ -84,21 +84,29 @@ type graphWS struct {
 	// Of the reader alone.
 	initialised bool
 
+	renewing sync.Mutex // held while the connection becomes somebody's
+
 	mu     sync.Mutex
-	token  string // that the request has brought, or came later
+	token  string // that the request has brought, or came later; the connection is of whose it is
 	timers []*time.Timer
 }
 
-func (g *graphWS) setToken(token string) {
+// identify says whose the connection is from now on, by which token.
+func (g *graphWS) identify(id *realtime.Identity, token string) *refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.token = token
+	refused := g.conn.identify(id)
+	if refused == nil {
+		g.token = token
+	}
+	return refused
 }
 
-func (g *graphWS) currentToken() string {
+// asker is who asks now, and by which token.
+func (g *graphWS) asker() (asker, string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.token
+	return g.ops.asker(g.conn.Identity), g.token
 }
 
 func (g *graphWS) limit() int { return g.conn.server.options.MaxBody }
@@ -132,7 +140,11 @@ func (g *graphWS) calm() {
 }
 
 // end is called when the connection has ended.
-func (g *graphWS) end() { g.calm() }
+func (g *graphWS) end() {
+	g.calm()
+	g.ops.Close()
+	g.ops.await()
+}
 
 func (g *graphWS) mistake(err *realtime.Error) error {
 	g.conn.server.refused(string(err.Code), g.conn.seat.address, g.conn.dialect.path)
@@ -219,10 +231,10 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	if err != nil {
 		return badMessage("Invalid message received: %s", err)
 	}
-	if given != "" {
-		g.setToken(given)
+	if given == "" {
+		_, given = g.asker()
 	}
-	id, refused := g.conn.server.identifyToken(g.conn.ctx, g.currentToken())
+	id, refused := g.conn.server.identifyToken(g.conn.ctx, given)
 	if refused != nil {
 		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
 		if g.legacy {
@@ -231,7 +243,7 @@ func (g *graphWS) init(payload json.RawMessage) error {
 		}
 		return goodbyeForbidden
 	}
-	if refused = g.conn.identify(id); refused != nil {
+	if refused = g.identify(id, given); refused != nil {
 		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
 		return refused.goodbye()
 	}
@@ -247,15 +259,16 @@ func (g *graphWS) init(payload json.RawMessage) error {
 
 // renew says whose the connection is from now on; its subscriptions go on, as far as they are for him.
 func (g *graphWS) renew(ctx context.Context, token string) (*realtime.Identity, error) {
+	g.renewing.Lock() // so that it is nobody's in part
+	defer g.renewing.Unlock()
 	id, refused := g.conn.server.identifyToken(ctx, token)
 	if refused != nil { // which is counted as the operation's
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
-	if refused = g.conn.identify(id); refused != nil {
+	if refused = g.identify(id, token); refused != nil {
 		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
-	g.setToken(token)
 	g.conn.server.reassure(&g.conn.conn)
 	g.ops.identify(ctx, id)
 	return id, nil
@@ -317,8 +330,8 @@ func (g *graphWS) subscribe(m graphMessage) error {
 		g.conn.answer(g.failed(nil, op.id, refused.Errors))
 		return nil
 	}
-	who := graph.Viewer{Identity: g.conn.Identity(), Named: g.named}
-	ctx = graph.WithClient(ctx, graph.Client{Address: g.address, AccessToken: g.currentToken()})
+	who, token := g.asker()
+	ctx = graph.WithClient(ctx, graph.Client{Address: g.address, AccessToken: token})
 	op.execute(func() { g.execute(ctx, op, who, request) })
 	return nil
 }
@@ -327,9 +340,9 @@ func (g *graphWS) subscribe(m graphMessage) error {
 const maxOperationID = 128
 
 // execute executes an operation.
-func (g *graphWS) execute(ctx context.Context, op *operation, who graph.Viewer, request graph.Request) {
+func (g *graphWS) execute(ctx context.Context, op *operation, who asker, request graph.Request) {
 	ctx = graph.WithRenewal(ctx, g.renew)
-	prepared, refused := g.conn.server.Graph.Prepare(ctx, who, request)
+	prepared, refused := g.conn.server.Graph.Prepare(ctx, graph.Viewer{Identity: who.identity, Named: g.named}, request)
 	switch {
 	case refused != nil:
 	case prepared.Kind() != ast.Subscription:
@@ -342,7 +355,7 @@ func (g *graphWS) execute(ctx context.Context, op *operation, who graph.Viewer, 
 	default:
 		var s *graph.Subscription
 		if s, refused = prepared.Subscribe(ctx, ""); s != nil {
-			op.subscribe(g.conn.ctx, who.Identity, s)
+			op.subscribe(g.conn.ctx, who, s)
 			return
 		}
 	}

@@ -70,9 +70,10 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// showsAll reports whether anybody may read all rows of the topic: the page is the same for all.
+// showsAll reports whether anybody may read all of the topic's rows: the page is the same for all.
 func (s *Server) showsAll(ctx context.Context, topic string) bool {
-	return s.Hub.Topic(topic).Guard == realtime.GuardNone && s.Hub.Authorize(ctx, nil, realtime.Channel{Topic: topic}) == nil
+	t := s.Hub.Topic(topic)
+	return t.Guard == realtime.GuardNone && t.Columns == nil && s.Hub.Authorize(ctx, nil, realtime.Channel{Topic: topic}) == nil
 }
 
 // webSocketOrigin is the server's own, which some browsers do not count as 'self'.
@@ -91,6 +92,10 @@ func (s *Server) serveUsers(w http.ResponseWriter, r *http.Request) {
 	store := s.channelStore()
 	if store == nil {
 		writeError(w, http.StatusNotFound, "not_found", "the application's tables are not in this database")
+		return
+	}
+	if !s.showsAll(r.Context(), "messages") {
+		writeError(w, http.StatusForbidden, "forbidden", "not everybody may read messages, and who wrote them")
 		return
 	}
 	var ids []int64

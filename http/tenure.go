@@ -108,8 +108,11 @@ func (c *conn) expiring(id *realtime.Identity) {
 // expelTime is how long a client has to hear why it is sent away, though it read nothing.
 const expelTime = 5 * time.Second
 
-// expel says goodbye to whom nothing more is to be told, and then ends the connection, whether that was heard or not.
+// expel says goodbye to whom nothing more is to be told, and then ends the connection, whether that was heard or not. What is queued for
+// him is dropped, what is being done for him is broken off, and what he says from now on is not done.
 func (c *conn) expel(g goodbye) {
+	c.expelled.Store(true)
+	c.feed.Close()
 	c.leave(g)
 	c.mu.Lock()
 	defer c.mu.Unlock()

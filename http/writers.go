@@ -89,13 +89,11 @@ const maxGather = 64 << 10
 // serve writes what a connection has to write. Whatever else there is to do, or would take waiting, is left to its pump.
 func (d *desk) serve(c *conn) {
 	for {
-		c.mu.Lock()
-		c.again = false
-		control, leaving := c.control, c.leaving
-		c.control = nil
-		c.mu.Unlock()
-
-		items, behind := c.feed.Take(d.items[:0])
+		control, leaving := c.begin()
+		items, behind := d.items[:0], false
+		if !c.expelled.Load() {
+			items, behind = c.feed.Take(items)
+		}
 		d.items = items
 		left := d.write(c, control, items)
 		if left == nil && (behind || leaving != nil) {

@@ -86,7 +86,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, upgrader *webso
 		s.release(at)
 		return
 	}
-	c.begin()
+	c.watch()
 	c.protocol.begin(r.URL.RawQuery, ws.Subprotocol())
 	go func() {
 		defer s.release(at)
@@ -134,9 +134,9 @@ type wsConn struct {
 	nextPing    time.Duration // as last
 }
 
-// begin has the wheel visit the connection. It is no part of run, whose goroutine stays as long as the connection and needs the less
+// watch has the wheel visit the connection. It is no part of run, whose goroutine stays as long as the connection and needs the less
 // memory the less it has done.
-func (c *wsConn) begin() {
+func (c *wsConn) watch() {
 	c.heard()
 	c.nextPing = time.Since(clockStart) + c.server.options.PingInterval
 	c.server.wheel.add(c, c.server.options.PingInterval)
@@ -208,6 +208,9 @@ func (c *wsConn) readCommand() error {
 	op, text, size, err := c.readMessage(limit)
 	if err != nil {
 		return err
+	}
+	if c.expelled.Load() {
+		return nil // it is read for the close that it may send
 	}
 	c.heard()
 	if size > uint64(limit) {

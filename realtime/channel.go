@@ -50,6 +50,8 @@ type Topic struct {
 	Read   string    // who may subscribe, as tidings.watch was told
 	Guard  GuardKind // who may have which of its rows
 	Claims []string  // that its row security may look at; nil: all
+	// Columns are those that go out; nil: all.
+	Columns []string
 	// OwnKeys says that its keys are the users whose the rows are: of another one's channel nothing could be told.
 	OwnKeys bool
 	Typing  bool // whether clients may say that they are writing something

@@ -49,7 +49,8 @@ func (p *Plan) feeds(ctx context.Context, events []*realtime.Event) ([]feed, err
 	return feeds, nil
 }
 
-// feedRows makes siblings of the events' rows. A row that an event lacks, or has not all columns of, is read by its id.
+// feedRows makes siblings of the events' rows. A row that an event lacks, or has not all columns of, is read by its id, where the viewer
+// may read all rows as they stand: the event may be all that is for him.
 func feedRows[Row, T any](ctx context.Context, events []*realtime.Event, to chan<- *T,
 	decode func(data []byte) (row Row, id int64, whole bool, err error),
 	read func(r *db.Reading, ctx context.Context, ids []int64) (map[int64]Row, error),
@@ -82,6 +83,12 @@ func feedRows[Row, T any](ctx context.Context, events []*realtime.Event, to chan
 			} else {
 				lacking[i] = id
 			}
+		}
+	}
+	for i := range lacking {
+		if e := events[i]; !of(ctx).mayComplete(e.Topic) {
+			feeds[i].err = errorf(CodeOmitted, "event %s does not have all of a row of %s, which cannot be read", e.ID, e.Channel())
+			delete(lacking, i)
 		}
 	}
 	if len(lacking) > 0 {

@@ -7,7 +7,8 @@ import (
 	"tidings/db"
 )
 
-// The application's topics, and its table of users, which is none and can be read by anybody who reads what they wrote.
+// The application's topics, and its table of users, which is none: who may read messages may read it, and who may read what somebody
+// wrote or did, may read who that is.
 const (
 	messages = "messages"
 	comments = "comments"
@@ -91,7 +92,10 @@ func related[T, Row, To any](ctx context.Context, with *siblings[T], topic strin
 	read func(r *db.Reading, ctx context.Context, ids []int64) (map[int64]Row, error), wrap func([]Row) []To, toID func(To) int64) (map[int64]To, error) {
 
 	return do(&with.once, topic, func() (map[int64]To, error) {
-		r, err := of(ctx).mayRead(ctx, topic)
+		r, err := of(ctx).reading()
+		if topic != users {
+			r, err = of(ctx).mayRead(ctx, topic)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -50,6 +50,9 @@ func (queries) Notifications(ctx context.Context, first *int, after *string, unr
 	if err != nil {
 		return nil, err
 	}
+	if err := partial(of(ctx).hub.Topic(notifications)); err != nil {
+		return nil, err
+	}
 	r, err := of(ctx).reading()
 	if err != nil {
 		return nil, err

@@ -22,7 +22,11 @@ func (queries) Me(ctx context.Context) (*User, error) {
 	if id == 0 {
 		return nil, nil
 	}
-	return one(ctx, users, id, (*db.Reading).Users, newUsers)
+	r, err := of(ctx).reading()
+	if err != nil {
+		return nil, err
+	}
+	return oneOf(ctx, r, id, (*db.Reading).Users, newUsers)
 }
 
 // one reads a row by its id; nil: there is none.
@@ -33,6 +37,12 @@ func one[Row, To any](ctx context.Context, topic string, id int64, read func(r *
 	if err != nil {
 		return nil, err
 	}
+	return oneOf(ctx, r, id, read, wrap)
+}
+
+func oneOf[Row, To any](ctx context.Context, r *db.Reading, id int64, read func(r *db.Reading, ctx context.Context, ids []int64) (map[int64]Row, error),
+	wrap func([]Row) []*To) (*To, error) {
+
 	rows, err := read(r, ctx, []int64{id})
 	if err != nil {
 		return nil, err
@@ -51,7 +61,7 @@ func (queries) User(ctx context.Context, id *int64, username *string) (*User, er
 	case id != nil:
 		return one(ctx, users, *id, (*db.Reading).Users, newUsers)
 	}
-	r, err := of(ctx).reading()
+	r, err := of(ctx).mayRead(ctx, users)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +88,7 @@ func (queries) Users(ctx context.Context, first *int, after *string, last *int, 
 	if err != nil {
 		return nil, err
 	}
-	r, err := of(ctx).reading()
+	r, err := of(ctx).mayRead(ctx, users)
 	if err != nil {
 		return nil, err
 	}

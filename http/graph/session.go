@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -89,13 +90,14 @@ type grant struct {
 	refused *realtime.Error
 	read    string
 	guard   realtime.GuardKind
+	partial bool
 }
 
 // now are the grants of which the rules are still the same: by other rules, nobody knows what the viewer may.
 func (g grants) now(hub *realtime.Hub) grants {
 	still := make(grants, len(g))
 	for topic, was := range g {
-		if t := hub.Topic(topic); was.refused == nil && (t.Read != was.read || t.Guard != was.guard) {
+		if t := hub.Topic(topic); was.refused == nil && (t.Read != was.read || t.Guard != was.guard || (partial(t) != nil) != was.partial) {
 			was.refused = realtime.Errorf(realtime.CodeForbidden, "who may read %q has changed: subscribe anew", topic)
 		}
 		still[topic] = was
@@ -106,8 +108,11 @@ func (g grants) now(hub *realtime.Hub) grants {
 // mayRead says why rows of the topic's table cannot be read, nil if they can: what can be followed can be read.
 func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error) {
 	r, err := s.reading()
-	if err != nil || topic == users {
+	if err != nil {
 		return r, err
+	}
+	if topic == users {
+		topic = messages // for which users are there
 	}
 	refused, err := do(&s.once, "may read "+topic, func() (*realtime.Error, error) {
 		if s.grants != nil {
@@ -124,10 +129,44 @@ func (s *session) mayRead(ctx context.Context, topic string) (*db.Reading, error
 // mayRead says why somebody cannot read all rows of a topic.
 func mayRead(ctx context.Context, hub *realtime.Hub, id *realtime.Identity, topic string) *realtime.Error {
 	err := hub.Authorize(ctx, id, realtime.Channel{Topic: topic})
-	if err == nil && hub.Topic(topic).Guard != realtime.GuardNone {
-		err = realtime.Errorf(realtime.CodeForbidden, "not everybody may read all rows of %q: follow its channel, or load that", topic)
+	if err == nil {
+		err = whole(hub.Topic(topic))
 	}
 	return err
+}
+
+// mayComplete reports whether an event of the topic may be told with what stands in the table.
+func (s *session) mayComplete(topic string) bool {
+	g, known := s.grants[topic]
+	return known && g.refused == nil && whole(s.hub.Topic(topic)) == nil
+}
+
+// whole says why a topic's table is not told as it stands, whoever asks; nil: it is.
+func whole(t realtime.Topic) *realtime.Error {
+	if t.Guard != realtime.GuardNone {
+		return realtime.Errorf(realtime.CodeForbidden, "not everybody may read all rows of %q: follow its channel, or load that", t.Name)
+	}
+	return partial(t)
+}
+
+// told are the columns that the schema tells of a topic's rows.
+var told = map[string][]string{
+	messages:      {"id", "author_id", "title", "content", "created_at", "updated_at"},
+	comments:      {"id", "message_id", "author_id", "content", "created_at", "updated_at"},
+	notifications: {"id", "user_id", "kind", "actor_id", "message_id", "comment_id", "created_at", "read_at"},
+}
+
+// partial says that columns of the topic, which the schema tells, do not go out; nil: they do.
+func partial(t realtime.Topic) *realtime.Error {
+	if t.Columns == nil {
+		return nil
+	}
+	for _, column := range told[t.Name] {
+		if !slices.Contains(t.Columns, column) {
+			return realtime.Errorf(realtime.CodeForbidden, "not all columns of %q go out, so its rows are not told here: follow its channel, or load that", t.Name)
+		}
+	}
+	return nil
 }
 
 // liveCursor is the position of what a query reads.

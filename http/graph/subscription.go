@@ -177,7 +177,7 @@ func (o *Operation) grants(ctx context.Context) grants {
 	g := make(grants)
 	for _, topic := range readable {
 		t := o.api.hub.Topic(topic) // before: if it changes meanwhile, the rules are others
-		g[topic] = grant{mayRead(ctx, o.api.hub, o.viewer.Identity, topic), t.Read, t.Guard}
+		g[topic] = grant{mayRead(ctx, o.api.hub, o.viewer.Identity, topic), t.Read, t.Guard, partial(t) != nil}
 	}
 	return g
 }
@@ -206,11 +206,17 @@ func (o *Operation) check(ctx context.Context, t target) error {
 	if t.topic == "" {
 		return nil
 	}
+	if err := partial(o.api.hub.Topic(t.topic)); err != nil {
+		return err
+	}
 	s := o.api.newSession(o.viewer, ofSubscription)
 	defer o.api.end(s)
 	r, err := s.reading()
 	if err != nil || t.message == nil || t.since != "" { // the past of a message that was deleted since can be followed
 		return err
+	}
+	if mayRead(ctx, o.api.hub, o.viewer.Identity, messages) != nil {
+		return nil // nor may it be known which there are
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.api.options.Timeout)
 	defer cancel()
