@@ -66,7 +66,9 @@ func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 	go func() { done <- h.Run(ctx) }()
 	defer func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}()
 	a, b := follow(t, h, person("a")), follow(t, h, person("b"))
 	a.sub.Subscribe(ctx, []realtime.Channel{stuck}, realtime.SubscribeOptions{})
