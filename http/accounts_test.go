@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	tidingshttp "tidings/http"
 
+	tidingshttp "tidings/http"
 	"tidings/http/graph"
 )
 
