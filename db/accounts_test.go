@@ -391,6 +391,7 @@ func TestRevokedUserRefreshes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	wantNoSession(t, "change the password by the session from before", a.ChangePassword(t.Context(), account, s.ID, "another hash"))
 	next := refresh(t, a, again.RefreshToken)
 	run(`select tidings.revoke($1, $2)`, strconv.FormatInt(s.User.ID, 10), again.ID)
 	_, err = a.Refresh(t.Context(), next.RefreshToken)

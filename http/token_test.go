@@ -256,3 +256,13 @@ func TestIdentityOfSeconds(t *testing.T) {
 		t.Errorf("got %+v, %v", id, err)
 	}
 }
+
+// Ids of 64 bits stay what they are on their way to policies.
+func TestNumbersInClaims(t *testing.T) {
+	t.Parallel()
+	tokens := &tidingshttp.Tokens{Issuer: tidingshttp.SharedSecret([]byte(secret))}
+	id, err := tokens.Authenticate(t.Context(), signed(t, jwt.SigningMethodHS256, []byte(secret), "", func(c jwt.MapClaims) { c["tenant"] = int64(1152921504606846977) }))
+	if err != nil || !strings.Contains(string(id.Claims), `"tenant":1152921504606846977`) || id.Expires.IsZero() {
+		t.Errorf("got %+v, %v", id, err)
+	}
+}
