@@ -24,9 +24,9 @@ const (
 type view struct {
 	channel Channel
 	kind    GuardKind
-	rights  *Rights // of GuardOwner and GuardRows
-	read    string  // by what rule it was had
-	changes uint64  // of GuardRows: how often what policies look at had changed, so that nobody is given answers from before
+	rights  *Rights  // of GuardOwner and GuardRows
+	read    string   // by what rule it was had
+	key     judgeKey // of GuardRows: what is asked about once
 }
 
 // name tells the view from others: who has the same views takes the same runs.
@@ -37,7 +37,7 @@ func (v view) name() string {
 	case GuardOwner:
 		return v.channel.String() + "\x00" + v.rights.User
 	}
-	return v.channel.String() + "\x00" + strconv.FormatUint(v.changes, 10) + "\x00" + v.rights.key()
+	return v.channel.String() + "\x00" + strconv.FormatUint(v.key.changes, 10) + "\x00" + v.key.rights
 }
 
 // viewOf is how somebody sees a channel of the topic.
@@ -45,6 +45,7 @@ func viewOf(id *Identity, c Channel, t Topic) view {
 	v := view{channel: c, kind: t.Guard, read: t.Read}
 	if v.kind != GuardNone {
 		v.rights = id.rightsFor(t)
+		v.key = judgeKey{channel: c, rights: v.rights.key()}
 	}
 	return v
 }
@@ -130,7 +131,7 @@ func (e *Event) seen(views []view, answers map[judgeKey]*judgement) *Event {
 			said = e.owner(v.rights.User)
 		default:
 			said = hidden
-			if j := answers[keyOf(v)]; j != nil {
+			if j := answers[v.key]; j != nil {
 				said = j.verdicts[e.ID]
 			}
 		}

@@ -25,10 +25,8 @@ type Judge interface {
 type judgeKey struct {
 	channel Channel
 	rights  string
-	changes uint64
+	changes uint64 // how often what policies look at had changed: nobody is given answers from before
 }
-
-func keyOf(v view) judgeKey { return judgeKey{v.channel, v.rights.key(), v.changes} }
 
 // judgement is what somebody may have of the events of a batch.
 type judgement struct {
@@ -78,14 +76,14 @@ func (s *Subscriber) guard(run *Run, of *batch) *Run {
 		if v.kind != GuardRows || !slices.ContainsFunc(run.Events, func(e *Event) bool { return e.in(v.channel) && !e.free() }) {
 			continue
 		}
-		j := of.judged[keyOf(v)]
+		j := of.judged[v.key]
 		if j == nil {
 			j = judge(v, of.Events)
 			j.made = of.judged
-			of.judged[keyOf(v)] = j
+			of.judged[v.key] = j
 			b.ask(j)
 		}
-		g.answers[keyOf(v)] = j
+		g.answers[v.key] = j
 		if !j.done {
 			g.lacks++
 			j.runs = append(j.runs, run)

@@ -560,7 +560,7 @@ func (s *Subscriber) sign() {
 	names := make([]string, 0, len(s.members))
 	views := make([]view, 0, len(s.members)) // runs keep the one before
 	for _, m := range s.members {
-		m.view.changes = s.hub.changes
+		m.view.key.changes = s.hub.changes
 		names = append(names, m.view.name())
 		views = append(views, m.view)
 	}
