@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/time/rate"
+
 	"tidings/realtime"
 )
 
@@ -27,8 +29,8 @@ const (
 type commands struct {
 	conn  *wsConn
 	sub   *realtime.Subscriber
-	bad   *refusal // of the token that a browser came with, which can read no status but only why it is sent away
-	typed typing
+	bad   *refusal      // of the token that a browser came with, which can read no status but only why it is sent away
+	typed *rate.Limiter // of saying that he types; nil: he has not
 }
 
 func (c *commands) limit() int { return c.conn.server.options.MaxFrame }
@@ -51,7 +53,7 @@ func (c *commands) begin(query, _ string) {
 func (c *commands) end() {}
 
 func (c *commands) mistake(err *realtime.Error) error {
-	c.conn.server.refused(string(err.Code), c.conn.seat.address, c.conn.dialect.path)
+	c.conn.refused(string(err.Code))
 	c.sub.Tell(err, realtime.Channel{})
 	return nil
 }
@@ -96,7 +98,7 @@ func (c *commands) authenticate(token string) error {
 		return realtime.Errorf(realtime.Code(bad.code), "%s", bad.message)
 	}
 	if bad = c.conn.identify(id); bad != nil {
-		c.conn.server.refused(bad.code, c.conn.seat.address, c.conn.dialect.path)
+		c.conn.refused(bad.code)
 		return realtime.Errorf(realtime.Code(bad.code), "%s", bad.message)
 	}
 	c.sub.SetIdentity(c.conn.ctx, id)

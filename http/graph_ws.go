@@ -147,7 +147,7 @@ func (g *graphWS) end() {
 }
 
 func (g *graphWS) mistake(err *realtime.Error) error {
-	g.conn.server.refused(string(err.Code), g.conn.seat.address, g.conn.dialect.path)
+	g.conn.refused(string(err.Code))
 	return badMessage("Invalid message received: %s", err.Message)
 }
 
@@ -236,7 +236,7 @@ func (g *graphWS) init(payload json.RawMessage) error {
 	}
 	id, refused := g.conn.server.identifyToken(g.conn.ctx, given)
 	if refused != nil {
-		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
+		g.conn.refused(refused.code)
 		if g.legacy {
 			g.conn.answer(g.frame(`{"type":"connection_error"`, graphRefusal(refused).Body))
 			return goodbyeLegacyFailed
@@ -244,7 +244,7 @@ func (g *graphWS) init(payload json.RawMessage) error {
 		return goodbyeForbidden
 	}
 	if refused = g.identify(id, given); refused != nil {
-		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
+		g.conn.refused(refused.code)
 		return refused.goodbye()
 	}
 	g.calm()
@@ -266,7 +266,7 @@ func (g *graphWS) renew(ctx context.Context, token string) (*realtime.Identity, 
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
 	if refused = g.identify(id, token); refused != nil {
-		g.conn.server.refused(refused.code, g.conn.seat.address, g.conn.dialect.path)
+		g.conn.refused(refused.code)
 		return nil, realtime.Errorf(realtime.Code(refused.code), "%s", refused.message)
 	}
 	g.conn.server.reassure(&g.conn.conn)

@@ -26,7 +26,7 @@ func (c *wsConn) tooSoon() time.Duration {
 	wait := turn.DelayFrom(now)
 	if wait > 0 {
 		turn.CancelAt(now) // it is not done later either
-		c.server.refused(codeRateLimited, c.seat.address, c.dialect.path)
+		c.refused(codeRateLimited)
 	}
 	return wait
 }

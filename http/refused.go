@@ -35,6 +35,9 @@ var suspicious = map[string]bool{
 // codeRateLimited says that a client has said too much in too short a time.
 const codeRateLimited = "rate_limited"
 
+// refused counts what a WebSocket was refused.
+func (c *wsConn) refused(code string) { c.server.refused(code, c.seat.address, c.dialect.path) }
+
 // refused counts a refusal. The code is one of ours, and the path has no query.
 func (s *Server) refused(code string, address netip.Addr, path string) {
 	s.refusals.mu.Lock()

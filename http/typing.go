@@ -17,11 +17,6 @@ var (
 	typingOfAll = rate.Limit(50) // a second
 )
 
-// typing is how often a client has said that he is.
-type typing struct {
-	limiter *rate.Limiter // nil: never
-}
-
 // typing tells the others in a channel that the client is writing something there.
 func (c *commands) typing(channel realtime.Channel) error {
 	s, id := c.conn.server, c.conn.Identity()
@@ -31,13 +26,13 @@ func (c *commands) typing(channel realtime.Channel) error {
 	if err := s.Hub.Authorize(c.conn.ctx, id, channel); err != nil {
 		return err
 	}
-	if c.typed.limiter == nil {
-		c.typed.limiter = rate.NewLimiter(typingOfOne, typingBurst)
+	if c.typed == nil {
+		c.typed = rate.NewLimiter(typingOfOne, typingBurst)
 	}
-	if wait := c.typed.limiter.Reserve(); wait.Delay() > 0 {
-		delay := wait.Delay()
-		wait.Cancel()
-		s.refused(codeRateLimited, c.conn.seat.address, c.conn.dialect.path)
+	turn := c.typed.Reserve()
+	if delay := turn.Delay(); delay > 0 {
+		turn.Cancel()
+		c.conn.refused(codeRateLimited)
 		c.conn.answer(c.conn.dialect.tooSoon(nil, channel, delay))
 		return nil
 	}

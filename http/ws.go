@@ -46,7 +46,7 @@ func (s *Server) serveWS(plain *dialect) http.HandlerFunc {
 			cmds := &commands{conn: c, sub: sub, bad: bad}
 			c.feed, c.protocol = sub, cmds
 			if refused := c.identify(id); refused != nil {
-				s.refused(refused.code, c.seat.address, c.dialect.path)
+				c.refused(refused.code)
 				cmds.bad = refused
 			}
 		})
@@ -155,7 +155,7 @@ func (c *wsConn) run() {
 		} else if bad++; bad < maxBadFrames {
 			err = c.protocol.mistake(refused)
 		} else {
-			c.server.refused("bad_frames", c.seat.address, c.dialect.path)
+			c.refused("bad_frames")
 			err = goodbyeBadCommand
 		}
 		var bye goodbye
@@ -229,7 +229,7 @@ func (c *wsConn) end(err error) {
 	case errors.Is(err, errCorrupt):
 		c.leave(goodbyeCorrupt)
 	case errors.Is(err, errFarTooLarge):
-		c.server.refused(string(codeFrameTooLarge), c.seat.address, c.dialect.path)
+		c.refused(string(codeFrameTooLarge))
 		c.leave(goodbyeTooLarge)
 	default:
 		return // the network's end, or nothing came behind our own goodbye
