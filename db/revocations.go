@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -127,6 +126,3 @@ func (r *Revocations) load(ctx context.Context) error {
 
 // sessionsFor is for how long a session's end is remembered; tidings.revoke forgets it then as well. No token of it is valid any more.
 const sessionsFor = 31 * 24 * time.Hour
-
-// errNoUser says that a token is of nobody who is a user.
-var errNoUser = errors.New("it is of nobody who is a user here")

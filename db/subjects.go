@@ -40,6 +40,9 @@ const (
 	knownFor = time.Minute
 )
 
+// errNoUser says that a token is of nobody who is a user.
+var errNoUser = errors.New("it is of nobody who is a user here")
+
 // User returns the user's id as text. What is wrong with the name is for the token's sender.
 func (s *Subjects) User(ctx context.Context, name string, claims map[string]any) (string, error) {
 	switch {
