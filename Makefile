@@ -61,6 +61,10 @@ generate: ## write the generated code anew
 graphiql: ## renew the files of GraphiQL, which the service brings (needs npm)
 	@deploy/update-graphiql.sh
 
+.PHONY: page-libraries
+page-libraries: ## renew the libraries that the pages are made with (needs npm)
+	@deploy/update-page.sh
+
 .PHONY: setup
 setup: ## install PostgreSQL's binaries if they are missing
 	@deploy/install-postgres.sh
