@@ -41,7 +41,8 @@ has_clients() {
 
 # What the documents have their readers type, and is not everywhere.
 has_typed() {
-	command -v bash >/dev/null && command -v curl >/dev/null && command -v openssl >/dev/null && command -v python3 >/dev/null
+	command -v bash >/dev/null && command -v curl >/dev/null && command -v openssl >/dev/null &&
+		{ python3 -c 'import websockets' || /usr/bin/python3 -c 'import websockets'; } 2>/dev/null
 }
 
 # macOS lets no library be put before the system's programs: it is of no use there.
@@ -137,12 +138,12 @@ install_clients() {
 
 install_typed() {
 	case $manager in
-	apt-get) apt_install bash curl openssl python3 ;;
-	dnf) as_root dnf -y install bash curl openssl python3 ;;
-	apk) as_root apk add bash curl openssl python3 ;;
-	pacman) as_root pacman -S --needed --noconfirm bash curl openssl python || as_root pacman -Sy --needed --noconfirm bash curl openssl python ;;
-	zypper) as_root zypper --non-interactive install bash curl openssl python3 ;;
-	brew) brew install python3 ;;
+	apt-get) apt_install bash curl openssl python3 python3-websockets ;;
+	dnf) as_root dnf -y install bash curl openssl python3 python3-websockets ;;
+	apk) as_root apk add bash curl openssl python3 py3-websockets ;;
+	pacman) as_root pacman -S --needed --noconfirm bash curl openssl python python-websockets || as_root pacman -Sy --needed --noconfirm bash curl openssl python python-websockets ;;
+	zypper) as_root zypper --non-interactive install bash curl openssl python3 python3-websockets ;;
+	brew) brew install python3 && python3 -m pip install --user --break-system-packages websockets ;;
 	esac
 }
 
@@ -161,7 +162,7 @@ install_faketime() {
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 	case $manager in
-	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, python3, Node, npm\n\n' >&2 ;;
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Node, npm\n\n' >&2 ;;
 	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
 	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
 	esac
@@ -216,12 +217,12 @@ fi
 
 if ! has_typed; then
 	if ! can_install; then
-		say "warning: bash, curl, openssl or python3, for the tests of the documents, is missing, and this user cannot install it. Type:"
+		say "warning: bash, curl, openssl or Python with websockets, for the tests of the documents, is missing, and this user cannot install it. Type:"
 		how_to
 	else
-		say "bash, curl, openssl or python3 is missing; installing it with $manager"
+		say "bash, curl, openssl or Python with websockets is missing; installing it with $manager"
 		if ! install_typed; then
-			say "warning: $manager could not install them: the tests of the documents need bash, curl, openssl and python3"
+			say "warning: $manager could not install them: the tests of the documents need bash, curl, openssl and Python with websockets"
 		fi
 	fi
 fi

@@ -6,9 +6,6 @@ import (
 	"testing"
 )
 
-// walked are the documents that are walked through, line by line.
-var walked = map[string]bool{"getting-started.md": true}
-
 // A reader follows docs/getting-started.md on a database that has been there for long, line by line.
 func TestGettingStarted(t *testing.T) {
 	t.Parallel()
