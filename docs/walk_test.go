@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,7 +58,7 @@ func (w *walk) run(blocks []block) {
 			if _, err := compare(lines(b.text), lines(w.terminal("").printed()), false); err != nil {
 				w.t.Fatalf("%s: %v", where, err)
 			}
-		case b.name == "" && (b.lang == "js" || b.lang == "mermaid" || b.lang == "json"):
+		case b.name == "" && slices.Contains([]string{"js", "mermaid", "json", "ini", "nginx", "caddyfile"}, b.lang):
 			// It is looked at.
 		case b.lang == "sh", b.lang == "sql":
 			var shown *block
@@ -79,7 +80,9 @@ func (w *walk) do(where string, b block, shown *block) {
 	}
 	script := b.text
 	if b.lang == "sql" {
-		script = "psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" <<'.'\n" + script + ".\n"
+		// Where an error is shown, there has to be one.
+		stop := shown == nil || !strings.Contains("\n"+shown.text, "\nERROR: ")
+		script = fmt.Sprintf("psql -X -v ON_ERROR_STOP=%t \"$DATABASE_URL\" <<'.'\n%s.\n", stop, script)
 	}
 	term.begin(w.here(script))
 	if b.name != "" && shown != nil {
@@ -127,12 +130,13 @@ func (w *walk) terminal(name string) *terminal {
 }
 
 // walked are the documents that are walked through.
-var walked = map[string]bool{"getting-started.md": true, "clients.md": true}
+var walked = map[string]bool{"getting-started.md": true, "clients.md": true, "operations.md": true}
 
 // What is not done to the letter, since others do it at the same time, in the same places.
 func (w *walk) here(text string) string {
 	return strings.NewReplacer(
 		"postgres://you@localhost/shop", "'"+w.database+"'", // with an ampersand in it
+		"postgres://live@localhost/shop", "'"+strings.Replace(w.database, "user=tidings", "user=live", 1)+"'",
 		"127.0.0.1:8080", w.service.address,
 		"http.server 8000", "http.server 0",
 		"python3 ", w.python+" ",
