@@ -141,7 +141,7 @@ func (w *walk) here(text string) string {
 		"http.server 8000", "http.server 0",
 		"python3 ", w.python+" ",
 		// It is built already, and is not to be built into the reader's clone.
-		"make build\n", `make -n -C "$CLONE" build | grep -q -- ' -o bin/tidings '`+"\n",
+		"make build\n", `make -n -C "$CLONE" build | grep -e ' -o bin/tidings ' >/dev/null`+"\n",
 	).Replace(text)
 }
 
