@@ -23,6 +23,9 @@ func startBrowser(t *testing.T) func(url string) (text func() string) {
 			_ = chromedp.Cancel(tab)
 			cancel()
 		})
+		if err := chromedp.Do(tab); err != nil { // it lives as long as the first context that it is used with
+			t.Fatalf("open a tab: %v", err)
+		}
 		ctx, done := context.WithTimeout(tab, patience)
 		defer done()
 		if err := chromedp.Do(ctx, chromedp.Navigate(url)); err != nil {

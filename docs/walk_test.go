@@ -114,8 +114,16 @@ func (w *walk) look(where string, b block) {
 	if w.pages[b.name] == nil {
 		w.pages[b.name] = w.open("http://" + w.files.address + "/" + b.name)
 	}
-	shown := strings.TrimSpace(b.text)
-	w.terminal("").await(where, "in the page\n"+shown, func() bool { return strings.TrimSpace(w.pages[b.name]()) == shown })
+	shown, got := strings.TrimSpace(b.text), ""
+	defer func() {
+		if got != shown {
+			w.t.Logf("the page shows\n%s", got)
+		}
+	}()
+	w.terminal("").await(where, "in the page\n"+shown, func() bool {
+		got = strings.TrimSpace(w.pages[b.name]())
+		return got == shown
+	})
 }
 
 func (w *walk) terminal(name string) *terminal {
