@@ -58,7 +58,7 @@ func (w *walk) run(blocks []block) {
 			if _, err := compare(lines(b.text), lines(w.terminal("").printed()), false); err != nil {
 				w.t.Fatalf("%s: %v", where, err)
 			}
-		case b.name == "" && slices.Contains([]string{"js", "mermaid", "json", "ini", "nginx", "caddyfile"}, b.lang):
+		case b.name == "" && slices.Contains([]string{"js", "python", "mermaid", "json", "ini", "nginx", "caddyfile"}, b.lang):
 			// It is looked at.
 		case b.lang == "sh", b.lang == "sql":
 			var shown *block
@@ -138,7 +138,7 @@ func (w *walk) terminal(name string) *terminal {
 }
 
 // walked are the documents that are walked through.
-var walked = map[string]bool{"getting-started.md": true, "clients.md": true, "operations.md": true}
+var walked = map[string]bool{"getting-started.md": true, "clients.md": true, "operations.md": true, "from-pg_eventserv.md": true, "from-strawberry.md": true}
 
 // What is not done to the letter, since others do it at the same time, in the same places.
 func (w *walk) here(text string) string {
