@@ -138,12 +138,16 @@ func (w *walk) terminal(name string) *terminal {
 }
 
 // walked are the documents that are walked through.
-var walked = map[string]bool{"getting-started.md": true, "clients.md": true, "operations.md": true, "from-pg_eventserv.md": true, "from-strawberry.md": true}
+var walked = map[string]bool{
+	"getting-started.md": true, "clients.md": true, "operations.md": true, "from-pg_eventserv.md": true, "from-strawberry.md": true,
+	"from-supabase-realtime.md": true,
+}
 
 // What is not done to the letter, since others do it at the same time, in the same places.
 func (w *walk) here(text string) string {
 	return strings.NewReplacer(
 		"postgres://you@localhost/shop", "'"+w.database+"'", // with an ampersand in it
+		"postgres://postgres@db.abcdefgh.supabase.co/postgres", "'"+w.database+"'",
 		"postgres://live@localhost/shop", "'"+strings.Replace(w.database, "user=tidings", "user=live", 1)+"'",
 		"127.0.0.1:8080", w.service.address,
 		"http.server 8000", "http.server 0",
