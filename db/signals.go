@@ -63,7 +63,8 @@ func decodeSignal(payload string) (realtime.Signal, error) {
 }
 
 var (
-	reservedTypes = []string{"row", "subscribed", "unsubscribed", "loaded", "reset", "cursor", "error", "pong", "ping", "goodbye", "authenticated", "token_expiring", "typing"}
+	reservedTypes = []string{"row", "subscribed", "unsubscribed", "loaded", "reset", "cursor", "error", "pong", "ping", "goodbye", "authenticated", "token_expiring", "typing",
+		"user_online", "user_offline"}
 	rowTypes      = regexp.MustCompile(`_(added|updated|deleted|truncated)$`)
 )
 

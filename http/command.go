@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -153,27 +154,41 @@ func parseCommand(text []byte) (command, []realtime.Channel, *realtime.Error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return cmd, nil, realtime.Errorf(codeBadJSON, "a frame is one command: there is something behind its JSON object")
 	}
-	switch cmd.Type {
-	case "subscribe", "unsubscribe", "switch", "typing":
-		channels, bad := cmd.parseChannels()
-		return cmd, channels, bad
-	case "ping", "authenticate":
-		if cmd.Channels != nil {
-			return cmd, nil, errOneChannel(cmd.Type)
-		}
-		return cmd, nil, nil
-	case "":
+	own, known := commandFields[cmd.Type]
+	switch {
+	case cmd.Type == "":
 		return cmd, nil, realtime.Errorf(codeUnknownCommand, `the command's "type" is missing`)
+	case !known:
+		return cmd, nil, realtime.Errorf(codeUnknownCommand,
+			"there is no command %q: it is subscribe, unsubscribe, switch, authenticate, typing or ping", cmd.Type)
 	}
-	return cmd, nil, realtime.Errorf(codeUnknownCommand,
-		"there is no command %q: it is subscribe, unsubscribe, switch, authenticate, typing or ping", cmd.Type)
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(text, &fields) // it is an object
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if name != "type" && !slices.Contains(own, name) {
+			return cmd, nil, realtime.Errorf(codeBadJSON, "the command %q has no field %q", cmd.Type, name)
+		}
+	}
+	if !slices.Contains(own, "channel") {
+		return cmd, nil, nil
+	}
+	channels, bad := cmd.parseChannels()
+	return cmd, channels, bad
+}
+
+// commandFields are the fields that each command may have besides its type.
+var commandFields = map[string][]string{
+	"subscribe":    {"channel", "channels", "since", "snapshot"},
+	"unsubscribe":  {"channel"},
+	"switch":       {"channel", "since", "snapshot"},
+	"authenticate": {"token"},
+	"typing":       {"channel"},
+	"ping":         nil,
 }
 
 // parseChannels reads the names that the command has: one, or of subscribe several. If one is none, the command is not done at all.
 func (c command) parseChannels() ([]realtime.Channel, *realtime.Error) {
 	switch {
-	case c.Channels != nil && c.Type != "subscribe":
-		return nil, errOneChannel(c.Type)
 	case c.Channels != nil && c.Channel != "":
 		return nil, realtime.Errorf(codeBadJSON, `the command has a "channel" and "channels": it is one of them`)
 	case c.Channels != nil && len(c.Channels) == 0:
@@ -200,10 +215,6 @@ func (c command) parseChannels() ([]realtime.Channel, *realtime.Error) {
 		}
 	}
 	return channels, nil
-}
-
-func errOneChannel(command string) *realtime.Error {
-	return realtime.Errorf(codeBadJSON, `the command %q has no "channels": only subscribe has`, command)
 }
 
 // kinds are JSON's words for a command's fields.

@@ -15,7 +15,7 @@ func FuzzParseCommand(f *testing.F) {
 	for _, text := range []string{
 		`{"type":"subscribe","channel":"messages"}`, `{"type":"subscribe","channel":"comments:1","since":"745-745"}`,
 		`{"type":"unsubscribe","channel":"messages:a:b"}`, `{"type":"switch","channel":"Ж"}`, `{"type":"ping"}`,
-		` {"type" : "ping"} `, `{"type":"ping","channel":":"}`, ``, `{`, `{}`, `[]`, `null`, `"x"`, `1`, `true`, `{"type":1}`,
+		` {"type" : "ping"} `, `{"type":"ping","channel":":"}`, `{"Type":"ping"}`, ``, `{`, `{}`, `[]`, `null`, `"x"`, `1`, `true`, `{"type":1}`,
 		`{"type":"subscribe","channel":""}`, `{"type":"subscribe","channel":":"}`, `{"type":"subscribe","channel":"a:"}`,
 		`{"type":"subscribe","channel":"a\u0000"}`, `{"type":"subscribe","channel":"\ud800"}`, `{"type":"x"}`, `{"more":1}`,
 		`{"type":"ping"}{}`, `{"type":"ping"}]`, "\xff", `{"type":"` + strings.Repeat("x", 1000) + `"}`,
