@@ -65,7 +65,7 @@ func decodeSignal(payload string) (realtime.Signal, error) {
 var (
 	reservedTypes = []string{"row", "subscribed", "unsubscribed", "loaded", "reset", "cursor", "error", "pong", "ping", "goodbye", "authenticated", "token_expiring", "typing",
 		"user_online", "user_offline"}
-	rowTypes      = regexp.MustCompile(`_(added|updated|deleted|truncated)$`)
+	rowTypes = regexp.MustCompile(`_(added|updated|deleted|truncated)$`)
 )
 
 // reservedType is tidings.reserved_type.
