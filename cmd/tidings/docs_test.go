@@ -93,7 +93,8 @@ func TestImports(t *testing.T) {
 		"tidings/realtime":                      {},
 		"tidings/triggers":                      {},
 		"tidings/db":                            {"tidings/realtime"},
-		"tidings/http":                          {"tidings/http/graph", "tidings/realtime"},
+		"tidings/docs":                          {},
+		"tidings/http":                          {"tidings/docs", "tidings/http/graph", "tidings/realtime"},
 		"tidings/http/graph":                    {"tidings/db", "tidings/realtime"},
 		"tidings/http/graph/internal/reference": {},
 		"tidings/db/dbtest":                     {"tidings/db", "tidings/triggers"},
@@ -101,7 +102,6 @@ func TestImports(t *testing.T) {
 		"tidings/cmd/tidings/internal/bench":    {"tidings/db"},
 		"tidings/cmd/faults":                    {"tidings/db", "tidings/realtime", "tidings/triggers"},
 		"tidings/cmd/benchmarks":                {"tidings/db", "tidings/triggers"},
-		"tidings/docs":                          {}, // tests alone
 	}
 	drivers := []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgxlisten", "github.com/golang-migrate/migrate/v4"}
 	decoder := json.NewDecoder(strings.NewReader(string(out)))
