@@ -42,8 +42,8 @@ func sameLine(shown, got string) bool {
 	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$").MatchString(usual(got))
 }
 
-// quiet are lines by which a stream only says that it is there.
-var quiet = regexp.MustCompile(`^(:|id: .*|data: \{"type":"subscribed".*|)$`)
+// quiet are lines by which what follows only says that it is there.
+var quiet = regexp.MustCompile(`^(:|id: .*|(data: )?\{"type":"(subscribed|cursor)".*|following .*|)$`)
 
 // lines are those of a text, without empty ones at its end.
 func lines(text string) []string {
