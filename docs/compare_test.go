@@ -21,7 +21,8 @@ var differing = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT"},
 	{regexp.MustCompile(`127\.0\.0\.1 port \d+`), "127.0.0.1 port PORT"},
 	{regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`), "TOKEN"},
-	{regexp.MustCompile(` +`), " "}, // columns are as wide as what is in them
+	{regexp.MustCompile(`" ?: `), `":`}, // JSON as PostgreSQL prints it
+	{regexp.MustCompile(` +`), " "},     // columns are as wide as what is in them
 	{regexp.MustCompile(`---+`), "---"},
 }
 
