@@ -260,7 +260,7 @@ type following struct {
 func follow(t testing.TB, c *tidings.Client, o tidings.Options) *following {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &following{t: t, messages: make(chan tidings.Message), states: make(chan tidings.State, 1000), cancel: cancel, ended: make(chan struct{})}
+	f := &following{t: t, messages: make(chan tidings.Message, 1000), states: make(chan tidings.State, 1000), cancel: cancel, ended: make(chan struct{})}
 	told := o.OnState
 	o.OnState = func(s tidings.State, err error) {
 		if told != nil {
@@ -320,10 +320,16 @@ func (f *following) expect(kind tidings.Kind) tidings.Message {
 	return m
 }
 
-// expectOrder reads the next message, which must be an event of an order with the note.
+// expectOrder reads the next message but for those that a channel is live, which must be an event of an order with the note.
 func (f *following) expectOrder(note string) tidings.Message {
 	f.t.Helper()
-	m := f.expect(tidings.Event)
+	m := f.next()
+	for m.Kind == tidings.Live {
+		m = f.next()
+	}
+	if m.Kind != tidings.Event {
+		f.t.Fatalf("got %s %s, want the order %q", m.Kind, m.Raw, note)
+	}
 	var o order
 	if err := m.Decode(&o); err != nil {
 		f.t.Fatal(err)
