@@ -92,11 +92,12 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"tidings/realtime":                   {},
 		"tidings/triggers":                   {},
+		"tidings/clients/go":                 {},
 		"tidings/db":                         {"tidings/realtime"},
 		"tidings/http":                       {"tidings/http/graph", "tidings/realtime"},
 		"tidings/http/graph":                 {"tidings/db", "tidings/realtime"},
 		"tidings/db/dbtest":                  {"tidings/db", "tidings/triggers"},
-		"tidings/cmd/tidings":                {"tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/http/graph", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/tidings":                {"tidings/clients/go", "tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/http/graph", "tidings/realtime", "tidings/triggers"},
 		"tidings/cmd/tidings/internal/bench": {"tidings/db"},
 		"tidings/cmd/faults":                 {"tidings/db", "tidings/realtime", "tidings/triggers"},
 		"tidings/cmd/benchmarks":             {"tidings/db", "tidings/triggers"},
