@@ -162,7 +162,7 @@ func (t *tail) take(m tidings.Message) error {
 	switch m.Kind {
 	case tidings.Live:
 		if t.lost.IsZero() {
-			note("following %s", m.Channel)
+			fmt.Fprintln(os.Stderr, "following", plain(m.Channel))
 		}
 	case tidings.Reset:
 		t.missing = true
@@ -216,8 +216,12 @@ func (t *tail) say(state tidings.State, err error) {
 // advise says of a refusal what might help.
 func (t *tail) advise(err error) error {
 	var refused *tidings.Error
-	if errors.As(err, &refused) && refused.Code == tidings.CodeForbidden && t.Token == "" && t.TokenFile == "" {
+	switch {
+	case !errors.As(err, &refused):
+	case refused.Code == tidings.CodeForbidden && t.Token == "" && t.TokenFile == "":
 		return fmt.Errorf("%w; a token is given by TIDINGS_TOKEN or --token-file", err)
+	case refused.Code == tidings.CodeUnknownChannel:
+		return fmt.Errorf("%w; beside the database, tidings watched lists what is", err)
 	}
 	return err
 }
