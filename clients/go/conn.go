@@ -21,13 +21,16 @@ type conn struct {
 	after     time.Duration // of silence, there is a ping
 	timeout   time.Duration
 	ping      *time.Timer
-	renewed   chan error // how a token was taken; nil: it was
-	renewing  bool       // of the reader alone
+	renewed   chan verdict // how a token was taken
+	renewing  bool         // of the reader alone
 	renewDone chan struct{}
 	ctx       context.Context
 	cancel    context.CancelFunc
 	group     sync.WaitGroup
 }
+
+// verdict is how a token was taken; nil: it was.
+type verdict struct{ err error }
 
 func (c *Client) connect(ctx context.Context, u *url.URL, why Why, buffer int) (*conn, error) {
 	ws, err := c.dial(ctx, u, why)
@@ -35,7 +38,7 @@ func (c *Client) connect(ctx context.Context, u *url.URL, why Why, buffer int) (
 		return nil, err
 	}
 	x := &conn{
-		client: c, ws: ws, frames: make(chan *frame, buffer), renewed: make(chan error, 1), renewDone: make(chan struct{}, 1),
+		client: c, ws: ws, frames: make(chan *frame, buffer), renewed: make(chan verdict, 1), renewDone: make(chan struct{}, 1),
 		after: orDefault(c.Heartbeat.After, 25*time.Second), timeout: orDefault(c.Heartbeat.Timeout, 10*time.Second),
 	}
 	x.ctx, x.cancel = context.WithCancel(ctx)
@@ -148,7 +151,7 @@ func (x *conn) ofToken(f *frame) bool {
 
 func (x *conn) answer(err error) {
 	select {
-	case x.renewed <- err:
+	case x.renewed <- verdict{err}:
 	default: // nobody has asked
 	}
 }
@@ -194,8 +197,8 @@ func (x *conn) authenticate(token string) error {
 		return err
 	}
 	select {
-	case err := <-x.renewed:
-		return err
+	case v := <-x.renewed:
+		return v.err
 	case <-x.ctx.Done():
 		return context.Cause(x.ctx)
 	}

@@ -363,7 +363,7 @@ func TestManyRows(t *testing.T) {
 
 	d.exec(`create table heap (note text); insert into heap select repeat('y', 50) from generate_series(1, 500); select tidings.watch('heap', read => 'public')`)
 	f := follow(t, s.client(), tidings.Options{Channels: []string{"heap"}, Rows: true})
-	if e := f.expectRefusal(tidings.CodeSnapshotTooLarge); e.Channel != "heap" {
+	if e := f.refusal(tidings.CodeSnapshotTooLarge); e.Channel != "heap" {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -417,7 +417,7 @@ func TestRefusals(t *testing.T) {
 	s := serve(t, d)
 	for channel, code := range map[string]tidings.Code{"nothing": tidings.CodeUnknownChannel, "secrets": tidings.CodeForbidden} {
 		follow(t, s.client(), tidings.Options{Channels: []string{channel}, Partial: true}).expectRefusal(code)
-		if e := follow(t, s.client(), tidings.Options{Channels: []string{"orders", channel}}).expectRefusal(code); e.Channel != channel {
+		if e := follow(t, s.client(), tidings.Options{Channels: []string{"orders", channel}}).refusal(code); e.Channel != channel {
 			t.Errorf("got %+v", e)
 		}
 		f := follow(t, s.client(), tidings.Options{Channels: []string{"orders", channel}, Partial: true})
@@ -445,7 +445,7 @@ func TestWhatIsNoService(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	o := tidings.Options{Channels: []string{"orders"}}
-	if e := follow(t, &tidings.Client{URL: other.URL}, o).expectRefusal(tidings.CodeNotTidings); e.Status != 404 || !strings.Contains(e.Message, other.URL) {
+	if e := follow(t, &tidings.Client{URL: other.URL}, o).refusal(tidings.CodeNotTidings); e.Status != 404 || !strings.Contains(e.Message, other.URL) {
 		t.Errorf("got %+v", e)
 	}
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }))

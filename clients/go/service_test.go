@@ -30,35 +30,39 @@ import (
 const patience = time.Minute
 
 // program is the service's, built for these tests. It is there as long as alive is open.
-var (
-	program string
-	alive   io.Closer
-)
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "tidings-program-")
-	if err == nil {
-		err = build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	dbtest.Main(m)
+var program struct {
+	once  sync.Once
+	path  string
+	alive io.Closer
+	err   error
 }
 
-// build builds the program into dir, which goes when this process does, however it ends.
-func build(dir string) error {
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+// built is the program, which the first who asks builds. It goes when this process does, however it ends.
+func built(t testing.TB) string {
+	t.Helper()
+	program.once.Do(func() { program.err = build() })
+	if program.err != nil {
+		t.Fatal(program.err)
+	}
+	return program.path
+}
+
+func build() error {
+	dir, err := os.MkdirTemp("", "tidings-program-")
+	if err != nil {
+		return err
+	}
 	reaper := exec.Command("sh", "-c", `trap '' INT TERM HUP; cat >/dev/null; rm -rf "$1"`, "reap", dir)
-	var err error
-	if alive, err = reaper.StdinPipe(); err != nil {
+	if program.alive, err = reaper.StdinPipe(); err != nil {
 		return err
 	}
 	if err := reaper.Start(); err != nil {
 		return err
 	}
-	program = filepath.Join(dir, "tidings")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "tidings/cmd/tidings").CombinedOutput(); err != nil {
+	program.path = filepath.Join(dir, "tidings")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program.path, "tidings/cmd/tidings").CombinedOutput(); err != nil {
 		return fmt.Errorf("build the program: %w\n%s", err, out)
 	}
 	return nil
@@ -105,7 +109,7 @@ func newDatabase(t testing.TB) *database {
 	d.exec(`create table orders (id bigint generated always as identity primary key, customer_id int not null, note text not null)`)
 	d.exec(`create table written (note text primary key)`) // what was ever written, of orders
 	d.exec(`create table secrets (id int primary key, note text)`)
-	if out, err := exec.Command(program, "migrate", "up", "--only", "live", "--database-url", d.url).CombinedOutput(); err != nil {
+	if out, err := exec.Command(built(t), "migrate", "up", "--only", "live", "--database-url", d.url).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	d.exec(`select tidings.watch('orders', key => 'customer_id', read => 'public')`)
@@ -188,7 +192,7 @@ func serve(t testing.TB, d *database, args ...string) *service {
 // start starts the service where it was before, if it was.
 func (s *service) start() {
 	s.t.Helper()
-	s.cmd, s.log, s.ended = exec.Command(program, slices.Concat([]string{"serve", "--listen", s.addr}, s.args)...), &output{}, make(chan struct{})
+	s.cmd, s.log, s.ended = exec.Command(built(s.t), slices.Concat([]string{"serve", "--listen", s.addr}, s.args)...), &output{}, make(chan struct{})
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "TIDINGS_") && !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "DATABASE_URL=") {
 			s.cmd.Env = append(s.cmd.Env, v)
@@ -377,7 +381,13 @@ func (f *following) end() error {
 }
 
 // expectRefusal waits for the end, which must be an *Error with the code.
-func (f *following) expectRefusal(code tidings.Code) *tidings.Error {
+func (f *following) expectRefusal(code tidings.Code) {
+	f.t.Helper()
+	_ = f.refusal(code)
+}
+
+// refusal is the same, and returns it.
+func (f *following) refusal(code tidings.Code) *tidings.Error {
 	f.t.Helper()
 	err := f.end()
 	var refused *tidings.Error

@@ -133,7 +133,7 @@ func TestTokenIsRejected(t *testing.T) {
 
 	i = &issuer{give: func(int, tidings.Why) (string, error) { return "nonsense", nil }}
 	c.Token = i.token
-	if e := follow(t, c, o).expectRefusal(tidings.CodeUnauthenticated); e.Status != 401 {
+	if e := follow(t, c, o).refusal(tidings.CodeUnauthenticated); e.Status != 401 {
 		t.Errorf("got %+v", e)
 	}
 	if got := i.reasons(); !slices.Equal(got, []tidings.Why{tidings.Connect, tidings.Rejected}) {
