@@ -87,7 +87,7 @@ func TestTokenRunsOut(t *testing.T) {
 	i := &issuer{give: func(_ int, why tidings.Why) (string, error) {
 		switch why {
 		case tidings.Connect:
-			return token(t, "ada", 2*time.Second), nil
+			return token(t, "ada", 4*time.Second), nil
 		case tidings.Expiring:
 			return "", broken
 		}
