@@ -1,6 +1,6 @@
-// Command reference writes docs/graphql-reference.md: all that a GraphQL schema has, with what it says of it, as a document with links.
+// Command docs writes docs/graphql-reference.md: all that a GraphQL schema has, with what it says of it, as a document with links.
 //
-//	reference SCHEMA DOCUMENT
+//	docs SCHEMA DOCUMENT
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: reference SCHEMA DOCUMENT")
+		fmt.Fprintln(os.Stderr, "usage: docs SCHEMA DOCUMENT")
 		os.Exit(2)
 	}
 	text, err := reference(os.Args[1])
@@ -24,7 +24,7 @@ func main() {
 		err = os.WriteFile(os.Args[2], []byte(text), 0o644)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "reference:", err)
+		fmt.Fprintln(os.Stderr, "docs:", err)
 		os.Exit(1)
 	}
 }
