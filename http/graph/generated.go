@@ -8739,7 +8739,7 @@ func (ec *executionContext) _Service_databaseProblem(ctx context.Context, field 
 			return ec.fieldContext_Service_databaseProblem(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.DatabaseProblem(ctx), nil
+			return obj.DatabaseProblem(ctx)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
