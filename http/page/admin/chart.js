@@ -7,20 +7,22 @@ import { moment, t } from './i18n.js';
 const width = 300;
 const height = 96;
 
-/** The next number of 1, 2, 5, 10, 20, … that is not less: where the axis ends. */
-function ceiling(max) {
-  const power = 10 ** Math.floor(Math.log10(max));
+/** The next number of 1, 2, 5, 10, 20, … units that is not less: where the axis ends. Units of bytes are powers of 1024. */
+function ceiling(max, binary) {
+  const unit = binary ? 1024 ** Math.floor(Math.log(max) / Math.log(1024)) : 1;
+  const power = 10 ** Math.floor(Math.log10(max / unit)) * unit;
   return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= max * 0.999) ?? 10 * power;
 }
 
 /** A path through the points; where a few seconds are missing, so is the line. */
-function pathOf(points, x, y) {
+function pathOf(points, x, y, gap) {
   let path = '';
   let last = null;
   for (const p of points) {
     if (p.v === null) last = null;
     else {
-      path += `${last !== null && p.t - last < 5000 ? 'L' : 'M'}${x(p.t).toFixed(1)} ${y(p.v).toFixed(1)}`;
+      if (last === null) path += `M${x(p.t).toFixed(1)} ${y(p.v).toFixed(1)}h0`; // one alone is a dot
+      else path += `${p.t - last < gap ? 'L' : 'M'}${x(p.t).toFixed(1)} ${y(p.v).toFixed(1)}`;
       last = p.t;
     }
   }
@@ -38,20 +40,22 @@ function thin(points, from, span) {
   return [...bins.values()];
 }
 
-/** `of` takes the figure from a sample, null where it is not known; `format` writes it. */
-export function Chart({ title, help, samples, of, format, minutes, now, least = 1 }) {
+/** `of` takes the figure from a sample, null where it is not known; `format` writes it; `least` is where the axis ends at least. */
+export function Chart({ title, help, samples, of, format, minutes: longest, least, binary = false }) {
   const at = useSignal(null); // the sample that is pointed at, by its time
+  const end = samples.length > 0 ? samples[samples.length - 1].t : Date.now();
+  // As long as not so much is known, it is as wide as what is.
+  const minutes = Math.min(longest, Math.max(1, Math.ceil((end - (samples[0]?.t ?? end)) / 60_000)));
   const span = minutes * 60_000;
-  const end = samples.length > 0 ? samples[samples.length - 1].t : now;
   const from = end - span;
   const points = thin(samples.filter((s) => s.t >= from).map((s) => ({ t: s.t, v: of(s) })), from, span);
   const values = points.map((p) => p.v).filter((v) => v !== null);
   const max = values.length > 0 ? Math.max(...values) : 0;
-  const top = ceiling(Math.max(max, least));
+  const top = ceiling(Math.max(max, least), binary);
   const x = (time) => ((time - from) / span) * width;
   const y = (v) => height - (v / top) * (height - 4) - 1;
   const current = values.length > 0 ? points[points.length - 1].v : null;
-  const path = pathOf(points, x, y);
+  const path = pathOf(points, x, y, Math.max(5000, (3 * span) / width));
   const shown = at.value === null ? null : points.reduce((best, p) => (best === null || Math.abs(p.t - at.value) < Math.abs(best.t - at.value) ? p : best), null);
 
   const point = (event) => {

@@ -30,12 +30,12 @@ export function Wrong() {
 const minutes = signal(5);
 
 const plots = [
-  ['events', (s) => s.events, (v) => number(v)],
-  ['delivered', (s) => s.delivered, (v) => number(v)],
-  ['lag', (s) => s.lag, (v) => duration(v), 0.01],
-  ['connections', (s) => s.connections, (v) => number(v)],
-  ['behind', (s) => s.behind, (v) => number(v)],
-  ['logBytes', (s) => s.logBytes, (v) => bytes(v), 1024],
+  { name: 'events', of: (s) => s.events, format: number, least: 2 },
+  { name: 'delivered', of: (s) => s.delivered, format: number, least: 2 },
+  { name: 'lag', of: (s) => s.lag, format: duration, least: 0.01 },
+  { name: 'connections', of: (s) => s.connections, format: number, least: 2 },
+  { name: 'behind', of: (s) => s.behind, format: number, least: 2 },
+  { name: 'logBytes', of: (s) => s.logBytes, format: bytes, least: 1024, binary: true },
 ];
 
 export function Plots() {
@@ -45,8 +45,8 @@ export function Plots() {
         ${[2, 5, 30].map((n) => html`<option value=${n}>${t('plots.minutes', { n })}</option>`)}
       </select></label></div>
     <div class="plots">
-      ${plots.map(([name, of, format, least]) => html`<${Chart} key=${name} title=${t(`plot.${name}`)} help=${t(`plot.${name}.help`)}
-        samples=${history.value} of=${of} format=${(v) => (v === null ? '–' : format(v))} minutes=${minutes.value} now=${Date.now()} least=${least} />`)}
+      ${plots.map((plot) => html`<${Chart} key=${plot.name} title=${t(`plot.${plot.name}`)} help=${t(`plot.${plot.name}.help`)}
+        samples=${history.value} minutes=${minutes.value} ...${plot} />`)}
     </div>
   </section>`;
 }

@@ -66,11 +66,11 @@ export function Tables() {
           <th scope="row">${w.table}${w.problem !== null && html`<p class="problem"><span class="mark bad">${t('tables.problem')}</span> ${w.problem}</p>`}</th>
           <td>${w.topic}</td><td><code>${w.event}_…</code></td><td>${w.key ?? '–'}</td>
           <td>${w.columns === null ? t('tables.all') : w.columns.join(', ')}</td><td><code>${w.read}</code></td>
-          <td class="buttons">
+          <td><div class="buttons">
             <button type="button" class="small" onClick=${() => followed.begin(w.topic)}>${t('follow.begin')}<span class="spoken"> ${w.topic}</span></button>
             ${mayWatch.value && html`<button type="button" class="small" onClick=${() => edit(w)}>${t('watch.change')}<span class="spoken"> ${w.table}</span></button>
             <button type="button" class="small" onClick=${() => unwatch(w)}>${t('unwatch.button')}<span class="spoken"> ${w.table}</span></button>`}
-          </td>
+          </div></td>
         </tr>`)}</tbody>
     </table><//>`)}
     ${!mayWatch.value && html`<p class="none">${t('watch.not')}</p><pre>${watchSQL.watch({ table: 'orders', key: 'customer_id', read: 'public' })}\n${watchSQL.unwatch('orders')}</pre>`}
