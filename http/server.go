@@ -196,6 +196,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /admin", s.serveAdmin)
 	mux.HandleFunc("GET /page/users", s.serveUsers)
 	mux.Handle("GET /page/", pageFiles())
+	mux.HandleFunc("GET /tidings.js", serveClient)
+	mux.HandleFunc("GET /tidings.d.ts", serveClient)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", fmt.Sprintf("there is nothing at %s %q", r.Method, r.URL.Path))
 	})
