@@ -67,7 +67,7 @@ export const en = {
   'do.behind': 'After a restart that is so, and soon less. If it stays, clients read too slowly for what is told them: look at what the largest channels bring.',
   'wrong.lost': '{instance} fell silent at {at}, and is gone.',
   'do.lost': 'It did not say goodbye: it was killed, or has lost the database for good.',
-  'wrong.watch': 'Table {table}: {problem}.',
+  'wrong.watch': 'Table {table}: {problem}',
   'do.watch': 'Until then, not all of its changes may be told.',
   'wrong.log': 'The log has {bytes} of {max}.',
   'do.log': 'Beyond that the oldest events are forgotten early, and clients who were away for long load afresh. Raise max_bytes in tidings.settings if the disk has room, or find who writes so much.',
