@@ -63,8 +63,9 @@ func decodeSignal(payload string) (realtime.Signal, error) {
 }
 
 var (
-	reservedTypes = []string{"row", "subscribed", "unsubscribed", "loaded", "reset", "cursor", "error", "pong", "ping", "goodbye", "authenticated", "token_expiring", "typing"}
-	rowTypes      = regexp.MustCompile(`_(added|updated|deleted|truncated)$`)
+	reservedTypes = []string{"row", "subscribed", "unsubscribed", "loaded", "reset", "cursor", "error", "pong", "ping", "goodbye", "authenticated", "token_expiring", "typing",
+		"user_online", "user_offline"}
+	rowTypes = regexp.MustCompile(`_(added|updated|deleted|truncated)$`)
 )
 
 // reservedType is tidings.reserved_type.

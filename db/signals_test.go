@@ -64,7 +64,7 @@ func TestSignals(t *testing.T) {
 	}
 
 	rows, err := database.Pool.Query(t.Context(), `select t, tidings.reserved_type(t) from unnest($1::text[]) as t`,
-		[]string{"row", "subscribed", "unsubscribed", "loaded", "reset", "cursor", "error", "pong", "ping", "goodbye", "authenticated", "token_expiring", "typing",
+		[]string{"row", "subscribed", "unsubscribed", "loaded", "reset", "cursor", "error", "pong", "ping", "goodbye", "authenticated", "token_expiring", "typing", "user_online", "user_offline",
 			"wave", "rows", "x_added", "x_updated", "x_deleted", "x_truncated", "added", "added_x"})
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +66,11 @@ func (c *commands) command(op byte, text []byte) error {
 		return realtime.Errorf(codeBadFrame, "a command is a text frame, not a binary one")
 	}
 	wait := c.conn.tooSoon()
-	cmd, channel, bad := parseCommand(text)
+	cmd, channels, bad := parseCommand(text)
+	var channel realtime.Channel
+	if len(channels) == 1 {
+		channel = channels[0]
+	}
 	if wait > 0 {
 		c.conn.answer(c.conn.dialect.tooSoon(nil, channel, wait))
 		return nil
@@ -73,7 +80,7 @@ func (c *commands) command(op byte, text []byte) error {
 	}
 	switch cmd.Type {
 	case "subscribe":
-		c.sub.Subscribe(c.conn.ctx, []realtime.Channel{channel}, cmd.options())
+		c.sub.Subscribe(c.conn.ctx, channels, cmd.options())
 	case "unsubscribe":
 		c.sub.Unsubscribe(channel)
 	case "switch":
@@ -118,50 +125,100 @@ func appendTooSoon(b []byte, name string, channel realtime.Channel, wait time.Du
 
 // command is what a client says.
 type command struct {
-	Type     string `json:"type"`
-	Channel  string `json:"channel"`
-	Since    string `json:"since"`
-	Snapshot bool   `json:"snapshot"`
-	Token    string `json:"token"`
+	Type     string   `json:"type"`
+	Channel  string   `json:"channel"`
+	Channels []string `json:"channels"` // of subscribe, instead of one; nil: not given
+	Since    string   `json:"since"`
+	Snapshot bool     `json:"snapshot"`
+	Token    string   `json:"token"`
 }
 
 func (c command) options() realtime.SubscribeOptions {
 	return realtime.SubscribeOptions{Since: c.Since, Snapshot: c.Snapshot}
 }
 
-// parseCommand reads a command; what is wrong with it is said by name.
-func parseCommand(text []byte) (command, realtime.Channel, *realtime.Error) {
+// parseCommand reads a command and the channels that it names; what is wrong with it is said by name.
+func parseCommand(text []byte) (command, []realtime.Channel, *realtime.Error) {
 	var cmd command
 	if !utf8.Valid(text) {
-		return cmd, realtime.Channel{}, realtime.Errorf(codeBadFrame, "a command is UTF-8 text")
+		return cmd, nil, realtime.Errorf(codeBadFrame, "a command is UTF-8 text")
 	}
 	if bytes.Equal(bytes.TrimSpace(text), []byte("null")) {
-		return cmd, realtime.Channel{}, realtime.Errorf(codeBadJSON, "a command is a JSON object, not null")
+		return cmd, nil, realtime.Errorf(codeBadJSON, "a command is a JSON object, not null")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&cmd); err != nil {
-		return cmd, realtime.Channel{}, realtime.Errorf(codeBadJSON, "%s", explainJSON(err))
+		return cmd, nil, realtime.Errorf(codeBadJSON, "%s", explainJSON(err))
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return cmd, realtime.Channel{}, realtime.Errorf(codeBadJSON, "a frame is one command: there is something behind its JSON object")
+		return cmd, nil, realtime.Errorf(codeBadJSON, "a frame is one command: there is something behind its JSON object")
 	}
-	switch cmd.Type {
-	case "subscribe", "unsubscribe", "switch", "typing":
-		channel, err := realtime.ParseChannel(cmd.Channel)
+	own, known := commandFields[cmd.Type]
+	switch {
+	case cmd.Type == "":
+		return cmd, nil, realtime.Errorf(codeUnknownCommand, `the command's "type" is missing`)
+	case !known:
+		return cmd, nil, realtime.Errorf(codeUnknownCommand,
+			"there is no command %q: it is subscribe, unsubscribe, switch, authenticate, typing or ping", cmd.Type)
+	}
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(text, &fields) // it is an object
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if name != "type" && !slices.Contains(own, name) {
+			return cmd, nil, realtime.Errorf(codeBadJSON, "the command %q has no field %q", cmd.Type, name)
+		}
+	}
+	if !slices.Contains(own, "channel") {
+		return cmd, nil, nil
+	}
+	channels, bad := cmd.parseChannels()
+	return cmd, channels, bad
+}
+
+// commandFields are the fields that each command may have besides its type.
+var commandFields = map[string][]string{
+	"subscribe":    {"channel", "channels", "since", "snapshot"},
+	"unsubscribe":  {"channel"},
+	"switch":       {"channel", "since", "snapshot"},
+	"authenticate": {"token"},
+	"typing":       {"channel"},
+	"ping":         nil,
+}
+
+// parseChannels reads the names that the command has: one, or of subscribe several. If one is none, the command is not done at all.
+func (c command) parseChannels() ([]realtime.Channel, *realtime.Error) {
+	switch {
+	case c.Channels != nil && c.Channel != "":
+		return nil, realtime.Errorf(codeBadJSON, `the command has a "channel" and "channels": it is one of them`)
+	case c.Channels != nil && len(c.Channels) == 0:
+		return nil, realtime.Errorf(realtime.CodeBadChannel, `the command's "channels" are empty`)
+	case c.Channels == nil && c.Channel == "" && c.Type == "subscribe":
+		return nil, realtime.Errorf(realtime.CodeBadChannel, `the command's "channel", or its "channels", is missing`)
+	case c.Channels == nil:
+		channel, err := realtime.ParseChannel(c.Channel)
 		var bad *realtime.Error
 		if errors.As(err, &bad) {
-			return cmd, channel, bad
+			return nil, bad
 		}
-		return cmd, channel, nil
-	case "ping", "authenticate":
-		return cmd, realtime.Channel{}, nil
-	case "":
-		return cmd, realtime.Channel{}, realtime.Errorf(codeUnknownCommand, `the command's "type" is missing`)
+		return []realtime.Channel{channel}, nil
 	}
-	return cmd, realtime.Channel{}, realtime.Errorf(codeUnknownCommand,
-		"there is no command %q: it is subscribe, unsubscribe, switch, authenticate, typing or ping", cmd.Type)
+	channels := make([]realtime.Channel, 0, len(c.Channels))
+	for i, name := range c.Channels {
+		channel, err := realtime.ParseChannel(name)
+		var bad *realtime.Error
+		if errors.As(err, &bad) {
+			return nil, realtime.Errorf(bad.Code, `the command's "channels"[%d]: %s`, i, bad.Message)
+		}
+		if !slices.Contains(channels, channel) { // as in the URL
+			channels = append(channels, channel)
+		}
+	}
+	return channels, nil
 }
+
+// kinds are JSON's words for a command's fields.
+var kinds = map[reflect.Kind]string{reflect.String: "a string", reflect.Bool: "a boolean", reflect.Slice: "an array of strings"}
 
 func explainJSON(err error) string {
 	var syntax *json.SyntaxError
@@ -173,8 +230,10 @@ func explainJSON(err error) string {
 		return "the command is not JSON: it ends too early"
 	case errors.As(err, &kind) && kind.Field == "":
 		return fmt.Sprintf("a command is a JSON object, not %s", article(kind.Value))
+	case errors.As(err, &kind) && kind.Field == "channels" && kind.Type.Kind() == reflect.String:
+		return fmt.Sprintf(`each of the command's "channels" is a string, not %s`, article(kind.Value))
 	case errors.As(err, &kind):
-		return fmt.Sprintf("the command's %q is a %s, not %s", kind.Field, strings.Replace(kind.Type.String(), "bool", "boolean", 1), article(kind.Value))
+		return fmt.Sprintf("the command's %q is %s, not %s", kind.Field, kinds[kind.Type.Kind()], article(kind.Value))
 	}
 	return "the command has an " + strings.TrimPrefix(err.Error(), "json: ")
 }

@@ -182,7 +182,7 @@ func appendWord(b []byte, name, word, user string, expires time.Time) []byte {
 		b = append(b, '"')
 	}
 	if word == wordExpiring {
-		b = strconv.AppendInt(append(b, `,"seconds":`...), int64(time.Until(expires).Round(time.Second)/time.Second), 10)
+		b = strconv.AppendInt(append(b, `,"seconds":`...), int64(max(0, time.Until(expires)).Round(time.Second)/time.Second), 10)
 	}
 	return append(b, '}')
 }

@@ -163,9 +163,12 @@ func (s *Subscriber) Close() {
 // Subscribe adds channels. Subscribed is said of each when it is live. Of a channel that cannot be had an error is said,
 // and the others are added.
 func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, options SubscribeOptions) {
-	refused, allowed := s.ask(ctx, channels)
-	defer s.unlock()
 	h := s.hub
+	tooMany := Errorf(CodeTooManyChannels, "a connection has at most %d channels", h.options.MaxChannels)
+	// About more than it could have nobody is asked.
+	asked := min(len(channels), h.options.MaxChannels)
+	refused, allowed := s.ask(ctx, channels[:asked])
+	defer s.unlock()
 	for _, r := range refused {
 		s.refuse(r.channel, r.err)
 	}
@@ -175,10 +178,13 @@ func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, options 
 		case s.has(c) || slices.Contains(r.channels, c):
 			s.refuse(c, Errorf(CodeAlreadySubscribed, "channel %q is subscribed already", c))
 		case s.count()+len(r.channels) >= h.options.MaxChannels:
-			s.refuse(c, Errorf(CodeTooManyChannels, "a connection has at most %d channels", h.options.MaxChannels))
+			s.refuse(c, tooMany)
 		default:
 			r.channels = append(r.channels, c)
 		}
+	}
+	for _, c := range channels[asked:] {
+		s.refuse(c, tooMany)
 	}
 	if len(r.channels) == 0 || s.closed {
 		return

@@ -65,7 +65,7 @@ revoke all on function tidings.emit_one(text, text, text, json) from public;
 -- What a client takes for something else.
 create function tidings.reserved_type(type text) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select type = any ('{row,subscribed,unsubscribed,loaded,reset,cursor,error,pong,ping,goodbye,authenticated,token_expiring,typing}')
+    select type = any ('{row,subscribed,unsubscribed,loaded,reset,cursor,error,pong,ping,goodbye,authenticated,token_expiring,typing,user_online,user_offline}')
         or type ~ '_(added|updated|deleted|truncated)$'
 $$;
 comment on function tidings.reserved_type(text) is 'whether a type means something already';
