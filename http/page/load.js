@@ -128,7 +128,7 @@ export async function loadEnd(which) {
     const beyond = end(messages.pageInfo);
     const ends = which === 'newest' ? { older: beyond, newer: nothing } : { older: nothing, newer: beyond };
     batch(() => {
-      replaceAll([], ends);
+      replaceAll([], ends, load);
       doubt(extend(messages.nodes, load, which === 'newest' ? 'older' : 'newer', beyond));
     });
   } catch (error) {
@@ -158,7 +158,7 @@ export async function loadAround(id) {
       found = messages.nodes.some((node) => node.id === id);
     }
     batch(() => {
-      replaceAll([], { older: end(before.messages.pageInfo), newer: end(after) });
+      replaceAll([], { older: end(before.messages.pageInfo), newer: end(after) }, load);
       doubt(extend(nodes, load, 'newer', end(after)));
     });
     return true;

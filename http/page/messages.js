@@ -23,6 +23,7 @@ export const atNewest = signal(true);
 
 const rows = new Map(); // id -> signal of a message
 const loads = new Set(); // of those under way, the events since they were begun
+let epoch = 0; // counts how often all was replaced: what was loaded for another belongs nowhere
 
 export const messageOf = (id) => rows.get(id)?.value;
 export const peekMessage = (id) => rows.get(id)?.peek();
@@ -57,13 +58,18 @@ function ofRow(row) {
 
 /** Begins to watch what happens while something is loaded. */
 export function beginLoad() {
-  const load = { events: [], commented: new Set() };
+  const load = { epoch, events: [], commented: new Set(), end: () => loads.delete(load) };
   loads.add(load);
-  return { end: () => loads.delete(load), ...load };
+  return load;
 }
 
-/** Replaces what there is. */
-export function replaceAll(nodes, ends) {
+/** Whether all was replaced since the load was begun. */
+export const outdated = (load) => load.epoch !== epoch;
+
+/** Replaces what there is; by what comes with a load, if one is given. */
+export function replaceAll(nodes, ends, load) {
+  epoch += 1;
+  if (load) load.epoch = epoch;
   batch(() => {
     rows.clear();
     const list = nodes.map((node) => ofGraph(node, 0)).sort(compare);
@@ -81,6 +87,8 @@ export function replaceAll(nodes, ends) {
  */
 export function extend(nodes, load, which, end) {
   const doubtful = [];
+  load.end();
+  if (outdated(load)) return doubtful;
   batch(() => {
     const list = ids.peek().map(peekMessage);
     for (const node of nodes) {
@@ -97,13 +105,14 @@ export function extend(nodes, load, which, end) {
     for (const event of load.events) apply(event);
     if (ids.peek().length > most) trim(which === 'older' ? 'newer' : 'older');
   });
-  load.end();
   return doubtful;
 }
 
 /** Puts what was read of single messages in place of what there is of them; null: it is gone. Returns the ids that are doubtful as before. */
 export function refresh(found, load) {
   const doubtful = [];
+  load.end();
+  if (outdated(load)) return doubtful;
   batch(() => {
     for (const [id, node] of found) {
       const known = rows.get(id);
@@ -120,12 +129,12 @@ export function refresh(found, load) {
     }
     for (const event of load.events) apply(event);
   });
-  load.end();
   return doubtful;
 }
 
 /** Adds or changes a message as a mutation has answered. */
 export function written(node, load) {
+  load.end();
   batch(() => {
     const known = peekMessage(node.id);
     if (known) {
@@ -136,7 +145,6 @@ export function written(node, load) {
     }
     for (const event of load.events) if (idOf(event) === node.id) apply(event);
   });
-  load.end();
 }
 
 const idOf = (event) => (event.data ? String(event.data.id) : event.channel.slice('messages:'.length));

@@ -6,7 +6,7 @@ import { uncommentedAlready, commented, commentOf } from './comments.js';
 import { graphql } from './graphql.js';
 import { keep, kept, keysOf } from './kept.js';
 import { catchUp } from './live.js';
-import { beginLoad, change, peekMessage, remove, written } from './messages.js';
+import { beginLoad, change, outdated, peekMessage, remove, written } from './messages.js';
 import { me } from './session.js';
 
 /** {key, kind, input, messageId, commentId, state: 'sending' | 'waiting' | 'failed', error, shown, at}; `shown`: the row that it has become. */
@@ -35,9 +35,9 @@ const applied = {
   updateMessage: (entry, { message }, load) => written(message, load),
   deleteMessage: (entry) => remove(entry.messageId),
   createComment: (entry, { comment }, load) => {
-    if (!load.commented.has(entry.messageId) || peekMessage(entry.messageId)?.comments.some(({ id }) => id === comment.id)) {
-      change(entry.messageId, (message) => commented(message, commentOf(comment, message.id), true));
-    }
+    // Where all was loaded anew meanwhile, it is counted already; where comments have come or gone, its own event may be among them.
+    const known = peekMessage(entry.messageId)?.comments.some(({ id }) => id === comment.id);
+    if (!outdated(load) && (known || !load.commented.has(entry.messageId))) change(entry.messageId, (message) => commented(message, commentOf(comment, message.id), true));
   },
   updateComment: (entry, { comment }) => change(entry.messageId, (message) => commented(message, commentOf(comment, message.id), false)),
   deleteComment: (entry) => change(entry.messageId, (message) => uncommentedAlready(message, entry.commentId)),
