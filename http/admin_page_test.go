@@ -9,9 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
 	"tidings/db/dbtest"
@@ -52,10 +50,6 @@ func startForAdmin(t *testing.T, d *database) *service {
 // enter opens the page and signs in.
 func (p *tab) enter(s *service, username string) {
 	p.t.Helper()
-	// Cookies know no ports: the service before was another one to us alone.
-	if _, err := chromedp.Call(p.ctx, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
-		p.t.Fatal(err)
-	}
 	p.do(chromedp.Navigate("http://" + s.addr + "/admin"))
 	p.await(`document.querySelector('[name=username]')`)
 	p.fill("[name=username]", username)
@@ -69,11 +63,6 @@ func (p *tab) fill(selector, text string) {
 	evaluate[chromedp.Void](p, fmt.Sprintf(`{ const field = document.querySelector(%q);
 		Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), 'value').set.call(field, %s);
 		field.dispatchEvent(new Event('input', {bubbles: true})); field.dispatchEvent(new Event('change', {bubbles: true})); }`, selector, strconv.Quote(text)))
-}
-
-func (p *tab) click(selector string) {
-	p.t.Helper()
-	evaluate[chromedp.Void](p, fmt.Sprintf(`document.querySelector(%q).click()`, selector))
 }
 
 // state is what the page's header says of the service.
@@ -93,6 +82,7 @@ func testAdminRefused(t *testing.T, browser context.Context) {
 	p.await(state + ` === 'live'`)
 	d.exec(`update users set role = 'member' where username = 'molly'`)
 	p.await(`document.querySelector('.chart') === null && document.body.textContent.includes("username = 'molly'")`)
+	p.expectAccessible("who is no administrator")
 	p.expectNoErrors()
 	// The two languages have the same words, with the same values in them.
 	evaluate[chromedp.Void](p, `void Promise.all([import('/page/admin/en.js'), import('/page/admin/ru.js')]).then(([{en}, {ru}]) => {
@@ -135,15 +125,16 @@ func testAdminNumbers(t *testing.T, browser context.Context) {
 	p.fill("[name=topic]", "o'rders")
 	p.click("[name=all]")
 	p.await(`document.querySelectorAll('fieldset input').length === 4`)
+	p.expectAccessible("the form for a table")
 	p.click("fieldset label:last-of-type input") // secret
 	sql := `select tidings.watch('orders', topic => 'o''rders', key => 'customer', columns => array['id', 'customer'], read => 'public');`
 	p.await(`document.getElementById('watch-sql').textContent === ` + strconv.Quote(sql))
 	p.fill("[name=event]", "no good")
-	p.click("form.card [type=submit]")
+	p.click("form[name=watch] [type=submit]")
 	p.await(`document.querySelector('[name=event]').getAttribute('aria-invalid') === 'true'`)
 	p.fill("[name=event]", "")
-	p.click("form.card [type=submit]")
-	p.await(`document.querySelector('form.card') === null && document.getElementById('tables-title').closest('section').textContent.includes("o'rders")`)
+	p.click("form[name=watch] [type=submit]")
+	p.await(`document.querySelector('form[name=watch]') === null && document.getElementById('tables-title').closest('section').textContent.includes("o'rders")`)
 	if got := query[string](d, `select concat_ws(' ', topic, key, columns, read) from tidings.watches where relation = 'orders'::regclass`); got != "o'rders customer {id,customer} public" {
 		t.Errorf("the table is watched as %s", got)
 	}
@@ -152,6 +143,7 @@ func testAdminNumbers(t *testing.T, browser context.Context) {
 	p.await(`document.querySelector('.wrong.warn')?.textContent.includes('tidings_insert on public.orders is disabled')`)
 	evaluate[chromedp.Void](p, `[...document.querySelectorAll('tr')].find((r) => r.querySelector('th')?.textContent.startsWith('orders')).querySelector('button:last-of-type').click()`)
 	p.await(`document.querySelector('dialog[open] .dangerous')`)
+	p.expectAccessible("something is wrong with a table, and it is asked whether to unwatch it")
 	p.click(`dialog .dangerous`)
 	p.await(`document.querySelector('dialog') === null && document.querySelector('.wrong.well')`)
 	if query[bool](d, `select exists (select from tidings.watches where relation = 'orders'::regclass)`) {
@@ -181,6 +173,7 @@ func testAdminActs(t *testing.T, browser context.Context) {
 	p.await(`document.querySelector('.events').textContent.includes('while it is paused')`)
 	p.fill("#follow [type=search]", "FOLLOWED")
 	p.await(`document.querySelectorAll('.events li').length === 1`)
+	p.expectAccessible("a channel is followed")
 
 	other := s.dial("messages")
 	p.await(`[...document.querySelectorAll('tr')].some((r) => r.querySelector('th')?.textContent === 'messages' && r.querySelector('.number')?.textContent === '2')`)
@@ -189,7 +182,7 @@ func testAdminActs(t *testing.T, browser context.Context) {
 	p.await(`document.querySelector('#json-problem.error')`)
 	p.fill("[name=data]", `{"text": "mind the gap"}`)
 	p.await(`document.querySelector('#json-problem.none')`)
-	p.click("[name=kept] ~ *, form.fields .buttons .main")
+	p.click("form[name=broadcast] [type=submit]")
 	p.await(`document.querySelector('dialog[open]')?.textContent.includes('2 subscribers')`)
 	p.click(`dialog .main`)
 	if f := other.expect("announcement"); string(f.Data) != `{"text": "mind the gap"}` && string(f.Data) != `{"text":"mind the gap"}` {
@@ -228,15 +221,14 @@ func testAdminOutage(t *testing.T, browser context.Context) {
 	p.await(`document.querySelectorAll('tbody')[0].textContent.includes('does not read')`)
 	cluster.Start()
 	p.await(`document.querySelector('.wrong.well')`)
-	for _, e := range p.errors() {
-		t.Errorf("the page complains: %s", e)
-	}
+	p.expectNoErrors()
 
 	s.end()
 	p.await(state + ` === 'stale' && document.querySelector('.stale .chart') && document.querySelector('.wrong.bad')?.textContent.includes('has not answered since')`)
 	accounts, _ := newAccounts(tidingshttp.AccountOptions{})
 	start(t, d.url, options{listen: s.addr, accounts: accounts})
 	p.await(state + ` === 'live' && document.querySelector('.stale') === null`)
+	p.expectFewErrors()
 }
 
 func testAdminLooks(t *testing.T, browser context.Context) {
@@ -259,6 +251,7 @@ func testAdminLooks(t *testing.T, browser context.Context) {
 			}); err != nil {
 				t.Fatal(err)
 			}
+			p.expectAccessible(fmt.Sprintf("in %s, at %d pixels", scheme, width))
 			if wide := evaluate[int](p, `document.documentElement.scrollWidth`); wide > int(width) {
 				t.Errorf("in %s, at %d pixels, the page is %d wide", scheme, width, wide)
 			}

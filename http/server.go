@@ -120,9 +120,9 @@ func (o Options) withDefaults() Options {
 // Server serves a hub.
 type Server struct {
 	Hub     *realtime.Hub
-	Health  func() Health       // how the feeding of the hub is doing
-	Channel func() ChannelStore // returns nil where the application's tables are not there; may be nil
-	Graph   *graph.API          // nil: there is no /graphql
+	Health  func() Health // how the feeding of the hub is doing
+	Channel func() bool   // whether the application's tables are in the database; may be nil
+	Graph   *graph.API    // nil: there is no /graphql
 	// Authenticate finds out whose a token is; nil: none is taken.
 	Authenticate Authenticate
 	// Revoked reports whether a token that was valid is to be taken no more; nil: none is.
@@ -180,6 +180,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /ws", s.serveWS(wsDialect))
 	mux.HandleFunc("GET /ws/events", s.serveWS(envelopeDialect))
 	mux.HandleFunc("GET /events", s.serveEvents)
+	mux.HandleFunc("GET /asyncapi.yaml", serveAsyncAPI)
 	mux.HandleFunc("OPTIONS /events", s.servePreflight)
 	mux.HandleFunc("GET /channels/{channel...}", s.serveChannel)
 	mux.HandleFunc("OPTIONS /channels/", s.servePreflight)
@@ -194,7 +195,6 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /readyz", s.serveReadyz)
 	mux.HandleFunc("GET /{$}", s.servePage)
 	mux.HandleFunc("GET /admin", s.serveAdmin)
-	mux.HandleFunc("GET /page/users", s.serveUsers)
 	mux.Handle("GET /page/", pageFiles())
 	mux.HandleFunc("GET /tidings.js", serveClient)
 	mux.HandleFunc("GET /tidings.d.ts", serveClient)
@@ -355,12 +355,7 @@ func originNotAllowed(r *http.Request) *refusal {
 var notReady = &refusal{status: http.StatusServiceUnavailable, retryAfter: 1, code: "not_ready",
 	message: "the service is starting or stopping: come back in a second"}
 
-func (s *Server) channelStore() ChannelStore {
-	if s.Channel == nil {
-		return nil
-	}
-	return s.Channel()
-}
+func (s *Server) hasChannel() bool { return s.Channel != nil && s.Channel() }
 
 // errorBody is an error as it is answered.
 type errorBody struct {

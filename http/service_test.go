@@ -170,12 +170,7 @@ func launch(t testing.TB, url string, o options) *service {
 			s := reader.Status()
 			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
 		},
-		Channel: func() tidingshttp.ChannelStore {
-			if hasChannel.Load() {
-				return channel
-			}
-			return nil
-		},
+		Channel: hasChannel.Load,
 		Options: o.server,
 	}
 	reporter := &db.Reporter{DB: opened, Reader: reader, Status: own.Status, Interval: o.report}

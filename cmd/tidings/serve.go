@@ -129,12 +129,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 				Logged: s.Audited.Logged, Audited: s.Audited.Read, Missing: s.Audited.Missing,
 			}
 		},
-		Channel: func() tidingshttp.ChannelStore {
-			if hasChannel.Load() {
-				return channel
-			}
-			return nil
-		},
+		Channel: hasChannel.Load,
 		Options: tidingshttp.Options{
 			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 			MaxCommandsPerSecond: c.MaxCommandsPerSecond, CommandBurst: c.CommandBurst, TrustedProxies: c.trustedProxies(), MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,

@@ -60,7 +60,7 @@ export function Broadcast() {
   };
   return html`<section aria-labelledby="broadcast-title">
     <h2 id="broadcast-title">${t('broadcast.title')}</h2>
-    <form class="fields" onSubmit=${submit}>
+    <form name="broadcast" class="fields" onSubmit=${submit}>
       <label>${t('channel')} <input name="channel" list="channels" required autocomplete="off" spellcheck="false" value=${channel.value} onInput=${(e) => { channel.value = e.target.value; }} /></label>
       <label>${t('broadcast.type')} <input name="type" required maxlength="63" autocomplete="off" spellcheck="false" value=${type.value} onInput=${(e) => { type.value = e.target.value; }} /></label>
       <label class="wide">${t('broadcast.data')} <textarea name="data" rows="4" spellcheck="false" value=${data.value} aria-invalid=${problem !== null} aria-describedby="json-problem" onInput=${(e) => { data.value = e.target.value; }}></textarea></label>

@@ -1,7 +1,8 @@
 // The operator's page. It has no data of its own: it asks the service, as whoever has signed in.
 
 import { html, render, signal, useEffect } from '../lib/ui.js';
-import { graphql, signOut, token } from './api.js';
+import { onSession, signOut } from '../session.js';
+import { graphql, token } from './api.js';
 import { Asking } from './ask.js';
 import { Broadcast, Users } from './acts.js';
 import { Channels, Refused, Suggestions } from './channels.js';
@@ -9,7 +10,7 @@ import { followed, Follow } from './follow.js';
 import { NoRoles, NotAdmin, SignIn, Unknown } from './gate.js';
 import { duration, moment, t } from './i18n.js';
 import { Instances, Log, Plots, Wrong, wrong } from './overview.js';
-import { language, theme } from './settings.js';
+import { language, theme } from '../settings.js';
 import { answeredAt, failing, follow, refused, service, stale } from './state.js';
 import { Tables } from './tables.js';
 
@@ -45,14 +46,26 @@ async function begin() {
 }
 
 async function leave() {
+  const pasted = token.value !== null;
+  token.value = null;
+  if (!pasted) await signOut().catch(() => {});
+  forgetAll();
+  gate.value = { view: 'signIn' };
+}
+
+function forgetAll() {
   stop?.();
   stop = null;
   followed.close();
-  await signOut().catch(() => {});
-  token.value = null;
   service.value = failing.value = refused.value = null;
-  gate.value = { view: 'signIn' };
 }
+
+// Somebody else has signed in, or nobody is any more: here or in another window.
+onSession(() => {
+  if (token.value !== null) return;
+  forgetAll();
+  begin();
+});
 
 function State() {
   if (gate.value.view !== 'admin') return null;
@@ -98,8 +111,7 @@ function Admin() {
   useEffect(() => { begin(); }, []);
   useEffect(() => {
     if (refused.value !== null) { // a session has ended, or a role was taken
-      stop?.();
-      stop = null;
+      forgetAll();
       begin();
     }
   }, [refused.value]);

@@ -20,8 +20,8 @@ export function Channels() {
   const most = channels[0]?.subscribers ?? 1;
   return html`<section aria-labelledby="channels-title">
     <h2 id="channels-title">${t('channels.title')}</h2>
-    ${channels.length === 0 ? html`<p class="none">${t('channels.none')}</p>` : html`<${Scrolled} label=${t('channels.title')}><table>
-      <caption>${t('channels.caption')}</caption>
+    ${channels.length === 0 ? html`<p class="none">${t('channels.none')}</p>` : html`<${Scrolled} label=${t('channels.title')} words=${t('channels.caption')}><table>
+      <caption class=\"spoken\">${t('channels.title')}</caption>
       <thead><tr><th scope="col">${t('column.channel')}</th><th scope="col" class="number">${t('column.subscribers')}</th><th scope="col"><span class="spoken">${t('column.share')}</span></th><th scope="col"><span class="spoken">${t('column.do')}</span></th></tr></thead>
       <tbody>${channels.map((c) => html`<tr key=${c.channel}>
         <th scope="row">${c.channel}</th>
@@ -39,8 +39,8 @@ export function Refused() {
   const list = [...totals].sort((a, b) => b[1] - a[1]);
   return html`<section aria-labelledby="refused-title">
     <h2 id="refused-title">${t('refused.title')}</h2>
-    ${list.length === 0 ? html`<p class="none">${t('refused.none')}</p>` : html`<${Scrolled} label=${t('refused.title')}><table>
-      <caption>${t('refused.caption')}</caption>
+    ${list.length === 0 ? html`<p class="none">${t('refused.none')}</p>` : html`<${Scrolled} label=${t('refused.title')} words=${t('refused.caption')}><table>
+      <caption class=\"spoken\">${t('refused.title')}</caption>
       <thead><tr><th scope="col">${t('column.code')}</th><th scope="col" class="number">${t('column.lately')}</th><th scope="col" class="number">${t('column.total')}</th></tr></thead>
       <tbody>${list.map(([code, n]) => html`<tr key=${code}><th scope="row"><code>${code}</code></th>
         <td class="number">${number(refusedLately.value[code] ?? 0)}</td><td class="number">${number(n)}</td></tr>`)}</tbody>

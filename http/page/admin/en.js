@@ -20,6 +20,7 @@ export const en = {
 
   'gate.title': 'Sign in',
   'gate.words': 'This page is for administrators: users with the role admin.',
+  'gate.ended': 'Your session has ended.',
   'gate.username': 'Username',
   'gate.password': 'Password',
   'gate.signIn': 'Sign in',

@@ -1,7 +1,8 @@
 // Follows a channel, with the rights of whoever has signed in: what it brings is shown as it is.
 
 import { html, signal, useEffect, useSignal } from '../lib/ui.js';
-import { renew, token } from './api.js';
+import { renew } from '../session.js';
+import { token } from './api.js';
 import { moment, number, t } from './i18n.js';
 
 const kept = 300; // events on the page

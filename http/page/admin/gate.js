@@ -1,7 +1,8 @@
 // Who is not an administrator sees this: a form to sign in, or in plain words why there is nothing to see.
 
 import { html, useEffect, useSignal } from '../lib/ui.js';
-import { signIn, token } from './api.js';
+import { ended, signIn } from '../session.js';
+import { token } from './api.js';
 import { errorText } from './errors.js';
 import { moment, t } from './i18n.js';
 import { watchSQL } from './sql.js';
@@ -37,6 +38,7 @@ export function SignIn({ begin }) {
   };
   return html`<section class="gate" aria-labelledby="gate-title">
     <h2 id="gate-title">${t('gate.title')}</h2>
+    ${ended.value && html`<p role="status"><strong>${t('gate.ended')}</strong></p>`}
     <p>${t('gate.words')}</p>
     ${has('accounts') && html`<form class="fields" onSubmit=${submit}>
       <label class="wide">${t('gate.username')} <input name="username" autocomplete="username" required autocapitalize="none" value=${username.value} onInput=${(e) => { username.value = e.target.value; }} /></label>

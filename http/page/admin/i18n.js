@@ -2,7 +2,7 @@
 
 import { en } from './en.js';
 import { ru } from './ru.js';
-import { language } from './settings.js';
+import { language } from '../settings.js';
 
 const words = { en, ru };
 const made = new Map();

@@ -66,8 +66,8 @@ export function Instances() {
   return html`<section aria-labelledby="instances-title">
     <div class="title"><h2 id="instances-title">${t('instances.title')}</h2>
       <p class="count">${usersOnline !== null && t('instances.online', { n: usersOnline })}</p></div>
-    <${Scrolled} label=${t('instances.title')}><table>
-      <caption>${t('instances.caption')}</caption>
+    <${Scrolled} label=${t('instances.title')} words=${t('instances.caption')}><table>
+      <caption class=\"spoken\">${t('instances.title')}</caption>
       <thead><tr>
         ${['instance', 'state', 'lag', 'events', 'delivered', 'connections', 'users', 'behind', 'cpu', 'memory', 'up', 'version']
     .map((name) => html`<th scope="col" class=${['instance', 'state', 'version'].includes(name) ? '' : 'number'}>${t(`column.${name}`)}</th>`)}
@@ -103,8 +103,8 @@ export function Log() {
     <h2 id="log-title">${t('log.title')}</h2>
     <p>${t('log.words', { bytes: bytes(log.bytes), max: bytes(log.maxBytes), entries: log.entries, age: duration(age), retention: duration(log.retentionSeconds) })}</p>
     <meter min="0" max=${log.maxBytes} high=${0.8 * log.maxBytes} value=${log.bytes} aria-label=${t('log.meter')}></meter>
-    <${Scrolled} label=${t('log.title')}><table>
-      <caption>${t('log.caption')}</caption>
+    <${Scrolled} label=${t('log.title')} words=${t('log.caption')}><table>
+      <caption class=\"spoken\">${t('log.title')}</caption>
       <thead><tr><th scope="col">${t('column.partition')}</th><th scope="col">${t('column.since')}</th><th scope="col" class="number">${t('column.bytes')}</th></tr></thead>
       <tbody>${log.partitions.map((p) => html`<tr key=${p.name}>
         <th scope="row">${p.name} ${p.current && html`<span class="tag">${t('log.current')}</span>`}</th>

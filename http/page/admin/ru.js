@@ -20,6 +20,7 @@ export const ru = {
 
   'gate.title': 'Вход',
   'gate.words': 'Эта страница для администраторов: пользователей с ролью admin.',
+  'gate.ended': 'Ваш сеанс закончился.',
   'gate.username': 'Имя пользователя',
   'gate.password': 'Пароль',
   'gate.signIn': 'Войти',

@@ -57,8 +57,8 @@ export function Tables() {
     <p role="status">${said.value?.words}</p>
     ${said.value?.error && html`<p class="error" role="alert">${errorText(said.value.error)}</p>`}
     ${editing.value !== null && html`<${WatchForm} ...${editing.value} watch=${watch} close=${() => { editing.value = null; }} />`}
-    ${list !== null && (list.length === 0 ? html`<p class="none">${t('tables.none')}</p>` : html`<${Scrolled} label=${t('tables.title')}><table>
-      <caption>${t('tables.caption')}</caption>
+    ${list !== null && (list.length === 0 ? html`<p class="none">${t('tables.none')}</p>` : html`<${Scrolled} label=${t('tables.title')} words=${t('tables.caption')}><table>
+      <caption class=\"spoken\">${t('tables.title')}</caption>
       <thead><tr>${['table', 'topic', 'types', 'key', 'columns', 'read'].map((name) => html`<th scope="col">${t(`column.${name}`)}</th>`)}
         <th scope="col"><span class="spoken">${t('column.do')}</span></th></tr></thead>
       <tbody>${list.map((w) => html`

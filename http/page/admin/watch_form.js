@@ -51,7 +51,7 @@ export function WatchForm({ tables, watched, watch, close }) {
   const wrong = (field) => error.value?.field === field;
   const problem = (field) => wrong(field) && html`<span class="error" role="alert">${errorText(error.value)}</span>`;
 
-  return html`<form class="fields card" onSubmit=${submit} aria-labelledby="watch-form-title">
+  return html`<form name="watch" class="fields card" onSubmit=${submit} aria-labelledby="watch-form-title">
     <h3 id="watch-form-title" class="wide">${watched === null ? t('watch.title') : t('watch.titleOf', { table: watched.table })}</h3>
     <label class="wide">${t('column.table')} <select name="table" required value=${table.value} disabled=${watched !== null} aria-invalid=${wrong('table')} onChange=${(e) => choose(e.target.value)}>
       <option value="">${t('watch.choose')}</option>
