@@ -192,7 +192,7 @@ func testPageUnsent(t *testing.T, browser context.Context) {
 	w.set(false, false)
 	p.expectShown("Begun | Dora | and not ended")
 	p.await(`document.querySelectorAll('.outbox [data-pending]').length === 1`)
-	p.await(`document.querySelector('.outbox [data-pending="failed"]')?.textContent.includes('Not sent: It is not there any more.')`)
+	p.await(`document.querySelector('.outbox [data-pending="failed"]')?.textContent.includes('Not sent: The message is not there any more.')`)
 	p.click(`.outbox [data-discard]`)
 	p.await(`!document.querySelector('[data-pending]')`)
 

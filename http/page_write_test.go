@@ -146,7 +146,7 @@ func testPageTogether(t *testing.T, browser context.Context) {
 	dora.types(`dialog [name="password"]`, "wrong password")
 	dora.do(chromedp.KeyEvent(kb.Enter))
 	dora.await(`document.querySelector('dialog [data-problem]')?.textContent === 'The username or the password is wrong.'`)
-	dora.do(chromedp.SetValue(chromedp.CSS(`dialog [name="password"]`), ""))
+	evaluate[chromedp.Void](dora, `document.querySelector('dialog [name="password"]').select()`)
 	dora.types(`dialog [name="password"]`, password+kb.Enter)
 	dora.awaitSignedIn()
 	second.awaitSignedIn()

@@ -136,7 +136,7 @@ export function Edit({ place, label, was, onSave, onCancel }) {
   const before = useRef(was);
   const text = useDraft(`edit.${place}`, before.current);
   const field = useRef(null);
-  useEffect(() => { field.current.focus(); }, []);
+  useLayoutEffect(() => { field.current.focus(); }, []);
   const changed = Object.keys(was).some((name) => was[name] !== before.current[name]);
   const complete = withTitle ? text.value.title.trim() !== '' : text.value.content.trim() !== '';
   const save = (event) => {

@@ -171,5 +171,8 @@ export const en = {
   'error.RATE_LIMITED': 'That was too much at once. Try again in a moment.',
   'error.TOO_MANY_CONNECTIONS_OF_USER': 'You are connected too many times. Close another window.',
   'error.TOO_MANY_CONNECTIONS_FROM_ADDRESS': 'There are too many connections from your network.',
+  'error.of.messageId': 'The message is not there any more.',
+  'error.of.title': 'The title is empty, or too long.',
+  'error.of.content': 'It is empty, or too long.',
   'error.INTERNAL': 'Something went wrong in the service.',
 };

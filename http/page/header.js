@@ -78,7 +78,7 @@ export function Header({ children }) {
       <${Connection} />
       <nav aria-label=${t('menu')}>
         ${children}
-        ${online.value !== null && data.channel && html`<div class="narrow"><${Popover} name="people" label=${t('people')} button=${html`<${Icon} name="people" /><span class="count" aria-hidden="true">${online.value.size}</span>`}>
+        ${online.value !== null && data.channel && html`<div class="narrow"><${Popover} name="people" label=${t('people.online', { n: online.value.size })} button=${html`<${Icon} name="people" /><span class="count" aria-hidden="true">${online.value.size}</span>`}>
           ${() => html`<${PeopleList} />`}<//></div>`}
         ${notifications.value !== null && html`<${Popover} name="notifications" label=${n > 0 ? t('notifications.unread', { n }) : t('notifications')}
           button=${html`<${Icon} name="bell" />${n > 0 && html`<span class="badge" data-unread-count aria-hidden="true">${n > 99 ? '99+' : n}</span>`}`}>

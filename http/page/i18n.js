@@ -27,7 +27,7 @@ export function t(name, values = {}) {
 /** What is wrong, for people. */
 export function errorText(error) {
   const code = String(error.code ?? 'INTERNAL').toUpperCase();
-  const name = `error.${code}`;
-  if (code === 'BAD_USER_INPUT' || en[name] === undefined) return error.message || t('error.INTERNAL');
+  const name = code === 'BAD_USER_INPUT' ? `error.of.${error.field}` : `error.${code}`;
+  if (en[name] === undefined) return error.message || t('error.INTERNAL');
   return t(name, { n: error.retryAfter ?? 0 });
 }

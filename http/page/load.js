@@ -39,7 +39,7 @@ const more = `query More($first: Int!, $order: Order!, $after: String, $filter: 
 ${message}`;
 
 const earlier = `query Earlier($id: ID!, $last: Int!, $before: String, ${flags}) {
-  message(id: $id) { commentCount comments(last: $last, before: $before) { nodes { ...C } pageInfo { hasPreviousPage startCursor } } }
+  message(id: $id) { commentCount comments(last: $last, before: $before) @include(if: $comments) { nodes { ...C } pageInfo { hasPreviousPage startCursor } } }
 }
 ${comment}`;
 

@@ -94,7 +94,7 @@ async function send(key) {
   } catch (error) {
     if (error.code === 'NOT_FOUND' && entry.kind.startsWith('delete')) drop(key); // it is what was wanted
     else if (error.unanswered) wait(key);
-    else put(key, { state: 'failed', error: { code: error.code, message: error.message, retryAfter: error.retryAfter } });
+    else put(key, { state: 'failed', error: { code: error.code, message: error.message, field: error.field, retryAfter: error.retryAfter } });
   } finally {
     load.end();
     underWay.delete(key);

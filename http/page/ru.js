@@ -183,5 +183,8 @@ export const ru = {
   'error.RATE_LIMITED': 'Слишком много сразу. Повторите чуть позже.',
   'error.TOO_MANY_CONNECTIONS_OF_USER': 'У вас слишком много соединений. Закройте другое окно.',
   'error.TOO_MANY_CONNECTIONS_FROM_ADDRESS': 'Из вашей сети слишком много соединений.',
+  'error.of.messageId': 'Сообщения больше нет.',
+  'error.of.title': 'Заголовок пуст или слишком длинный.',
+  'error.of.content': 'Текст пуст или слишком длинный.',
   'error.INTERNAL': 'В службе что-то пошло не так.',
 };

@@ -11,11 +11,15 @@ export const ended = signal(false);
 
 const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('tidings.session') : null;
 let onChange = () => {};
+let onLeave = () => {};
 let renewing = null;
 let renewed = 0; // when
 
-/** Calls back when somebody else, or nobody, has signed in: all is to be loaded anew. */
-export function onSession(callback) { onChange = callback; }
+/** Calls back when somebody else, or nobody, has signed in: all is to be loaded anew; and before one signs out. */
+export function onSession(changed, leaving) {
+  onChange = changed;
+  onLeave = leaving;
+}
 
 /** Whether this browser has signed in, as far as it remembers: {expiresAt}. */
 const remembered = () => kept('session');
@@ -51,12 +55,19 @@ function began(answer) {
   onChange();
 }
 
+/** Nothing is followed meanwhile, and in no window is the session renewed that ends. */
 export async function signOut(everywhere = false) {
-  await auth('sign-out', everywhere ? { everywhere } : {});
-  forget();
-  ended.value = false;
-  tabs?.postMessage('out');
-  onChange();
+  onLeave();
+  try {
+    await locked(async () => {
+      await auth('sign-out', everywhere ? { everywhere } : {});
+      forget();
+    });
+    ended.value = false;
+    tabs?.postMessage('out');
+  } finally {
+    onChange();
+  }
 }
 
 function forget() {
@@ -87,6 +98,7 @@ const locked = (work) => {
 async function renewOnce(before) {
   const now = remembered()?.expiresAt;
   if (now !== undefined && now !== before) return true; // another window was faster
+  if (now === undefined && before !== undefined) return false; // and has signed out
   try {
     remember(await auth('refresh', {}));
     return true;

@@ -53,7 +53,7 @@ export async function begin({ keep = false } = {}) {
     closed: () => {
       closed += 1;
       setConnection('offline');
-      setTimeout(() => { if (current()) begin({ keep: true }); }, closed === 1 ? 0 : Math.min(1000 * 2 ** closed, 30_000));
+      setTimeout(() => { if (current()) begin({ keep: true }); }, Math.min(250 * 2 ** closed, 30_000));
     },
     refused: (error) => { if (error.channel === undefined || /^(messages|comments)$/.test(error.channel)) begin({ keep: true }); },
   });
@@ -107,7 +107,7 @@ function comment(event) {
   doubt(applyComment(event, certain));
 }
 
-onSession(() => begin());
+onSession(() => begin(), () => { attempt += 1; stop(); });
 
 effect(() => {
   if (connection.value !== 'live') return;

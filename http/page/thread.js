@@ -70,7 +70,7 @@ export function Thread({ message }) {
     <${Typists} channel=${`comments:${message.id}`} />
     ${user && (writing.value
     ? html`<${NewComment} key=${user.id} messageId=${message.id} title=${message.title} onSend=${send} onCancel=${cancel} />`
-    : html`<button type="button" class="link" ref=${opener} data-comment aria-label=${t('comment.on', { title: message.title })} onClick=${write}>${t('comment')}</button>`)}
+    : html`<button type="button" class="link" ref=${opener} data-comment aria-label="${t('comment')}: ${message.title}" onClick=${write}>${t('comment')}</button>`)}
   </section>`;
 }
 
