@@ -2,45 +2,12 @@ package db
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 )
 
 // Channel is the store of the application's tables.
 type Channel struct {
 	DB *DB
-}
-
-// One statement is one snapshot: the rows and the cursor belong together.
-const latestQuery = `
-with m as (select * from messages order by created_at desc, id desc limit $1),
-     c as (select * from comments where $2 and message_id in (select id from m))
-select json_build_object(
-    'cursor',   tidings.cursor(),
-    'messages', (select coalesce(json_agg(m order by m.created_at, m.id), '[]') from m),
-    'comments', (select coalesce(json_agg(c order by c.created_at, c.id), '[]') from c),
-    'users',    (select coalesce(json_agg(json_build_object('id', u.id, 'username', u.username, 'display_name', u.display_name)), '[]')
-                   from users u where u.id in (select author_id from m union select author_id from c)))`
-
-// Latest returns the newest messages, oldest first, with their authors and, if they are asked for, their comments, and the cursor from
-// which to follow them without gap or repetition, as a JSON object.
-func (c *Channel) Latest(ctx context.Context, limit int, comments bool) (json.RawMessage, error) {
-	var latest json.RawMessage
-	if err := c.DB.Pool.QueryRow(ctx, latestQuery, limit, comments).Scan(&latest); err != nil {
-		return nil, fmt.Errorf("read latest messages: %w", explain(err))
-	}
-	return latest, nil
-}
-
-// Users returns users by id, as a JSON array.
-func (c *Channel) Users(ctx context.Context, ids []int64) (json.RawMessage, error) {
-	var users json.RawMessage
-	err := c.DB.Pool.QueryRow(ctx, `select coalesce(json_agg(json_build_object('id', id, 'username', username,
-		'display_name', display_name)), '[]') from users where id = any ($1)`, ids).Scan(&users)
-	if err != nil {
-		return nil, fmt.Errorf("read users: %w", explain(err))
-	}
-	return users, nil
 }
 
 // Demonstrate writes a few users, messages and comments, if there are no users yet.

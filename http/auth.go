@@ -153,7 +153,7 @@ func (s *Server) admitAuth(r *http.Request) *refusal {
 		return originNotAllowed(r)
 	case s.stopping.Load(), s.Hub.Position().IsZero():
 		return notReady
-	case s.channelStore() == nil:
+	case !s.hasChannel():
 		return &refusal{status: http.StatusNotFound, code: "not_found",
 			message: "there are no accounts here: the application's tables (users, messages, comments) are not in this database"}
 	}

@@ -21,7 +21,7 @@ func TestSecureHeaders(t *testing.T) {
 	d := newDatabase(t)
 	s := start(t, d.url, options{server: tidingshttp.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}})
 	for _, path := range []string{
-		"/", "/page/app.js", "/page/users?id=1", "/healthz", "/readyz", "/channels/messages", "/channels/nothing", "/events", "/ws", "/nothing",
+		"/", "/page/app.js", "/page/none.js", "/healthz", "/readyz", "/channels/messages", "/channels/nothing", "/events", "/ws", "/nothing",
 		"/graphql", "/graphql?query=%7B__typename%7D", "/graphql/schema.graphql", "/graphql/files/none/none.js",
 	} {
 		accept := http.Header{}
@@ -74,7 +74,7 @@ func TestQueryIsNotLogged(t *testing.T) {
 	held.send(`{"type":"subscribe","channel":"` + marker + `"}`)
 	foreign := http.Header{"Origin": {"https://evil.example.com"}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 	for _, path := range []string{
-		"/", "/ws", "/ws/events", "/events", "/channels/messages", "/graphql", "/healthz", "/readyz", "/nothing", "/page/users", "/page/none",
+		"/", "/ws", "/ws/events", "/events", "/channels/messages", "/graphql", "/healthz", "/readyz", "/nothing", "/page/none",
 		"/graphql/schema.graphql",
 	} {
 		for _, query := range []string{

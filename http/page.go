@@ -3,74 +3,46 @@ package http
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"html/template"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"tidings/realtime"
 )
-
-// ChannelStore reads the application's tables for the page.
-type ChannelStore interface {
-	// Latest returns {"cursor", "messages", "comments", "users"}: the rows as events have them, and where to follow them from. Of comments
-	// there are none, unless they are asked for.
-	Latest(ctx context.Context, limit int, comments bool) (json.RawMessage, error)
-	// Users returns an array of users.
-	Users(ctx context.Context, ids []int64) (json.RawMessage, error)
-}
 
 //go:embed page
 var pageFS embed.FS
 
 var pageTemplate = template.Must(template.ParseFS(pageFS, "page/index.html"))
 
-// pageMessages is how many messages the page begins with.
-const pageMessages = 50
-
-func pageFiles() http.Handler {
-	files := http.FileServerFS(pageFS)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/") || strings.HasSuffix(r.URL.Path, ".html") {
-			writeError(w, http.StatusNotFound, "not_found", "there is no such file")
-			return
-		}
-		w.Header().Set("Cache-Control", "no-cache")
-		files.ServeHTTP(w, r)
-	})
-}
-
-// pageData is what the page begins with.
+// pageData is what the page has to know before it asks for anything.
 type pageData struct {
-	Latest json.RawMessage `json:"latest"` // null without the application's tables, and where they are not for everybody
-	Topics []string        `json:"topics"` // that can be followed
+	Channel  bool     `json:"channel"`  // the application's tables are in the database, and GraphQL tells of them
+	Public   bool     `json:"public"`   // anybody may read the messages
+	Accounts bool     `json:"accounts"` // users sign in here
+	SignUp   bool     `json:"signUp"`   // and whoever likes may become one
+	Topics   []string `json:"topics"`   // that anybody can follow
 }
 
-// servePage answers with the page and, in it, the newest messages and their cursor, so that it follows without a gap.
+// servePage answers with the page. What there is to read it asks for itself, as whom its cookies say.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
-	data := pageData{Topics: s.Hub.PublicTopics()}
-	store := s.channelStore()
-	if store != nil && s.showsAll(r.Context(), "messages") {
-		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-		defer cancel()
-		latest, err := store.Latest(ctx, pageMessages, s.showsAll(ctx, "comments"))
-		if err != nil {
-			s.Logger.Warn("the page has no messages", "error", err)
-			w.Header().Set("Retry-After", "2")
-			http.Error(w, "The database does not answer now. Please try again in a moment.", http.StatusServiceUnavailable)
-			return
-		}
-		data.Latest = latest
+	channel := s.hasChannel() && s.Graph != nil
+	accounts := channel && s.Accounts != nil
+	data := pageData{
+		Channel: channel, Public: channel && s.showsAll(r.Context(), "messages"),
+		Accounts: accounts, SignUp: accounts && !s.Accounts.Options.SignUpClosed, Topics: s.Hub.PublicTopics(),
 	}
 	s.beginPage(w, r, "'self'")
-	if err := pageTemplate.Execute(w, data); err != nil {
+	err := pageTemplate.Execute(w, struct {
+		Data    pageData
+		Modules []string
+	}{data, pageModules()})
+	if err != nil {
 		s.Logger.Debug("the page was not sent", "error", err)
 	}
 }
 
-// showsAll reports whether anybody may read all of the topic's rows: the page is the same for all.
+// showsAll reports whether anybody may read all of the topic's rows.
 func (s *Server) showsAll(ctx context.Context, topic string) bool {
 	t := s.Hub.Topic(topic)
 	return t.Guard == realtime.GuardNone && t.Columns == nil && s.Hub.Authorize(ctx, nil, realtime.Channel{Topic: topic}) == nil
@@ -85,34 +57,4 @@ func (s *Server) webSocketOrigin(r *http.Request) string {
 		return "wss://" + r.Host
 	}
 	return "ws://" + r.Host
-}
-
-// serveUsers names the authors of rows that came in live: /page/users?id=1&id=2.
-func (s *Server) serveUsers(w http.ResponseWriter, r *http.Request) {
-	store := s.channelStore()
-	if store == nil {
-		writeError(w, http.StatusNotFound, "not_found", "the application's tables are not in this database")
-		return
-	}
-	if !s.showsAll(r.Context(), "messages") {
-		writeError(w, http.StatusForbidden, "forbidden", "not everybody may read messages, and who wrote them")
-		return
-	}
-	var ids []int64
-	for _, text := range r.URL.Query()["id"] {
-		id, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || len(ids) == 100 {
-			writeError(w, http.StatusBadRequest, "bad_request", "id is a number, given at most 100 times: "+strconv.Quote(text))
-			return
-		}
-		ids = append(ids, id)
-	}
-	users, err := store.Users(r.Context(), ids)
-	if err != nil {
-		s.Logger.Warn("users cannot be read", "error", err)
-		writeError(w, http.StatusServiceUnavailable, "unavailable", "the database does not answer now: try again")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(users) // the client may be gone
 }

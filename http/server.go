@@ -120,9 +120,9 @@ func (o Options) withDefaults() Options {
 // Server serves a hub.
 type Server struct {
 	Hub     *realtime.Hub
-	Health  func() Health       // how the feeding of the hub is doing
-	Channel func() ChannelStore // returns nil where the application's tables are not there; may be nil
-	Graph   *graph.API          // nil: there is no /graphql
+	Health  func() Health // how the feeding of the hub is doing
+	Channel func() bool   // whether the application's tables are in the database; may be nil
+	Graph   *graph.API    // nil: there is no /graphql
 	// Authenticate finds out whose a token is; nil: none is taken.
 	Authenticate Authenticate
 	// Revoked reports whether a token that was valid is to be taken no more; nil: none is.
@@ -131,6 +131,7 @@ type Server struct {
 	Signal   func(ctx context.Context, signal realtime.Signal) error
 	Accounts *Accounts // nil: there is nothing below /auth
 	Presence Presence  // nil: nobody is told who is there
+	Instance Named
 	// Certificate is what clients are shown who connect by TLS; nil: they connect without.
 	Certificate *Certificate
 	Logger      *slog.Logger
@@ -145,6 +146,7 @@ type Server struct {
 	connections atomic.Int64
 	seats       seats
 	refusals    refusals
+	largest     largest
 
 	unknownProxy sync.Once
 
@@ -192,8 +194,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", s.serveHealthz)
 	mux.HandleFunc("GET /readyz", s.serveReadyz)
 	mux.HandleFunc("GET /{$}", s.servePage)
-	mux.HandleFunc("GET /page/users", s.serveUsers)
+	mux.HandleFunc("GET /admin", s.serveAdmin)
 	mux.Handle("GET /page/", pageFiles())
+	mux.HandleFunc("GET /tidings.js", serveClient)
+	mux.HandleFunc("GET /tidings.d.ts", serveClient)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", fmt.Sprintf("there is nothing at %s %q", r.Method, r.URL.Path))
 	})
@@ -351,12 +355,7 @@ func originNotAllowed(r *http.Request) *refusal {
 var notReady = &refusal{status: http.StatusServiceUnavailable, retryAfter: 1, code: "not_ready",
 	message: "the service is starting or stopping: come back in a second"}
 
-func (s *Server) channelStore() ChannelStore {
-	if s.Channel == nil {
-		return nil
-	}
-	return s.Channel()
-}
+func (s *Server) hasChannel() bool { return s.Channel != nil && s.Channel() }
 
 // errorBody is an error as it is answered.
 type errorBody struct {

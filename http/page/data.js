@@ -1,0 +1,3 @@
+// What the service says of itself: {channel, public, accounts, signUp, topics}.
+
+export const data = JSON.parse(document.getElementById('data').textContent);
