@@ -34,6 +34,16 @@ function has(channel, { type, channel: own, moved_from: left }) {
   return channel === own || channel === left || channel === topicOf(own) || (topicOf(channel) === own && type === own + '_truncated');
 }
 
+/**
+ * Whether a subscription would miss something where there are these channels: their rows come once, and an event of the past does not
+ * come for a channel of a topic, if it matches another one of it.
+ */
+function overlap({ channels, since, rows }, others) {
+  if (!since) return rows && channels.some((name) => others.has(name));
+  const topics = new Set([...others].map(topicOf));
+  return channels.some((name) => topics.has(topicOf(name)));
+}
+
 /** Calls what is not ours: what it throws is not our concern either. */
 function call(callback, ...args) {
   try {
@@ -239,7 +249,9 @@ class Link {
     this.ready = false; // to be told what to subscribe to
     this.asked = new Set(); // channels, of the service
     this.live = new Set(); // of those
+    this.left = []; // channels, which is to be said
     this.leaving = new Map(); // channels that were left, and how many answers to that are to come
+    this.begun = new Set(); // subscriptions that are not settled: what was asked for is theirs
     this.rows = []; // of the channel that the next `loaded` names
   }
 
@@ -250,11 +262,21 @@ class Link {
   /** Whether a subscription may come to those that are here. */
   takes(sub) {
     const here = this.channels();
-    if (new Set([...here, ...sub.channels]).size > this.client.maxChannels) return false;
-    // What the others' channels have matched is not told again, when a past is told that is not theirs.
-    const topics = new Set([...here].map(topicOf));
-    if (sub.since) return !sub.channels.some((name) => topics.has(topicOf(name)));
-    return !sub.rows || !sub.channels.some((name) => here.has(name)); // whose rows would not come again
+    return new Set([...here, ...sub.channels]).size <= this.client.maxChannels && !overlap(sub, here);
+  }
+
+  /** Lets a subscription go. */
+  remove(sub) {
+    this.subs.delete(sub);
+    this.begun.delete(sub);
+    const here = this.channels();
+    for (const name of sub.channels) {
+      if (here.has(name) || !this.asked.delete(name)) continue;
+      this.live.delete(name);
+      this.left.push(name);
+      this.leaving.set(name, (this.leaving.get(name) ?? 0) + 1);
+    }
+    this.schedule();
   }
 
   /** Does what there is to do when all that happens now has happened: what comes and goes at once is not told to the service. */
@@ -272,21 +294,25 @@ class Link {
     if (!this.subs.size) return this.close();
     if (!this.dialled) return this.dial();
     if (!this.ready) return;
-    const wanted = this.channels();
-    for (const channel of this.asked) {
-      if (wanted.has(channel)) continue;
-      this.asked.delete(channel);
-      this.live.delete(channel);
-      this.leaving.set(channel, (this.leaving.get(channel) ?? 0) + 1);
-      this.send({ type: 'unsubscribe', channel });
-    }
+    for (const channel of this.left.splice(0)) this.send({ type: 'unsubscribe', channel });
     const subs = [...this.subs];
-    const fresh = subs.filter((sub) => !sub.settled && !sub.since);
     this.ask(subs.filter((sub) => sub.settled), this.cursor);
-    for (const sub of subs) if (sub.since) this.ask([sub], sub.since);
-    this.ask(fresh.filter((sub) => !sub.rows));
-    this.ask(fresh.filter((sub) => sub.rows));
+    for (const sub of subs) if (sub.since) this.begin([sub], sub.since);
+    this.begin(subs.filter((sub) => !sub.settled && !sub.since && sub.rows));
+    this.ask(subs.filter((sub) => !sub.settled && !sub.since && !sub.rows));
     for (const sub of subs) this.settle(sub);
+  }
+
+  /** Asks for what must not have been asked for by others; where it was, while these were settled already, it goes to another link. */
+  begin(subs, since = undefined) {
+    subs = subs.filter((sub) => !this.begun.has(sub));
+    const apart = subs.filter((sub) => overlap(sub, this.asked));
+    for (const sub of subs) this.begun.add(sub);
+    this.ask(subs.filter((sub) => !apart.includes(sub)), since);
+    for (const sub of apart) {
+      sub.leave(sub.since);
+      this.client.place(sub);
+    }
   }
 
   /** Subscribes to what has not been asked for, in one request: one cursor stands for all of it. */
@@ -303,6 +329,7 @@ class Link {
     sub.settled = true;
     sub.since = undefined;
     sub.loaded.clear();
+    sub.paged = false;
     sub.failures = 0;
     sub.arrived();
     for (const name of [...sub.channels]) sub.tell('live', { type: 'live', channel: name, cursor: this.cursor }, name);
@@ -347,7 +374,7 @@ class Link {
       opened = true;
       this.heard();
       if (token) this.send({ type: 'authenticate', token });
-      else this.begin();
+      else this.open();
     };
     socket.onmessage = ({ data }) => {
       this.heard();
@@ -362,7 +389,7 @@ class Link {
   }
 
   /** The service hears us. */
-  begin() {
+  open() {
     this.ready = true;
     this.lost = false;
     this.client.connected = true;
@@ -489,7 +516,7 @@ class Link {
       if (frame.data !== null) this.rows.push(frame.data);
     } else if (type === 'loaded') this.loaded(channel, cursor, this.rows.splice(0));
     else if (type === 'cursor') this.cursor = cursor;
-    else if (type === 'authenticated') this.ready || this.begin();
+    else if (type === 'authenticated') this.ready || this.open();
     else if (type === 'token_expiring') this.client.asks && this.renew('expiring');
     else if (type === 'pong') return;
     else if (type === 'subscribed') this.subscribed(channel, cursor);
@@ -527,7 +554,7 @@ class Link {
   reset(channel, reason) {
     if (!this.leaving.has(channel)) this.live.delete(channel);
     for (const sub of this.of(channel)) {
-      sub.settled = false;
+      sub.settled = sub.paged = false;
       sub.since = undefined;
       sub.loaded.delete(channel);
       sub.tell('reset', { type: 'reset', channel, reason }, channel, reason);
@@ -600,6 +627,7 @@ class Subscription {
   settled = false; // its place is the link's
   loaded = new Map(); // not settled, with rows: the channels whose rows have come, and the cursors of these
   failures = 0;
+  paged = false; // not settled: what follows tells some of what the rows have already
   closed = false;
   resting = false; // too much waits for who iterates
   queue = []; // that: each with the cursor before
@@ -702,10 +730,10 @@ class Subscription {
     const { link } = this;
     this.link = undefined;
     this.settled = false;
+    this.paged &&= !!since;
     this.since = since;
     this.loaded.clear();
-    link?.subs.delete(this);
-    link?.schedule();
+    link?.remove(this);
     this.client.update();
   }
 
@@ -734,6 +762,7 @@ class Subscription {
           all.set(channel, rows);
         }
         this.since = since;
+        this.paged = true;
         for (const [channel, rows] of all) this.tell('rows', { type: 'rows', channel, rows, cursor: since }, rows, channel);
         return this.client.place(this);
       } catch (error) {
@@ -812,13 +841,11 @@ class Rows {
       return this.changed();
     }
     const key = this.key(data);
-    if (what === 'deleted' || (what === 'offline' && this.channel === 'presence') || (left === this.channel && channel !== left)) {
-      this.map.delete(key);
-    } else if (what === 'updated' && !left && !this.map.has(key) && this.sub.live) {
-      return this.sub.restart(); // its primary key was another one
-    } else {
-      this.map.set(key, data);
-    }
+    const went = what === 'deleted' || (what === 'offline' && this.channel === 'presence') || (left === this.channel && channel !== left);
+    const came = what === 'added' || (left && channel === this.channel) || what.endsWith('line');
+    if (!came && !this.map.has(key) && !this.sub.paged) return this.sub.restart(); // it was here under another primary key
+    if (went) this.map.delete(key);
+    else this.map.set(key, data);
     this.changed();
   }
 
