@@ -176,9 +176,9 @@ class Client {
     this.closed = true;
     for (const event of ['online', 'offline', 'pageshow']) globalThis.removeEventListener?.(event, this.wake);
     globalThis.document?.removeEventListener('visibilitychange', this.wake);
+    this.update(error);
     for (const sub of this.subs) sub.end(error);
     for (const link of this.links) link.close();
-    this.update(error);
   }
 
   /** Gives a subscription to a link that can take it, or to a new one. */
@@ -424,7 +424,7 @@ class Link {
     if (code === 4004 || code === 4006) return this.reject(error);
     if (code === 1002 || code === 1007 || code === 4002) return this.client.end(new TidingsError(error.code, error.message));
     if (code !== 4003) return this.lose(error);
-    this.quiet = !!this.asks;
+    this.quiet = true;
     this.drop();
     this.again(0);
   }
@@ -450,6 +450,7 @@ class Link {
     if (!this.client.asks || now - this.rejectedAt < rejectedTwice) return this.client.end(refused);
     this.rejectedAt = now;
     this.dial(refused);
+    this.client.update();
   }
 
   /** Another token is taken in place; where there is none, a cookie may have been renewed, which needs a new connection. */
