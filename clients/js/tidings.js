@@ -157,17 +157,14 @@ class Client {
     for (const link of this.links) link.hurry();
   }
 
-  close() {
-    this.end();
-  }
+  close = () => this.end();
 
   // What follows is not for who uses the client.
 
   /** The machine may have slept, or be in another network. */
-  wake = () => {
+  wake = (event) => {
     if (globalThis.document?.visibilityState === 'hidden') return;
-    this.reconnect();
-    for (const link of this.links) link.probe();
+    for (const link of this.links) event?.type === 'offline' || link.hurry(), link.probe();
   };
 
   /** Ends all; with an error, because there is no use in going on. */
@@ -195,6 +192,7 @@ class Client {
   update(error = undefined) {
     const links = [...this.links];
     const subs = [...this.subs];
+    for (const link of links) link.quiet &&= [...link.subs].some((sub) => !sub.live);
     if (!subs.length) this.connected = false;
     /** @type {api.State} */
     let state = 'catching up';
@@ -499,7 +497,7 @@ class Link {
   }
 
   probe() {
-    if (this.socket?.readyState !== 1 || this.askedAt !== undefined || Date.now() - this.heardAt < 1000) return;
+    if (this.socket?.readyState !== 1 || this.askedAt !== undefined) return;
     this.ping();
     this.watch();
   }
@@ -540,7 +538,6 @@ class Link {
       if (sub.settled) sub.tell('live', { type: 'live', channel, cursor }, channel);
       else this.settle(sub);
     }
-    if ([...this.subs].every((sub) => sub.live)) this.quiet = false;
     this.client.update();
   }
 
@@ -558,6 +555,7 @@ class Link {
       sub.settled = sub.paged = false;
       sub.since = undefined;
       sub.loaded.delete(channel);
+      this.begun.add(sub); // by the service
       sub.tell('reset', { type: 'reset', channel, reason }, channel, reason);
     }
     this.client.update();
@@ -607,7 +605,7 @@ class Link {
     for (const sub of subs) {
       if (code === 'unavailable') {
         sub.leave(sub.since);
-        setTimeout(() => this.client.place(sub), this.client.pause(sub.failures++));
+        sub.later(() => this.client.place(sub));
       } else if (code === 'snapshot_too_large') {
         if (sub.rows) sub.loadAll();
       } else if (code === 'too_many_channels' && this.subs.size > 1) {
@@ -634,6 +632,8 @@ class Subscription {
   queue = []; // that: each with the cursor before
   waiting = []; // who iterates, for more
   /** @type {(() => void) | undefined} */ unlisten = undefined;
+  ended = new AbortController();
+  timer = undefined;
 
   constructor(client, channels, handlers, { since = undefined, rows = false, signal = undefined, buffer = 10_000 }) {
     this.client = client;
@@ -666,9 +666,7 @@ class Subscription {
     return this.settled && this.channels.every((name) => this.link.live.has(name));
   }
 
-  close() {
-    this.end();
-  }
+  close = () => this.end();
 
   async *[Symbol.asyncIterator]() {
     if (this.handlers) throw new TypeError('a subscription that calls back is not iterated');
@@ -738,6 +736,11 @@ class Subscription {
     this.client.update();
   }
 
+  /** Tries again after a pause. */
+  later(what) {
+    this.timer = setTimeout(what, this.client.pause(this.failures++));
+  }
+
   restart(alone = false) {
     this.leave();
     this.client.place(this, alone);
@@ -747,15 +750,14 @@ class Subscription {
   async loadAll() {
     this.leave();
     /** @type {number | undefined} */ let limit = pageRows;
-    for (let failures = 0; !this.closed; ) {
+    while (!this.closed) {
       try {
         const all = new Map();
         let since;
         for (const channel of [...this.channels]) {
           const rows = [];
           for (let after; after !== null; ) {
-            const page = await this.client.load(channel, { limit, after });
-            if (this.closed) return;
+            const page = await this.client.load(channel, { limit, after, signal: this.ended.signal });
             since ??= page.cursor;
             for (const row of page.rows) if (row !== null) rows.push(row);
             after = page.next;
@@ -767,9 +769,10 @@ class Subscription {
         for (const [channel, rows] of all) this.tell('rows', { type: 'rows', channel, rows, cursor: since }, rows, channel);
         return this.client.place(this);
       } catch (error) {
+        if (this.closed) return;
         if (error.code === 'bad_request' && limit) limit = undefined; // pages are not that large here
         else if (!error.retryable) this.lose(error.channel, error);
-        else await new Promise((resolve) => setTimeout(resolve, this.client.pause(failures++)));
+        else await new Promise((resolve) => this.later(resolve));
       }
     }
   }
@@ -789,6 +792,8 @@ class Subscription {
     this.closed = true;
     this.error = error;
     this.unlisten?.();
+    this.ended.abort();
+    clearTimeout(this.timer);
     if (!error) this.queue = [];
     this.failed(error ?? new TidingsError('closed', 'the subscription was closed'));
     this.client.subs.delete(this);
