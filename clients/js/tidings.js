@@ -77,6 +77,7 @@ class Client {
   typed = { channel: '', at: 0 };
   /** @type {string | null | undefined} */ given = undefined; // the token that was given last
 
+  /** @param {api.Options & { WebSocket?: any }} options */
   constructor({ url, token, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch, backoff, heartbeat }) {
     const page = globalThis.location?.href;
     if (!url && !page) throw new TypeError('connect needs a url: there is no page whose service could be meant');
@@ -86,7 +87,7 @@ class Client {
     if (!base.pathname.endsWith('/')) base.pathname += '/';
     this.base = base;
     this.asks = typeof token === 'function';
-    this.source = this.asks ? token : () => token;
+    this.source = typeof token === 'function' ? token : () => token;
     this.WebSocket = WebSocket;
     this.fetch = fetch;
     this.backoff = { min: 200, max: 10_000, ...backoff };
@@ -112,6 +113,7 @@ class Client {
     return sub;
   }
 
+  /** @param {string} channel @param {api.LoadOptions} [options] */
   async load(channel, { limit, order, after, signal } = {}) {
     check([channel]);
     const url = new URL('channels/' + encodeURIComponent(channel), this.base);
