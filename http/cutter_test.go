@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -125,7 +126,7 @@ func (l *line) copy(to, from *net.TCPConn, left *atomic.Int64) {
 				return
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_ = to.CloseWrite() // the other direction goes on
 			return
 		}

@@ -178,6 +178,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /ws", s.serveWS(wsDialect))
 	mux.HandleFunc("GET /ws/events", s.serveWS(envelopeDialect))
 	mux.HandleFunc("GET /events", s.serveEvents)
+	mux.HandleFunc("GET /asyncapi.yaml", serveAsyncAPI)
 	mux.HandleFunc("OPTIONS /events", s.servePreflight)
 	mux.HandleFunc("GET /channels/{channel...}", s.serveChannel)
 	mux.HandleFunc("OPTIONS /channels/", s.servePreflight)
