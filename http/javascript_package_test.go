@@ -413,4 +413,16 @@ func TestJavaScriptPages(t *testing.T) {
 	plain.await(`document.getElementById('messages').innerText === 'first' && document.getElementById('state').innerText === 'live'`)
 	react.expectNoErrors()
 	plain.expectNoErrors()
+
+	// A page that hears that there is a network again does not wait for the pause.
+	network := newCutter(t, s.addr)
+	b := &inBrowser{plain}
+	b.run(`import('http://` + s.addr + `/tidings.js').then(({ connect }) => {
+		globalThis.client = connect({ url: 'http://` + network.addr + `', backoff: { min: 3_600_000, max: 3_600_000 } });
+		return client.subscribe('messages', {}).ready;
+	})`)
+	network.cutAll()
+	plain.await(`client.state === 'offline'`)
+	evaluate[bool](plain, `dispatchEvent(new Event('online'))`)
+	plain.await(`client.state === 'live'`)
 }

@@ -337,7 +337,7 @@ class Link {
   }
 
   send(command) {
-    this.socket.send(JSON.stringify(command));
+    this.socket?.send(JSON.stringify(command));
   }
 
   /** Connects. The error is why a token was not taken, if one was not. */

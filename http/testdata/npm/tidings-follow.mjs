@@ -121,8 +121,6 @@ export function follow(client) {
         state: client.state,
         states,
         links: client.links.size,
-        debug: [...client.links].map((l) => ({ ready: l.ready, timer: l.timer !== undefined, asked: [...l.asked], live: [...l.live], leaving: [...l.leaving], subs: [...l.subs].map((s) => [s.channels, s.settled, s.rows, s.since]) })),
-      waiting: [...client.subs].filter((s) => !s.link).map((s) => [s.channels, s.resting, s.since, s.rows, s.failures]),
         records: records.map(({ subscription, ...record }) => ({ ...record, live: subscription.live })),
         collections: collections.filter((record) => !record.closed).map(({ channel, collection, told }) => ({
           channel, told, live: collection.live, rows: [...collection.rows.values()].map(({ id, k, n, prev }) => ({ id, k, n, prev })),
