@@ -390,10 +390,13 @@ func TestJavaScriptOutage(t *testing.T) {
 func TestJavaScriptCollection(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
+	d.exec(`create table files (path text primary key, size int); select tidings.watch('files', read => 'public'); insert into files values ('a', 1), ('b', 2)`)
 	first := d.message("first")
 	s := start(t, d.url, options{})
 	n := startNode(t)
 	n.open(s, "")
+	n.expect(`(async () => { const c = client.collect('files'); await c.ready.catch(() => {}); return c.error.code })()`, "no_key")
+	n.expect(`(async () => { const c = client.collect('files', { key: 'path' }); await c.ready; const { rows } = c; c.close(); return [...rows.keys()] })()`, []string{"a", "b"})
 	n.run(`(globalThis.a = client.collect('messages'), globalThis.b = client.collect('messages'), globalThis.told = 0, globalThis.off = a.subscribe(() => told++), a.ready)`)
 	n.expect(`[client.subs.size, a.snapshot() === b.snapshot(), a.rows.get(1).title, a.live, a.error ?? null]`, []any{1, true, "first", true, nil})
 	d.exec(`insert into messages (author_id, title, content) select 1, 'many', '' from generate_series(1, 500)`)

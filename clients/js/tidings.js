@@ -228,7 +228,7 @@ class Link {
   subs = new Set();
   cursor = undefined; // all before it was told to those that are settled
   failures = 0;
-  rejectedAt = -rejectedTwice;
+  rejectedAt = 0;
   lost = false; // and not back yet
   quiet = false; // left on purpose, to come back at once
   scheduled = false;
@@ -446,16 +446,22 @@ class Link {
   reject(error) {
     this.drop();
     const refused = new TidingsError(error.code, error.message);
-    const now = Date.now();
-    if (!this.client.asks || now - this.rejectedAt < rejectedTwice) return this.client.end(refused);
-    this.rejectedAt = now;
+    if (!this.client.asks || this.rejectedLately()) return this.client.end(refused);
     this.dial(refused);
     this.client.update();
+  }
+
+  /** Whether another one was not taken lately. */
+  rejectedLately() {
+    const before = this.rejectedAt;
+    this.rejectedAt = Date.now();
+    return this.rejectedAt - before < rejectedTwice;
   }
 
   /** Another token is taken in place; where there is none, a cookie may have been renewed, which needs a new connection. */
   async renew(why) {
     const { socket } = this;
+    if (why === 'rejected' && this.rejectedLately()) return;
     let token;
     try {
       token = await this.client.token(why);
@@ -773,8 +779,9 @@ class Subscription {
       } catch (error) {
         if (this.closed) return;
         if (error.code === 'bad_request' && limit) limit = undefined; // pages are not that large here
-        else if (!error.retryable) this.lose(error.channel, error);
-        else await new Promise((resolve) => this.later(resolve));
+        else if (error.retryable) await new Promise((resolve) => this.later(resolve));
+        else if (error.channel) this.lose(error.channel, error);
+        else this.end(error);
       }
     }
   }
@@ -837,6 +844,7 @@ class Rows {
   replace(rows) {
     this.map.clear();
     for (const row of rows) this.map.set(this.key(row), row);
+    if (this.map.has(undefined)) this.sub.end(new TidingsError('no_key', `rows of ${this.channel} have no such key: say which it is`, false, this.channel));
     this.changed();
   }
 
