@@ -64,13 +64,6 @@ func (c *cutter) accept() {
 
 func (c *cutter) serve(client *net.TCPConn) {
 	defer client.Close()
-	c.mu.Lock()
-	refuses := c.refuses
-	c.mu.Unlock()
-	if refuses {
-		_ = client.SetLinger(0)
-		return
-	}
 	server, err := net.Dial("tcp", c.target)
 	if err != nil {
 		return
@@ -85,7 +78,7 @@ func (c *cutter) serve(client *net.TCPConn) {
 	})
 	defer l.end()
 	c.mu.Lock()
-	if c.ended {
+	if c.ended || c.refuses {
 		c.mu.Unlock()
 		return
 	}
