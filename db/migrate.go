@@ -36,6 +36,13 @@ type MigrationStatus struct {
 
 // MigrateUp applies what is missing. A migration that fails leaves nothing behind.
 func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
+	var there bool
+	if err := d.Pool.QueryRow(ctx, `select to_regnamespace('tidings') is not null`).Scan(&there); err != nil {
+		return fmt.Errorf("look for schema tidings: %w", explain(err))
+	}
+	if there {
+		return d.migrate(ctx, set, (*migrate.Migrate).Up) // who may not make schemas may have one that was made for him
+	}
 	var refused *pgconn.PgError
 	_, err := d.Pool.Exec(ctx, `create schema if not exists tidings`)
 	switch {

@@ -109,6 +109,12 @@ func (r *Reader) init() {
 	})
 }
 
+// Name is the reader's among all that read the log: random, of this run.
+func (r *Reader) Name() string {
+	r.init()
+	return r.name
+}
+
 // Nudge has the log read now. It does not block.
 func (r *Reader) Nudge() {
 	r.init()

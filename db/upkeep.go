@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -32,6 +33,12 @@ func (r *Reader) upkeepOnce(ctx context.Context) error {
 	if rotated {
 		r.Logger.Info("the log has a new partition, and the oldest is forgotten")
 	}
-	_, err := r.DB.Pool.Exec(ctx, `select tidings.follow_partitions()`)
-	return explain(err)
+	var problem *string
+	if err := r.DB.Pool.QueryRow(ctx, `select problem from tidings.follow_partitions()`).Scan(&problem); err != nil {
+		return explain(err)
+	}
+	if problem != nil {
+		return errors.New(*problem)
+	}
+	return nil
 }

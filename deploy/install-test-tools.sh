@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what only the tests need, with the system's package manager: a C compiler for the race detector, Chromium for the
-# tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm. Does
-# nothing if all is there. Without a compiler it fails; without the rest it warns.
+# tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm; what is
+# typed in docs/getting-started.md. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
 # With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
 set -eu
 
@@ -37,6 +37,12 @@ has_node() {
 has_clients() {
 	[ -e "$clients/node_modules/.package-lock.json" ] &&
 		[ ! "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]
+}
+
+# What the documents have their readers type, and is not everywhere.
+has_typed() {
+	command -v bash >/dev/null && command -v curl >/dev/null && command -v openssl >/dev/null &&
+		{ python3 -c 'import websockets' || /usr/bin/python3 -c 'import websockets'; } 2>/dev/null
 }
 
 # macOS lets no library be put before the system's programs: it is of no use there.
@@ -130,6 +136,17 @@ install_clients() {
 	fi
 }
 
+install_typed() {
+	case $manager in
+	apt-get) apt_install bash curl openssl python3 python3-websockets ;;
+	dnf) as_root dnf -y install bash curl openssl python3 python3-websockets ;;
+	apk) as_root apk add bash curl openssl python3 py3-websockets ;;
+	pacman) as_root pacman -S --needed --noconfirm bash curl openssl python python-websockets || as_root pacman -Sy --needed --noconfirm bash curl openssl python python-websockets ;;
+	zypper) as_root zypper --non-interactive install bash curl openssl python3 python3-websockets ;;
+	brew) brew install python3 && python3 -m pip install --user --break-system-packages websockets ;;
+	esac
+}
+
 install_faketime() {
 	case $manager in
 	apt-get) apt_install libfaketime ;;
@@ -145,7 +162,7 @@ install_faketime() {
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 	case $manager in
-	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, Node, npm\n\n' >&2 ;;
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Node, npm\n\n' >&2 ;;
 	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
 	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
 	esac
@@ -157,7 +174,7 @@ if [ "${1-}" = faults ]; then
 	if has_faketime; then
 		exit 0
 	fi
-elif has_compiler && has_chromium && has_node && has_clients; then
+elif has_compiler && has_chromium && has_typed && has_node && has_clients; then
 	exit 0
 fi
 
@@ -194,6 +211,18 @@ if ! has_chromium; then
 		say "Chromium is missing; installing it with $manager"
 		if ! install_chromium; then
 			say "warning: $manager could not install Chromium: the tests in a browser need Chromium or Google Chrome"
+		fi
+	fi
+fi
+
+if ! has_typed; then
+	if ! can_install; then
+		say "warning: bash, curl, openssl or Python with websockets, for the tests of the documents, is missing, and this user cannot install it. Type:"
+		how_to
+	else
+		say "bash, curl, openssl or Python with websockets is missing; installing it with $manager"
+		if ! install_typed; then
+			say "warning: $manager could not install them: the tests of the documents need bash, curl, openssl and Python with websockets"
 		fi
 	fi
 fi

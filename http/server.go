@@ -131,6 +131,7 @@ type Server struct {
 	Signal   func(ctx context.Context, signal realtime.Signal) error
 	Accounts *Accounts // nil: there is nothing below /auth
 	Presence Presence  // nil: nobody is told who is there
+	Instance Named
 	// Certificate is what clients are shown who connect by TLS; nil: they connect without.
 	Certificate *Certificate
 	Logger      *slog.Logger
@@ -145,6 +146,7 @@ type Server struct {
 	connections atomic.Int64
 	seats       seats
 	refusals    refusals
+	largest     largest
 
 	unknownProxy sync.Once
 
@@ -192,6 +194,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", s.serveHealthz)
 	mux.HandleFunc("GET /readyz", s.serveReadyz)
 	mux.HandleFunc("GET /{$}", s.servePage)
+	mux.HandleFunc("GET /admin", s.serveAdmin)
 	mux.Handle("GET /page/", pageFiles())
 	mux.HandleFunc("GET /tidings.js", serveClient)
 	mux.HandleFunc("GET /tidings.d.ts", serveClient)

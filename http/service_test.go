@@ -106,7 +106,8 @@ type options struct {
 	logger   *slog.Logger // of the server; nil: none
 	listen   string       // host:port; "" is any port
 	presence tidingshttp.Presence
-	tls      *certified // nil: without
+	report   time.Duration // how often the instance says how it is doing; 0: never
+	tls      *certified    // nil: without
 }
 
 // service is one running instance, put together as the program does it.
@@ -158,9 +159,13 @@ func launch(t testing.TB, url string, o options) *service {
 		own.Accounts = o.accounts
 		o.graph = &own
 	}
-	api := graph.New(channel, hasChannel.Load, hub, slog.New(slog.NewTextHandler(t.Output(), nil)), *o.graph)
-	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Accounts: o.accounts, Presence: o.presence, Logger: o.logger,
+	var server *tidingshttp.Server
+	own := *o.graph
+	own.Status = func() realtime.Instance { return server.Status() }
+	api := graph.New(channel, hasChannel.Load, hub, slog.New(slog.NewTextHandler(t.Output(), nil)), own)
+	server = &tidingshttp.Server{
+		Instance: tidingshttp.Named{Name: reader.Name(), Version: "test", Address: listener.Addr().String()},
+		Hub:      hub, Graph: api, Accounts: o.accounts, Presence: o.presence, Logger: o.logger,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events}
@@ -168,6 +173,7 @@ func launch(t testing.TB, url string, o options) *service {
 		Channel: hasChannel.Load,
 		Options: o.server,
 	}
+	reporter := &db.Reporter{DB: opened, Reader: reader, Status: own.Status, Interval: o.report}
 	revocations := &db.Revocations{DB: opened, Logger: slog.New(slog.DiscardHandler)}
 	server.Revoked, server.Signal = revocations.Revoked, opened.Signal
 	tokens := &tidingshttp.Tokens{Revoked: revocations.Revoked, Users: &db.Subjects{DB: opened, Tables: hasChannel.Load, ByID: true}}
@@ -220,6 +226,9 @@ func launch(t testing.TB, url string, o options) *service {
 		following.Go(func() error { return reader.Run(below) })
 		following.Go(func() error { return hub.Run(below) })
 		following.Go(func() error { return revocations.Run(below) })
+		if o.report > 0 {
+			following.Go(func() error { return reporter.Run(below) })
+		}
 		return following.Wait()
 	})
 	ended := false

@@ -142,6 +142,7 @@ func (c *conn) endTenure() {
 // Disconnect closes the connections of a user, or of one of his sessions, if that is not empty. Revoked says that he is not to come back
 // with the same tokens.
 func (s *Server) Disconnect(user, session string, revoked bool) {
+	s.init() // the log may be read before anybody is served
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {

@@ -143,4 +143,7 @@ func TestClientsComeAndGoAtTheSameTime(t *testing.T) {
 	}
 	l.write(events)
 	group.Wait()
+	if stats := l.hub.Stats(); stats.Subscribers != 0 || stats.Behind != 0 || stats.Waiting != 0 {
+		t.Errorf("all have gone, and %d subscribers are counted, %d of them behind, %d waiting", stats.Subscribers, stats.Behind, stats.Waiting)
+	}
 }

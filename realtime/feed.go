@@ -186,7 +186,8 @@ func (s *Subscriber) catchUp() bool {
 		s.from, s.trusted = to, true
 		return true // the rest when this is written
 	}
-	s.live, s.from = true, Cursor{}
+	s.setLive(true)
+	s.from = Cursor{}
 	s.announce()
 	s.admit()
 	return true

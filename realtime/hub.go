@@ -105,6 +105,7 @@ type Hub struct {
 // counters count events times subscribers.
 type counters struct {
 	routed, delivered, fromMemory, fromLog, loaded, reads atomic.Uint64
+	behind                                                atomic.Int64 // subscribers
 }
 
 // NewHub makes a hub. It is not live until Start and SetLive have been called.
@@ -257,6 +258,8 @@ func (h *Hub) Delivered(events int) { h.counters.delivered.Add(uint64(events)) }
 // subscribers counts twice.
 type Stats struct {
 	Subscribers   int
+	Behind        int            // of them, those that are not live: they are fed from memory, or from the log
+	Waiting       int            // of those, the ones that wait for their turn to read the log
 	Subscriptions map[string]int // by topic, its keys' included
 	Recent        int            // bytes of events in memory, and of what of them is encoded
 
@@ -276,7 +279,7 @@ func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := Stats{
-		Subscribers: h.count, Subscriptions: h.registry.count(), Recent: h.recent.size(),
+		Subscribers: h.count, Behind: int(h.counters.behind.Load()), Waiting: len(h.toRead), Subscriptions: h.registry.count(), Recent: h.recent.size(),
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
 		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
 		Refused: h.refused.totals(),
@@ -286,6 +289,13 @@ func (h *Hub) Stats() Stats {
 	s.Judged = h.bench.judged
 	return s
 }
+
+// Channels returns the channels that the most subscribe to, at most n of them, and whether there are no others that anybody does. It looks at
+// all channels: not for every event.
+func (h *Hub) Channels(n int) (largest []ChannelCount, all bool) { return h.registry.largest(n) }
+
+// ChannelSubscribers is how many subscribe to just this channel.
+func (h *Hub) ChannelSubscribers(c Channel) int { return h.registry.members(c) }
 
 // Topic returns a topic as it is now; the zero Topic, if there is none of the name.
 func (h *Hub) Topic(name string) Topic {

@@ -235,7 +235,9 @@ func TestSlowSubscriber(t *testing.T) {
 	}
 	expect(t, "heard by the fast one", len(fast.got), 1000)
 	expect(t, "reads of the log before the slow one reads", w.reads, 0)
+	expect(t, "who is behind", f.hub.Stats().Behind, 1)
 	w.settle([]*feed{f}, []*client{slow})
+	expect(t, "who is behind at the end", f.hub.Stats().Behind, 0)
 	slow.check()
 	expect(t, "heard by the slow one", len(slow.got), 1000)
 }

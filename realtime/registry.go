@@ -1,6 +1,11 @@
 package realtime
 
-import "sync"
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+)
 
 // registry is who subscribes to which channel. Each topic has a lock of its own, under which no other is taken.
 type registry struct {
@@ -103,6 +108,59 @@ func (r *registry) count() map[string]int {
 		}
 	})
 	return counts
+}
+
+// members is how many the channel has.
+func (r *registry) members(c Channel) int {
+	known, ok := r.topics.Load(c.Topic)
+	if !ok {
+		return 0
+	}
+	t := known.(*topicNodes)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.Key == "" {
+		return len(t.own.members)
+	}
+	if key := t.keys[c.Key]; key != nil {
+		return len(key.members)
+	}
+	return 0
+}
+
+// largest returns the channels with the most members, at most n of them, and whether that is all that have any.
+func (r *registry) largest(n int) (largest []ChannelCount, all bool) {
+	all = true
+	least := 0 // who has no more than that is not among them
+	cut := func() {
+		slices.SortFunc(largest, func(a, b ChannelCount) int {
+			return cmp.Or(b.Subscribers-a.Subscribers, strings.Compare(a.Channel, b.Channel))
+		})
+		if len(largest) > n {
+			largest, all = largest[:n], false
+			least = largest[n-1].Subscribers
+		}
+	}
+	r.each(func(name string, t *topicNodes) {
+		add := func(key string, members int) {
+			switch {
+			case members == 0:
+			case members <= least:
+				all = false
+			default:
+				largest = append(largest, ChannelCount{Channel{name, key}.String(), members})
+				if len(largest) >= 10*n {
+					cut()
+				}
+			}
+		}
+		add("", len(t.own.members))
+		for key, node := range t.keys {
+			add(key, len(node.members))
+		}
+	})
+	cut()
+	return largest, all
 }
 
 // found is whose a batch is. It belongs to Publish, and is used again.

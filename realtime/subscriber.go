@@ -149,6 +149,7 @@ func (s *Subscriber) Close() {
 	if s.closed {
 		return
 	}
+	s.setLive(true) // it is not behind any more
 	s.closed = true
 	h.count--
 	for _, m := range s.members {
@@ -410,7 +411,8 @@ func (s *Subscriber) Next(ctx context.Context) ([]Item, error) {
 // cursor is enough for all its channels.
 func (s *Subscriber) admit() {
 	if len(s.members) == 0 && !s.live {
-		s.live, s.from, s.replay, s.loading = true, Cursor{}, nil, nil
+		s.setLive(true)
+		s.from, s.replay, s.loading = Cursor{}, nil, nil
 	}
 	h := s.hub
 	for len(s.pending) > 0 && s.live {
@@ -725,8 +727,21 @@ func (s *Subscriber) wakeup() {
 
 // fallBehind needs s.mu alone.
 func (s *Subscriber) fallBehind(from Cursor, trusted bool) {
-	s.live, s.from, s.trusted = false, from, trusted
+	s.setLive(false)
+	s.from, s.trusted = from, trusted
 	s.wakeup()
+}
+
+// setLive says whether the subscriber is live, and counts who is not; only s.mu is needed.
+func (s *Subscriber) setLive(live bool) {
+	switch {
+	case s.closed || s.live == live:
+	case live:
+		s.hub.counters.behind.Add(-1)
+	default:
+		s.hub.counters.behind.Add(1)
+	}
+	s.live = live
 }
 
 // announce says subscribed of what is now live.

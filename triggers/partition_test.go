@@ -153,7 +153,7 @@ func TestFollowPartitions(t *testing.T) {
 	run(t, s, days)
 	follow := func(want int) {
 		t.Helper()
-		if got := get[int](t, s, "select tidings.follow_partitions()"); got != want {
+		if got := get[int](t, s, "select renewed from tidings.follow_partitions()"); got != want {
 			t.Errorf("follow_partitions renewed %d watches, want %d", got, want)
 		}
 		if got := list[string](t, s, "select problem from tidings.watched where problem is not null"); len(got) > 0 {
@@ -176,6 +176,31 @@ func TestFollowPartitions(t *testing.T) {
 	run(t, s, `insert into days_3 values (2, 30, 'a')`)
 	expect(t, s, since, ``)
 	follow(0)
+}
+
+// A table that cannot be followed, for want of a right on its new partition, keeps no other from being followed.
+func TestFollowPartitionsOfOthers(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	s := l.connect(t)
+	run(t, s, `drop event trigger tidings_partitions`)
+	run(t, s, days)
+	run(t, s, `
+		create table weeks (id int primary key, v text) partition by range (id);
+		create table weeks_1 partition of weeks for values from (0) to (10);
+		select tidings.watch('weeks');
+		create table weeks_2 partition of weeks for values from (10) to (20);
+		create table days_3 partition of days for values from (30) to (40)`)
+	run(t, s, `create function refuse() returns event_trigger language plpgsql as $$ begin
+		if exists (select from pg_event_trigger_ddl_commands() where objid = 'public.days_3'::regclass
+			or objid in (select oid from pg_trigger where tgrelid = 'public.days_3'::regclass)) then raise 'not on days_3'; end if; end $$;
+		create event trigger refuse on ddl_command_end when tag in ('CREATE TRIGGER') execute function refuse()`)
+	if got := get[string](t, s, `select renewed || ' ' || problem from tidings.follow_partitions()`); got != "1 public.days: not on days_3" {
+		t.Errorf("follow_partitions says %q", got)
+	}
+	since := cursor(t, s)
+	run(t, s, `insert into weeks values (11, 'heard')`)
+	expect(t, s, since, `week_added 11 {"id":11,"v":"heard"}`)
 }
 
 // One partition goes and another comes, between two looks: the number of them is the same.

@@ -119,7 +119,7 @@ func TestRotateRolledBackMovesNobody(t *testing.T) {
 	if got := partitionsOf(t, s, since); !slices.Equal(got, []string{"log_0"}) {
 		t.Errorf("the entries are in %q", got)
 	}
-	if got := get[int](t, s, `select tidings.follow_partitions()`); got != 0 {
+	if got := get[int](t, s, `select renewed from tidings.follow_partitions()`); got != 0 {
 		t.Errorf("%d watches are not as they should be", got)
 	}
 	rotateTimes(t, other, 1)
@@ -257,7 +257,7 @@ func TestRotateBesideWatchers(t *testing.T) {
 	if got := get[int](t, s, `select count(*) from tidings.since($1) where topic like 'others%'`, since); got != watchers*rounds {
 		t.Errorf("%d events of the other tables, want %d", got, watchers*rounds)
 	}
-	if got := get[int](t, s, `select tidings.follow_partitions()`); got != 0 {
+	if got := get[int](t, s, `select renewed from tidings.follow_partitions()`); got != 0 {
 		t.Errorf("%d watches are not as they should be", got)
 	}
 }
@@ -336,7 +336,7 @@ func TestSettleKeepsThePartition(t *testing.T) {
 		if got := get[string](t, s, `select tidings.current_partition()`); got != before {
 			t.Errorf("the partition is %s, it was %s", got, before)
 		}
-		if got := get[int](t, s, `select tidings.follow_partitions()`); got != 0 {
+		if got := get[int](t, s, `select renewed from tidings.follow_partitions()`); got != 0 {
 			t.Errorf("%d watches are not as they should be", got)
 		}
 		since := cursor(t, s)

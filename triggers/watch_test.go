@@ -225,7 +225,7 @@ func TestWatchedTableDropped(t *testing.T) {
 	if got := get[int](t, s, `select tidings.refresh()`); got != 0 {
 		t.Errorf("refresh renewed %d watches", got)
 	}
-	if got := get[int](t, s, `select tidings.follow_partitions()`); got != 0 {
+	if got := get[int](t, s, `select renewed from tidings.follow_partitions()`); got != 0 {
 		t.Errorf("follow_partitions renewed %d watches", got)
 	}
 	run(t, s, items)
@@ -319,7 +319,7 @@ func TestPlainRole(t *testing.T) {
 	run(t, s, `insert into items values (1, 'a')`)
 	run(t, s, `create table days_3 partition of days for values from (30) to (40)`)
 	run(t, s, `insert into days_3 values (1, 30, 'unheard'); insert into days values (2, 31, 'heard')`)
-	if got := get[int](t, s, `select tidings.follow_partitions()`); got != 1 {
+	if got := get[int](t, s, `select renewed from tidings.follow_partitions()`); got != 1 {
 		t.Errorf("follow_partitions renewed %d watches, want 1", got)
 	}
 	run(t, s, `insert into days_3 values (3, 32, 'heard again')`)

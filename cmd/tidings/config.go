@@ -87,6 +87,7 @@ type serveCmd struct {
 	Demo         bool     `help:"Write a few users, messages and comments into an empty embedded database." default:"true" negatable:"" env:"TIDINGS_DEMO"`
 
 	Development *bool  `help:"Let whoever sends no token write as any user, and tell GraphQL's schema to anybody. By default so with the embedded PostgreSQL, and not with a database of yours." negatable:"" env:"TIDINGS_DEVELOPMENT"`
+	AdminWatch  *bool  `help:"Let users with the role admin make tables live, and end that, by GraphQL and at /admin. By default so in development." negatable:"" env:"TIDINGS_ADMIN_WATCH"`
 	Secret      string `name:"secret" help:"The service's own secret, of 32 bytes at least, by which it signs the tokens of accounts. With the embedded PostgreSQL, one is made and kept beside it." env:"TIDINGS_SECRET" placeholder:"SECRET"`
 	SecretFile  string `name:"secret-file" help:"A file with the service's own secret." env:"TIDINGS_SECRET_FILE" placeholder:"FILE"`
 	NoSignIn    bool   `name:"no-sign-in" help:"Nobody signs in: no secret is needed." env:"TIDINGS_NO_SIGN_IN"`

@@ -50,21 +50,22 @@ func TestConfigurationIsDocumented(t *testing.T) {
 	}
 }
 
-// Every flag of bench is in docs/bench.md, with its default.
-func TestBenchIsDocumented(t *testing.T) {
+// Every flag of bench and tail is in a document of theirs, with its default.
+func TestCommandsAreDocumented(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/bench.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	parser, err := kong.New(&cli{}, kong.Vars{"default_data_dir": "DIR"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := 0
+	documented := map[string]int{"bench": 0, "tail": 0}
 	for _, command := range parser.Model.Leaves(false) {
-		if command.Name != "bench" {
+		if _, wanted := documented[command.Name]; !wanted {
 			continue
+		}
+		path := "docs/" + command.Name + ".md"
+		text, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
 		}
 		for _, flag := range command.Flags {
 			found := slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool {
@@ -72,13 +73,15 @@ func TestBenchIsDocumented(t *testing.T) {
 					(flag.Default == "" || strings.Contains(line, "`"+flag.Default+"`"))
 			})
 			if !found {
-				t.Errorf("docs/bench.md has no row of --%s, default %q", flag.Name, flag.Default)
+				t.Errorf("%s has no row of --%s, default %q", path, flag.Name, flag.Default)
 			}
-			documented++
+			documented[command.Name]++
 		}
 	}
-	if documented < 10 {
-		t.Errorf("flags looked for: got %d, want at least 10", documented)
+	for name, n := range documented {
+		if n < 10 {
+			t.Errorf("flags of %s looked for: got %d, want at least 10", name, n)
+		}
 	}
 }
 
@@ -92,12 +95,14 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"tidings/realtime":                   {},
 		"tidings/triggers":                   {},
+		"tidings/clients/go":                 {},
 		"tidings/db":                         {"tidings/realtime"},
 		"tidings/docs":                       {},
 		"tidings/http":                       {"tidings/docs", "tidings/http/graph", "tidings/realtime"},
 		"tidings/http/graph":                 {"tidings/db", "tidings/realtime"},
+		"tidings/http/graph/internal/docs":   {},
 		"tidings/db/dbtest":                  {"tidings/db", "tidings/triggers"},
-		"tidings/cmd/tidings":                {"tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/http/graph", "tidings/realtime", "tidings/triggers"},
+		"tidings/cmd/tidings":                {"tidings/clients/go", "tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/http/graph", "tidings/realtime", "tidings/triggers"},
 		"tidings/cmd/tidings/internal/bench": {"tidings/db"},
 		"tidings/cmd/faults":                 {"tidings/db", "tidings/realtime", "tidings/triggers"},
 		"tidings/cmd/benchmarks":             {"tidings/db", "tidings/triggers"},

@@ -35,7 +35,7 @@ func TestFirstMinute(t *testing.T) {
 	c.expect("subscribed", "")
 	readable := begin(t, environ("TIDINGS_SERVER=http://"+address), "tail", "messages", "comments")
 	readable.await(&readable.stderr, `following messages\n(.*\n)*following comments`)
-	frames := begin(t, environ(), "tail", "--json", "messages", "--server", page)
+	frames := begin(t, environ(), "tail", "--json", "--all", "messages", "--server", page)
 	frames.await(&frames.stdout, `"type":"subscribed"`)
 
 	for i := range 2 {
@@ -48,7 +48,7 @@ func TestFirstMinute(t *testing.T) {
 			t.Errorf("got %+v", f)
 		}
 	}
-	readable.await(&readable.stdout, `(?m)^\d\d:\d\d:\d\d\.\d{3}  message_added      messages:\d+ +\{"id":\d+,.*"title":"Hello","content":"World",.*\}$`)
+	readable.await(&readable.stdout, `(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  message_added +messages:\d+ +\{"id":\d+,.*"title":"Hello","content":"World",.*\}$`)
 	frames.await(&frames.stdout, `(?m)^\{"type":"message_added","channel":"messages:\d+",.*"title":"Hello","content":"World",.*\}\}$`)
 
 	// The database's own tools find it, over the socket and over TCP.

@@ -27,8 +27,27 @@ func main() {
 	stop()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "tidings:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	error
+}
+
+// exitCode is 2 where the command line makes no sense, and otherwise 1, unless the error has one of its own.
+func exitCode(err error) int {
+	var usage *kong.ParseError
+	var own *exitError
+	switch {
+	case errors.As(err, &usage):
+		return 2
+	case errors.As(err, &own):
+		return own.code
+	}
+	return 1
 }
 
 // run parses the command line and runs its command.

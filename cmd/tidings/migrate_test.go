@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"crypto/rand"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -61,6 +63,28 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("%d functions and event triggers are left", got)
 	}
 	migrate("up to date, up to date", "up")
+}
+
+// Who may make no schema, and has one that was made for him, can install into it, and find that all is there.
+func TestMigrateIntoAGivenSchema(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Database(t)
+	role := "given_" + strings.ToLower(rand.Text())
+	sql(t, address, `create role `+role+` login password 'x'; create schema tidings authorization `+role)
+	own, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := own.Query()
+	query.Set("user", role)
+	query.Set("password", "x")
+	own.User, own.RawQuery = nil, query.Encode()
+	env := environ("DATABASE_URL=" + own.String())
+	for range 2 {
+		if got := states(t, succeed(t, env, "migrate", "up", "--only", "live")); got != "up to date, not installed" {
+			t.Errorf("got %s", got)
+		}
+	}
 }
 
 // In a database that has a table of that name already, nothing of it is touched.

@@ -111,10 +111,17 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	if accounts != nil {
 		graphOptions.Accounts = accounts
 	}
+	var server *tidingshttp.Server
+	status := func() realtime.Instance { return server.Status() }
+	graphOptions.Status, graphOptions.AdminWatch = status, development
+	if c.AdminWatch != nil {
+		graphOptions.AdminWatch = *c.AdminWatch
+	}
 	api := graph.New(channel, hasChannel.Load, hub, logger, graphOptions)
 	defer api.Close()
-	server := &tidingshttp.Server{
-		Hub: hub, Graph: api, Accounts: accounts, Presence: presence, Logger: logger, Certificate: certificate,
+	server = &tidingshttp.Server{
+		Instance: tidingshttp.Named{Name: reader.Name(), Version: version, Address: listener.Addr().String()},
+		Hub:      hub, Graph: api, Accounts: accounts, Presence: presence, Logger: logger, Certificate: certificate,
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
@@ -133,6 +140,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		},
 	}
 
+	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger}
 	revocations := &db.Revocations{DB: database, Logger: logger}
 	server.Revoked, server.Signal = revocations.Revoked, database.Signal
 	subjects := c.JWT.subjects(database, hasChannel.Load)
@@ -171,6 +179,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		following.Go(func() error { return hub.Run(below) })
 		following.Go(func() error { return presence.Run(below) })
 		following.Go(func() error { return revocations.Run(below) })
+		following.Go(func() error { return reporter.Run(below) })
 		return following.Wait()
 	})
 	group.Go(func() error {

@@ -2,35 +2,70 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
+	"path"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/gorilla/websocket"
+	"golang.org/x/term"
+
+	tidings "tidings/clients/go"
 )
 
 type tailCmd struct {
-	Channels  []string `arg:"" name:"channel" help:"What to follow: messages, comments:1."`
-	Server    string   `help:"The service." default:"http://127.0.0.1:8080" env:"TIDINGS_SERVER" placeholder:"URL"`
-	Token     string   `help:"Whose channels are meant: a token that the service takes." env:"TIDINGS_TOKEN" placeholder:"TOKEN"`
-	TokenFile string   `help:"A file with it." env:"TIDINGS_TOKEN_FILE" placeholder:"FILE"`
-	Since     string   `help:"Begin behind this cursor, and not now." placeholder:"CURSOR"`
-	JSON      bool     `name:"json" help:"Print the frames as they are, one a line."`
+	Channels   []string      `arg:"" name:"channel" help:"What to follow: messages, comments:1."`
+	Server     string        `help:"The service." default:"http://127.0.0.1:8080" env:"TIDINGS_SERVER" placeholder:"URL"`
+	Token      string        `help:"Whose channels are meant: a token that the service takes." env:"TIDINGS_TOKEN" placeholder:"TOKEN"`
+	TokenFile  string        `help:"A file with it, which is read again when the token runs out." env:"TIDINGS_TOKEN_FILE" placeholder:"FILE"`
+	Since      string        `help:"Begin behind this cursor, and not now." placeholder:"CURSOR"`
+	CursorFile string        `help:"Begin behind the cursor in this file, and keep it there." placeholder:"FILE"`
+	Rows       bool          `help:"The channels' rows come first, and again where events are missing."`
+	Type       []string      `help:"Events of these types alone, as message_added or *_deleted; may be repeated." placeholder:"PATTERN"`
+	Where      []string      `help:"Rows alone in which column=value, column!=value, or column~regexp; may be repeated: then all hold." sep:"none" placeholder:"CONDITION"`
+	Fields     []string      `help:"Of the rows these columns alone, in this order." placeholder:"COLUMN"`
+	Count      int           `short:"n" help:"End after so many events." placeholder:"NUMBER"`
+	Timeout    time.Duration `help:"End after this time; with --count, with the exit code 3." placeholder:"DURATION"`
+	JSON       bool          `name:"json" help:"Print the events' frames as they are, one a line."`
+	All        bool          `help:"With --json, print what is said of channels as well: subscribed, reset, error, cursor."`
+	Full       bool          `help:"Do not cut long rows to the terminal's width."`
+	Color      string        `help:"Colours: auto (on a terminal, unless NO_COLOR is set), always or never." enum:"auto,always,never" default:"auto"`
+
+	filter tailFilter
 }
 
 func (c *tailCmd) Validate() error {
-	if _, err := (secretFile{"token", c.TokenFile, &c.Token}).read(); err != nil {
+	token := c.Token
+	if _, err := (secretFile{"token", c.TokenFile, &token}).read(); err != nil {
 		return err
 	}
-	c.TokenFile = "" // it has been read
-	return checkServer(c.Server)
+	if err := checkServer(c.Server); err != nil {
+		return err
+	}
+	switch {
+	case c.Since != "" && c.CursorFile != "":
+		return errors.New("--since and --cursor-file: both say where to begin, and one of them is enough")
+	case c.Count < 0:
+		return fmt.Errorf("--count: %d is too low: at least 1", c.Count)
+	case c.Timeout < 0:
+		return fmt.Errorf("--timeout: %s is too short", c.Timeout)
+	case c.All && !c.JSON:
+		return errors.New("--all is for --json: otherwise it is said on standard error")
+	case c.JSON && len(c.Fields) > 0:
+		return errors.New("--fields and --json: frames are printed as they are; jq chooses of them")
+	}
+	for _, pattern := range c.Type {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("--type: %q is no pattern: * is anything, ? one character, [ab] one of them", pattern)
+		}
+	}
+	var err error
+	c.filter, err = newTailFilter(c.Type, c.Where)
+	return err
 }
 
 func checkServer(server string) error {
@@ -41,138 +76,178 @@ func checkServer(server string) error {
 	return nil
 }
 
-// frame is what the service says, as far as tail reads it.
-type frame struct {
-	Type    string          `json:"type"`
-	Channel string          `json:"channel"`
-	ID      string          `json:"id"`
-	Cursor  string          `json:"cursor"`
-	At      time.Time       `json:"at"`
-	Data    json.RawMessage `json:"data"`
-	Code    string          `json:"code"`
-	Reason  string          `json:"reason"`
-	Message string          `json:"message"`
+// tail is a run of the command.
+type tail struct {
+	*tailCmd
+	print     *tailPrinter
+	tokens    *tailTokens
+	file      *cursorFile // nil: there is none
+	giveUp    context.CancelCauseFunc
+	cursor    string
+	printed   int
+	connected bool      // it was, once
+	lost      time.Time // since when it is not; zero: it is
+	missing   bool      // events are, since then
 }
 
-// Run follows until ctx ends. It comes back with its last cursor after every break.
+var errTimeout = errors.New("the time is over")
+
+// Run follows until ctx ends, the service has no more to say, or what was asked for has come.
 func (c *tailCmd) Run(ctx context.Context) error {
-	cursor := c.Since
-	connected := false
-	for attempt := 0; ; attempt++ {
-		err := c.follow(ctx, &cursor, func() { connected, attempt = true, 0 })
-		var refused *refusedError
-		switch {
-		case ctx.Err() != nil:
-			return nil // ctx ended
-		case errors.As(err, &refused), err != nil && !connected:
+	signal.Ignore(syscall.SIGPIPE) // who reads no further is noticed when something is written
+	t := &tail{tailCmd: c, print: newTailPrinter(c), tokens: &tailTokens{token: c.Token, file: c.TokenFile}, cursor: c.Since}
+	if c.CursorFile != "" {
+		var err error
+		if t.file, t.cursor, err = openCursorFile(c.CursorFile); err != nil {
 			return err
 		}
-		fmt.Fprintln(os.Stderr, "tidings:", err, "- coming back")
-		timer := time.NewTimer(rand.N(min(200*time.Millisecond<<min(attempt, 6), 10*time.Second)) + 50*time.Millisecond)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
+	}
+	user := ctx
+	if c.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
+		defer cancel()
+	}
+	ctx, t.giveUp = context.WithCancelCause(ctx)
+	defer t.giveUp(nil)
+
+	client := &tidings.Client{URL: c.Server}
+	if c.Token != "" || c.TokenFile != "" {
+		client.Token = t.tokens.get
+	}
+	err := t.follow(ctx, client)
+	if t.file != nil {
+		if err := t.file.close(); err != nil {
+			return err
 		}
 	}
+	switch {
+	case user.Err() != nil:
+		t.sayWhereToGoOn()
+		return nil // ctx ended
+	case errors.Is(err, errTimeout) && t.printed < c.Count:
+		return &exitError{code: 3, error: fmt.Errorf("%d of %d events came within %s", t.printed, c.Count, c.Timeout)}
+	case errors.Is(err, errTimeout), errors.Is(err, syscall.EPIPE):
+		return nil
+	}
+	return t.advise(err)
 }
 
-// refusedError says that coming back will not help.
-type refusedError struct{ message string }
-
-func (e *refusedError) Error() string { return e.message }
-
-func (c *tailCmd) follow(ctx context.Context, cursor *string, connected func()) error {
-	u, err := url.Parse(c.Server)
-	if err != nil {
-		return err
-	}
-	u.Scheme = strings.Replace(u.Scheme, "http", "ws", 1)
-	u = u.JoinPath("ws")
-	query := url.Values{"channel": c.Channels}
-	if *cursor != "" {
-		query.Set("since", *cursor)
-	}
-	u.RawQuery = query.Encode()
-	header := http.Header{}
-	if c.Token != "" {
-		header.Set("Authorization", "Bearer "+c.Token)
-	}
-	conn, response, err := websocket.DefaultDialer.DialContext(ctx, u.String(), header)
-	if err != nil {
-		return dialError(c.Server, response, err)
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reading
-	defer stop()
-	for {
-		// The service pings well within this time.
-		if err := conn.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-			return err
-		}
-		_, text, err := conn.ReadMessage()
+func (t *tail) follow(ctx context.Context, client *tidings.Client) error {
+	o := tidings.Options{Channels: t.Channels, Since: t.cursor, Rows: t.Rows, Partial: true, OnState: t.say}
+	for m, err := range client.Follow(ctx, o) {
 		if err != nil {
-			return readError(err)
+			return err
 		}
-		var f frame
-		if err := json.Unmarshal(text, &f); err != nil {
-			return fmt.Errorf("the service said what is not JSON: %w", err)
+		if err := t.take(m); err != nil {
+			return err
 		}
-		if f.Cursor != "" {
-			*cursor = f.Cursor
+		if m.Cursor != "" && m.Cursor != t.cursor {
+			t.cursor = m.Cursor
+			if t.file != nil {
+				if err := t.file.keep(m.Cursor); err != nil {
+					return err
+				}
+			}
 		}
-		if f.Type == "subscribed" {
-			connected()
+		if t.Count > 0 && t.printed == t.Count {
+			return nil
 		}
-		if c.JSON {
-			fmt.Fprintf(os.Stdout, "%s\n", text)
-		} else {
-			c.print(f)
+	}
+	return nil
+}
+
+// take prints a message, if it is one of those that are wanted.
+func (t *tail) take(m tidings.Message) error {
+	switch m.Kind {
+	case tidings.Live:
+		if t.lost.IsZero() {
+			fmt.Fprintln(os.Stderr, "following", plain(m.Channel))
 		}
-		if f.Type == "error" && (f.Code == "unknown_channel" || f.Code == "forbidden" || f.Code == "bad_channel") && len(c.Channels) == 1 {
-			return &refusedError{f.Message}
+	case tidings.Reset:
+		t.missing = true
+		note("%s: events are missing here (%s)", m.Channel, m.Text)
+	case tidings.Lost:
+		note("%s", t.advise(m.Err))
+	case tidings.Rows:
+		if err := t.print.rows(m, &t.filter); err != nil || m.Raw == nil {
+			return err
 		}
+	case tidings.Event, tidings.Signal:
+		if !t.filter.wants(m) {
+			return nil
+		}
+		t.printed++
+		return t.print.message(m)
+	}
+	if t.JSON && t.All {
+		return t.print.frame(m.Raw)
+	}
+	return nil
+}
+
+// say tells of an outage once, and of its end. At the start, one is an error.
+func (t *tail) say(state tidings.State, err error) {
+	switch state {
+	case tidings.StateCatchingUp:
+		t.connected = true
+		t.tokens.worked()
+	case tidings.StateOffline:
+		if !t.connected {
+			t.giveUp(errors.Unwrap(err))
+		} else if t.lost.IsZero() {
+			t.lost = time.Now()
+			note("%s - coming back", err)
+		}
+	case tidings.StateLive:
+		if t.lost.IsZero() {
+			t.missing = false
+			return
+		}
+		what := "nothing was missed"
+		if t.missing {
+			what = "events are missing, as said above"
+		}
+		note("back after %s: %s", time.Since(t.lost).Round(100*time.Millisecond), what)
+		t.lost, t.missing = time.Time{}, false
 	}
 }
 
-func (c *tailCmd) print(f frame) {
-	switch f.Type {
-	case "subscribed":
-		fmt.Fprintf(os.Stderr, "following %s\n", f.Channel)
-	case "reset":
-		fmt.Fprintf(os.Stderr, "%s: events are missing here (%s)\n", f.Channel, f.Message)
-	case "error":
-		fmt.Fprintf(os.Stderr, "%s\n", f.Message)
-	case "token_expiring":
-		fmt.Fprintln(os.Stderr, "the token runs out soon")
-	default:
-		fmt.Printf("%s  %-18s %-14s %s\n", f.At.Local().Format("15:04:05.000"), f.Type, f.Channel, f.Data)
+// advise says of a refusal what might help.
+func (t *tail) advise(err error) error {
+	var refused *tidings.Error
+	switch {
+	case !errors.As(err, &refused):
+	case refused.Code == tidings.CodeForbidden && t.Token == "" && t.TokenFile == "":
+		return fmt.Errorf("%w; a token is given by TIDINGS_TOKEN or --token-file", err)
+	case refused.Code == tidings.CodeUnknownChannel:
+		return fmt.Errorf("%w; beside the database, tidings watched lists what is", err)
 	}
+	return err
 }
 
-// dialError says what the service answered, if it did.
-func dialError(server string, response *http.Response, err error) error {
-	if response == nil {
-		return fmt.Errorf("%s cannot be reached: %w", server, err)
+// sayWhereToGoOn is for who has ended it by hand.
+func (t *tail) sayWhereToGoOn() {
+	if t.cursor == "" || t.file != nil || !term.IsTerminal(int(os.Stderr.Fd())) {
+		return
 	}
-	var body struct {
-		Error struct{ Message string } `json:"error"`
+	words := []string{"tidings", "tail"}
+	for _, channel := range t.Channels {
+		words = append(words, quoteForShell(channel))
 	}
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-	if json.Unmarshal(text, &body) == nil && body.Error.Message != "" {
-		if response.StatusCode == http.StatusUnauthorized {
-			return &refusedError{body.Error.Message}
-		}
-		return fmt.Errorf("%s answers %s: %s", server, response.Status, body.Error.Message)
-	}
-	return fmt.Errorf("%s answers %s: is it tidings?", server, response.Status)
+	note("to go on from here: %s --since %s", strings.Join(words, " "), t.cursor)
 }
 
-func readError(err error) error {
-	var closed *websocket.CloseError
-	if errors.As(err, &closed) && closed.Text != "" {
-		return fmt.Errorf("the service said goodbye: %s", closed.Text)
+// note says something that is no event.
+func note(format string, args ...any) {
+	fmt.Fprintln(os.Stderr, "tidings:", plain(fmt.Sprintf(format, args...)))
+}
+
+func quoteForShell(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:,/@%+=", r))
+	}) {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
-	return fmt.Errorf("the connection broke: %w", err)
+	return s
 }

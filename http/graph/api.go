@@ -48,6 +48,10 @@ type Options struct {
 	Timeout time.Duration
 	// Accounts are the service's own; nil: it has none.
 	Accounts Accounts
+	// Status is how the instance is doing, for administrators; nil: nobody is told.
+	Status func() realtime.Instance
+	// AdminWatch lets administrators make tables live.
+	AdminWatch bool
 }
 
 func (o Options) withDefaults() Options {
@@ -88,6 +92,8 @@ type API struct {
 
 	mu    sync.Mutex
 	plans map[planKey]*Plan
+
+	admins admins
 
 	executions, statements atomic.Uint64
 }

@@ -19,10 +19,15 @@ func (s *session) mayAdminister(ctx context.Context) error {
 		return errorf(CodeUnauthenticated, "only administrators may do that: send a token")
 	}
 	users, err := r.Users(ctx, []int64{id})
-	if err == nil && users[id].Role != db.RoleAdmin {
-		err = errorf(CodeForbidden, "only administrators may do that")
+	if err != nil {
+		return err
 	}
-	return err
+	admin := users[id].Role == db.RoleAdmin
+	s.admins.found(id, admin)
+	if !admin {
+		return errorf(CodeForbidden, "only administrators may do that")
+	}
+	return nil
 }
 
 func (mutations) Broadcast(ctx context.Context, input BroadcastInput) (*BroadcastPayload, error) {

@@ -8,3 +8,4 @@
 package graph
 
 //go:generate go tool gqlgen generate
+//go:generate go run ./internal/docs schema.graphql ../../docs/graphql-reference.md

@@ -57,6 +57,12 @@ type ComplexityRoot struct {
 		User func(childComplexity int) int
 	}
 
+	ChannelSubscribers struct {
+		Channel     func(childComplexity int) int
+		Exact       func(childComplexity int) int
+		Subscribers func(childComplexity int) int
+	}
+
 	Comment struct {
 		Author     func(childComplexity int) int
 		Content    func(childComplexity int) int
@@ -114,6 +120,57 @@ type ComplexityRoot struct {
 		Type      func(childComplexity int) int
 	}
 
+	EventLog struct {
+		Bytes            func(childComplexity int) int
+		Entries          func(childComplexity int) int
+		MaxBytes         func(childComplexity int) int
+		NewestAt         func(childComplexity int) int
+		OldestAt         func(childComplexity int) int
+		Partitions       func(childComplexity int) int
+		RetentionSeconds func(childComplexity int) int
+	}
+
+	Instance struct {
+		Address              func(childComplexity int) int
+		At                   func(childComplexity int) int
+		Beating              func(childComplexity int) int
+		Behind               func(childComplexity int) int
+		CPUSeconds           func(childComplexity int) int
+		Connections          func(childComplexity int) int
+		Delivered            func(childComplexity int) int
+		Events               func(childComplexity int) int
+		GraphqlPlans         func(childComplexity int) int
+		GraphqlSubscriptions func(childComplexity int) int
+		Host                 func(childComplexity int) int
+		Judged               func(childComplexity int) int
+		LagSeconds           func(childComplexity int) int
+		LastRead             func(childComplexity int) int
+		Listening            func(childComplexity int) int
+		Live                 func(childComplexity int) int
+		MaxConnections       func(childComplexity int) int
+		MemoryBytes          func(childComplexity int) int
+		Missing              func(childComplexity int) int
+		Name                 func(childComplexity int) int
+		Queries              func(childComplexity int) int
+		RecentBytes          func(childComplexity int) int
+		Refused              func(childComplexity int) int
+		SilentSeconds        func(childComplexity int) int
+		StartedAt            func(childComplexity int) int
+		Stopping             func(childComplexity int) int
+		Subscribers          func(childComplexity int) int
+		Topics               func(childComplexity int) int
+		Users                func(childComplexity int) int
+		Version              func(childComplexity int) int
+		Waiting              func(childComplexity int) int
+	}
+
+	LogPartition struct {
+		Bytes     func(childComplexity int) int
+		Current   func(childComplexity int) int
+		Name      func(childComplexity int) int
+		StartedAt func(childComplexity int) int
+	}
+
 	MarkAllNotificationsReadPayload struct {
 		ClientMutationID func(childComplexity int) int
 		Marked           func(childComplexity int) int
@@ -163,9 +220,11 @@ type ComplexityRoot struct {
 		SignIn                   func(childComplexity int, input SignInInput) int
 		SignOut                  func(childComplexity int, input SignOutInput) int
 		SignUp                   func(childComplexity int, input SignUpInput) int
+		UnwatchTable             func(childComplexity int, input UnwatchTableInput) int
 		UpdateComment            func(childComplexity int, input UpdateCommentInput) int
 		UpdateMessage            func(childComplexity int, input UpdateMessageInput) int
 		UpdateUser               func(childComplexity int, input UpdateUserInput) int
+		WatchTable               func(childComplexity int, input WatchTableInput) int
 	}
 
 	Notification struct {
@@ -213,6 +272,7 @@ type ComplexityRoot struct {
 		Messages      func(childComplexity int, first *int, after *string, last *int, before *string, filter *MessageFilter, order Order) int
 		Notifications func(childComplexity int, first *int, after *string, unreadOnly bool) int
 		OnlineUsers   func(childComplexity int, first *int, after *string) int
+		Service       func(childComplexity int) int
 		User          func(childComplexity int, id *int64, username *string) int
 		Users         func(childComplexity int, first *int, after *string, last *int, before *string, filter *UserFilter, order UserOrder) int
 	}
@@ -222,9 +282,28 @@ type ComplexityRoot struct {
 		User   func(childComplexity int) int
 	}
 
+	RefusedCount struct {
+		Code  func(childComplexity int) int
+		Count func(childComplexity int) int
+	}
+
 	RenewTokenPayload struct {
 		ClientMutationID func(childComplexity int) int
 		ExpiresAt        func(childComplexity int) int
+	}
+
+	Service struct {
+		At              func(childComplexity int) int
+		Channel         func(childComplexity int, name string) int
+		Channels        func(childComplexity int, first int) int
+		DatabaseProblem func(childComplexity int) int
+		Instance        func(childComplexity int) int
+		Instances       func(childComplexity int) int
+		Log             func(childComplexity int) int
+		MayWatch        func(childComplexity int) int
+		Tables          func(childComplexity int) int
+		UsersOnline     func(childComplexity int) int
+		Watched         func(childComplexity int) int
 	}
 
 	SetRolePayload struct {
@@ -259,10 +338,23 @@ type ComplexityRoot struct {
 		PresenceChanged   func(childComplexity int, userID *int64, since *string) int
 	}
 
+	Table struct {
+		Columns     func(childComplexity int) int
+		Key         func(childComplexity int) int
+		Name        func(childComplexity int) int
+		RowSecurity func(childComplexity int) int
+		Watched     func(childComplexity int) int
+	}
+
 	Tokens struct {
 		AccessToken  func(childComplexity int) int
 		ExpiresAt    func(childComplexity int) int
 		RefreshToken func(childComplexity int) int
+	}
+
+	UnwatchTablePayload struct {
+		ClientMutationID func(childComplexity int) int
+		Table            func(childComplexity int) int
 	}
 
 	UpdateCommentPayload struct {
@@ -302,6 +394,21 @@ type ComplexityRoot struct {
 		Cursor func(childComplexity int) int
 		Node   func(childComplexity int) int
 	}
+
+	WatchTablePayload struct {
+		ClientMutationID func(childComplexity int) int
+		Watched          func(childComplexity int) int
+	}
+
+	WatchedTable struct {
+		Columns func(childComplexity int) int
+		Event   func(childComplexity int) int
+		Key     func(childComplexity int) int
+		Problem func(childComplexity int) int
+		Read    func(childComplexity int) int
+		Table   func(childComplexity int) int
+		Topic   func(childComplexity int) int
+	}
 }
 
 // endregion ***************************** api!.gotpl *****************************
@@ -325,6 +432,8 @@ type MutationResolver interface {
 	RenewToken(ctx context.Context, input RenewTokenInput) (*RenewTokenPayload, error)
 	Broadcast(ctx context.Context, input BroadcastInput) (*BroadcastPayload, error)
 	DisconnectUser(ctx context.Context, input DisconnectUserInput) (*DisconnectUserPayload, error)
+	WatchTable(ctx context.Context, input WatchTableInput) (*WatchTablePayload, error)
+	UnwatchTable(ctx context.Context, input UnwatchTableInput) (*UnwatchTablePayload, error)
 	MarkNotificationRead(ctx context.Context, input MarkNotificationReadInput) (*MarkNotificationReadPayload, error)
 	MarkAllNotificationsRead(ctx context.Context, input MarkAllNotificationsReadInput) (*MarkAllNotificationsReadPayload, error)
 }
@@ -339,6 +448,7 @@ type QueryResolver interface {
 	Comment(ctx context.Context, id int64) (*Comment, error)
 	Comments(ctx context.Context, first *int, after *string, last *int, before *string, filter *CommentFilter, order Order) (*CommentConnection, error)
 	Notifications(ctx context.Context, first *int, after *string, unreadOnly bool) (*NotificationConnection, error)
+	Service(ctx context.Context) (*Service, error)
 }
 type SubscriptionResolver interface {
 	MessageAdded(ctx context.Context, since *string) (<-chan *Message, error)
@@ -439,6 +549,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ChangePasswordPayload.User(childComplexity), true
+
+	case "ChannelSubscribers.channel":
+		if e.ComplexityRoot.ChannelSubscribers.Channel == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelSubscribers.Channel(childComplexity), true
+	case "ChannelSubscribers.exact":
+		if e.ComplexityRoot.ChannelSubscribers.Exact == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelSubscribers.Exact(childComplexity), true
+	case "ChannelSubscribers.subscribers":
+		if e.ComplexityRoot.ChannelSubscribers.Subscribers == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ChannelSubscribers.Subscribers(childComplexity), true
 
 	case "Comment.author":
 		if e.ComplexityRoot.Comment.Author == nil {
@@ -628,6 +757,261 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Event.Type(childComplexity), true
+
+	case "EventLog.bytes":
+		if e.ComplexityRoot.EventLog.Bytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EventLog.Bytes(childComplexity), true
+	case "EventLog.entries":
+		if e.ComplexityRoot.EventLog.Entries == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EventLog.Entries(childComplexity), true
+	case "EventLog.maxBytes":
+		if e.ComplexityRoot.EventLog.MaxBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EventLog.MaxBytes(childComplexity), true
+	case "EventLog.newestAt":
+		if e.ComplexityRoot.EventLog.NewestAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EventLog.NewestAt(childComplexity), true
+	case "EventLog.oldestAt":
+		if e.ComplexityRoot.EventLog.OldestAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EventLog.OldestAt(childComplexity), true
+	case "EventLog.partitions":
+		if e.ComplexityRoot.EventLog.Partitions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EventLog.Partitions(childComplexity), true
+	case "EventLog.retentionSeconds":
+		if e.ComplexityRoot.EventLog.RetentionSeconds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EventLog.RetentionSeconds(childComplexity), true
+
+	case "Instance.address":
+		if e.ComplexityRoot.Instance.Address == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Address(childComplexity), true
+	case "Instance.at":
+		if e.ComplexityRoot.Instance.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.At(childComplexity), true
+	case "Instance.beating":
+		if e.ComplexityRoot.Instance.Beating == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Beating(childComplexity), true
+	case "Instance.behind":
+		if e.ComplexityRoot.Instance.Behind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Behind(childComplexity), true
+	case "Instance.cpuSeconds":
+		if e.ComplexityRoot.Instance.CPUSeconds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.CPUSeconds(childComplexity), true
+	case "Instance.connections":
+		if e.ComplexityRoot.Instance.Connections == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Connections(childComplexity), true
+	case "Instance.delivered":
+		if e.ComplexityRoot.Instance.Delivered == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Delivered(childComplexity), true
+	case "Instance.events":
+		if e.ComplexityRoot.Instance.Events == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Events(childComplexity), true
+	case "Instance.graphqlPlans":
+		if e.ComplexityRoot.Instance.GraphqlPlans == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.GraphqlPlans(childComplexity), true
+	case "Instance.graphqlSubscriptions":
+		if e.ComplexityRoot.Instance.GraphqlSubscriptions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.GraphqlSubscriptions(childComplexity), true
+	case "Instance.host":
+		if e.ComplexityRoot.Instance.Host == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Host(childComplexity), true
+	case "Instance.judged":
+		if e.ComplexityRoot.Instance.Judged == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Judged(childComplexity), true
+	case "Instance.lagSeconds":
+		if e.ComplexityRoot.Instance.LagSeconds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.LagSeconds(childComplexity), true
+	case "Instance.lastRead":
+		if e.ComplexityRoot.Instance.LastRead == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.LastRead(childComplexity), true
+	case "Instance.listening":
+		if e.ComplexityRoot.Instance.Listening == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Listening(childComplexity), true
+	case "Instance.live":
+		if e.ComplexityRoot.Instance.Live == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Live(childComplexity), true
+	case "Instance.maxConnections":
+		if e.ComplexityRoot.Instance.MaxConnections == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.MaxConnections(childComplexity), true
+	case "Instance.memoryBytes":
+		if e.ComplexityRoot.Instance.MemoryBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.MemoryBytes(childComplexity), true
+	case "Instance.missing":
+		if e.ComplexityRoot.Instance.Missing == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Missing(childComplexity), true
+	case "Instance.name":
+		if e.ComplexityRoot.Instance.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Name(childComplexity), true
+	case "Instance.queries":
+		if e.ComplexityRoot.Instance.Queries == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Queries(childComplexity), true
+	case "Instance.recentBytes":
+		if e.ComplexityRoot.Instance.RecentBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.RecentBytes(childComplexity), true
+	case "Instance.refused":
+		if e.ComplexityRoot.Instance.Refused == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Refused(childComplexity), true
+	case "Instance.silentSeconds":
+		if e.ComplexityRoot.Instance.SilentSeconds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.SilentSeconds(childComplexity), true
+	case "Instance.startedAt":
+		if e.ComplexityRoot.Instance.StartedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.StartedAt(childComplexity), true
+	case "Instance.stopping":
+		if e.ComplexityRoot.Instance.Stopping == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Stopping(childComplexity), true
+	case "Instance.subscribers":
+		if e.ComplexityRoot.Instance.Subscribers == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Subscribers(childComplexity), true
+	case "Instance.topics":
+		if e.ComplexityRoot.Instance.Topics == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Topics(childComplexity), true
+	case "Instance.users":
+		if e.ComplexityRoot.Instance.Users == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Users(childComplexity), true
+	case "Instance.version":
+		if e.ComplexityRoot.Instance.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Version(childComplexity), true
+	case "Instance.waiting":
+		if e.ComplexityRoot.Instance.Waiting == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Waiting(childComplexity), true
+
+	case "LogPartition.bytes":
+		if e.ComplexityRoot.LogPartition.Bytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LogPartition.Bytes(childComplexity), true
+	case "LogPartition.current":
+		if e.ComplexityRoot.LogPartition.Current == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LogPartition.Current(childComplexity), true
+	case "LogPartition.name":
+		if e.ComplexityRoot.LogPartition.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LogPartition.Name(childComplexity), true
+	case "LogPartition.startedAt":
+		if e.ComplexityRoot.LogPartition.StartedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LogPartition.StartedAt(childComplexity), true
 
 	case "MarkAllNotificationsReadPayload.clientMutationId":
 		if e.ComplexityRoot.MarkAllNotificationsReadPayload.ClientMutationID == nil {
@@ -912,6 +1296,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SignUp(childComplexity, args["input"].(SignUpInput)), true
+	case "Mutation.unwatchTable":
+		if e.ComplexityRoot.Mutation.UnwatchTable == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_unwatchTable_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UnwatchTable(childComplexity, args["input"].(UnwatchTableInput)), true
 	case "Mutation.updateComment":
 		if e.ComplexityRoot.Mutation.UpdateComment == nil {
 			break
@@ -945,6 +1340,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UpdateUser(childComplexity, args["input"].(UpdateUserInput)), true
+	case "Mutation.watchTable":
+		if e.ComplexityRoot.Mutation.WatchTable == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_watchTable_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.WatchTable(childComplexity, args["input"].(WatchTableInput)), true
 
 	case "Notification.actor":
 		if e.ComplexityRoot.Notification.Actor == nil {
@@ -1156,6 +1562,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.OnlineUsers(childComplexity, args["first"].(*int), args["after"].(*string)), true
+	case "Query.service":
+		if e.ComplexityRoot.Query.Service == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.Service(childComplexity), true
 	case "Query.user":
 		if e.ComplexityRoot.Query.User == nil {
 			break
@@ -1192,6 +1604,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.RefreshSessionPayload.User(childComplexity), true
 
+	case "RefusedCount.code":
+		if e.ComplexityRoot.RefusedCount.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RefusedCount.Code(childComplexity), true
+	case "RefusedCount.count":
+		if e.ComplexityRoot.RefusedCount.Count == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RefusedCount.Count(childComplexity), true
+
 	case "RenewTokenPayload.clientMutationId":
 		if e.ComplexityRoot.RenewTokenPayload.ClientMutationID == nil {
 			break
@@ -1204,6 +1629,83 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.RenewTokenPayload.ExpiresAt(childComplexity), true
+
+	case "Service.at":
+		if e.ComplexityRoot.Service.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.At(childComplexity), true
+	case "Service.channel":
+		if e.ComplexityRoot.Service.Channel == nil {
+			break
+		}
+
+		args, err := ec.field_Service_channel_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Service.Channel(childComplexity, args["name"].(string)), true
+	case "Service.channels":
+		if e.ComplexityRoot.Service.Channels == nil {
+			break
+		}
+
+		args, err := ec.field_Service_channels_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Service.Channels(childComplexity, args["first"].(int)), true
+	case "Service.databaseProblem":
+		if e.ComplexityRoot.Service.DatabaseProblem == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.DatabaseProblem(childComplexity), true
+	case "Service.instance":
+		if e.ComplexityRoot.Service.Instance == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.Instance(childComplexity), true
+	case "Service.instances":
+		if e.ComplexityRoot.Service.Instances == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.Instances(childComplexity), true
+	case "Service.log":
+		if e.ComplexityRoot.Service.Log == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.Log(childComplexity), true
+	case "Service.mayWatch":
+		if e.ComplexityRoot.Service.MayWatch == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.MayWatch(childComplexity), true
+	case "Service.tables":
+		if e.ComplexityRoot.Service.Tables == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.Tables(childComplexity), true
+	case "Service.usersOnline":
+		if e.ComplexityRoot.Service.UsersOnline == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.UsersOnline(childComplexity), true
+	case "Service.watched":
+		if e.ComplexityRoot.Service.Watched == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Service.Watched(childComplexity), true
 
 	case "SetRolePayload.clientMutationId":
 		if e.ComplexityRoot.SetRolePayload.ClientMutationID == nil {
@@ -1362,6 +1864,37 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Subscription.PresenceChanged(childComplexity, args["userId"].(*int64), args["since"].(*string)), true
 
+	case "Table.columns":
+		if e.ComplexityRoot.Table.Columns == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Table.Columns(childComplexity), true
+	case "Table.key":
+		if e.ComplexityRoot.Table.Key == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Table.Key(childComplexity), true
+	case "Table.name":
+		if e.ComplexityRoot.Table.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Table.Name(childComplexity), true
+	case "Table.rowSecurity":
+		if e.ComplexityRoot.Table.RowSecurity == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Table.RowSecurity(childComplexity), true
+	case "Table.watched":
+		if e.ComplexityRoot.Table.Watched == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Table.Watched(childComplexity), true
+
 	case "Tokens.accessToken":
 		if e.ComplexityRoot.Tokens.AccessToken == nil {
 			break
@@ -1380,6 +1913,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Tokens.RefreshToken(childComplexity), true
+
+	case "UnwatchTablePayload.clientMutationId":
+		if e.ComplexityRoot.UnwatchTablePayload.ClientMutationID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UnwatchTablePayload.ClientMutationID(childComplexity), true
+	case "UnwatchTablePayload.table":
+		if e.ComplexityRoot.UnwatchTablePayload.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.UnwatchTablePayload.Table(childComplexity), true
 
 	case "UpdateCommentPayload.clientMutationId":
 		if e.ComplexityRoot.UpdateCommentPayload.ClientMutationID == nil {
@@ -1512,6 +2058,62 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.UserEdge.Node(childComplexity), true
 
+	case "WatchTablePayload.clientMutationId":
+		if e.ComplexityRoot.WatchTablePayload.ClientMutationID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchTablePayload.ClientMutationID(childComplexity), true
+	case "WatchTablePayload.watched":
+		if e.ComplexityRoot.WatchTablePayload.Watched == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchTablePayload.Watched(childComplexity), true
+
+	case "WatchedTable.columns":
+		if e.ComplexityRoot.WatchedTable.Columns == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchedTable.Columns(childComplexity), true
+	case "WatchedTable.event":
+		if e.ComplexityRoot.WatchedTable.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchedTable.Event(childComplexity), true
+	case "WatchedTable.key":
+		if e.ComplexityRoot.WatchedTable.Key == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchedTable.Key(childComplexity), true
+	case "WatchedTable.problem":
+		if e.ComplexityRoot.WatchedTable.Problem == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchedTable.Problem(childComplexity), true
+	case "WatchedTable.read":
+		if e.ComplexityRoot.WatchedTable.Read == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchedTable.Read(childComplexity), true
+	case "WatchedTable.table":
+		if e.ComplexityRoot.WatchedTable.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchedTable.Table(childComplexity), true
+	case "WatchedTable.topic":
+		if e.ComplexityRoot.WatchedTable.Topic == nil {
+			break
+		}
+
+		return e.ComplexityRoot.WatchedTable.Topic(childComplexity), true
+
 	}
 	return 0, false
 }
@@ -1538,10 +2140,12 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("SignInInput", ec.unmarshalInputSignInInput),
 			graphql.NewInputUnmarshaler("SignOutInput", ec.unmarshalInputSignOutInput),
 			graphql.NewInputUnmarshaler("SignUpInput", ec.unmarshalInputSignUpInput),
+			graphql.NewInputUnmarshaler("UnwatchTableInput", ec.unmarshalInputUnwatchTableInput),
 			graphql.NewInputUnmarshaler("UpdateCommentInput", ec.unmarshalInputUpdateCommentInput),
 			graphql.NewInputUnmarshaler("UpdateMessageInput", ec.unmarshalInputUpdateMessageInput),
 			graphql.NewInputUnmarshaler("UpdateUserInput", ec.unmarshalInputUpdateUserInput),
 			graphql.NewInputUnmarshaler("UserFilter", ec.unmarshalInputUserFilter),
+			graphql.NewInputUnmarshaler("WatchTableInput", ec.unmarshalInputWatchTableInput),
 		)
 	}
 	first := true
@@ -1694,6 +2298,18 @@ func (ec *executionContext) childFields_ChangePasswordPayload(ctx context.Contex
 	return nil, fmt.Errorf("no field named %q was found under type ChangePasswordPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_ChannelSubscribers(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "channel":
+		return ec.fieldContext_ChannelSubscribers_channel(ctx, field)
+	case "subscribers":
+		return ec.fieldContext_ChannelSubscribers_subscribers(ctx, field)
+	case "exact":
+		return ec.fieldContext_ChannelSubscribers_exact(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ChannelSubscribers", field.Name)
+}
+
 func (ec *executionContext) childFields_Comment(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -1806,6 +2422,108 @@ func (ec *executionContext) childFields_Event(ctx context.Context, field graphql
 		return ec.fieldContext_Event_movedFrom(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Event", field.Name)
+}
+
+func (ec *executionContext) childFields_EventLog(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "bytes":
+		return ec.fieldContext_EventLog_bytes(ctx, field)
+	case "maxBytes":
+		return ec.fieldContext_EventLog_maxBytes(ctx, field)
+	case "entries":
+		return ec.fieldContext_EventLog_entries(ctx, field)
+	case "oldestAt":
+		return ec.fieldContext_EventLog_oldestAt(ctx, field)
+	case "newestAt":
+		return ec.fieldContext_EventLog_newestAt(ctx, field)
+	case "retentionSeconds":
+		return ec.fieldContext_EventLog_retentionSeconds(ctx, field)
+	case "partitions":
+		return ec.fieldContext_EventLog_partitions(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EventLog", field.Name)
+}
+
+func (ec *executionContext) childFields_Instance(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_Instance_name(ctx, field)
+	case "host":
+		return ec.fieldContext_Instance_host(ctx, field)
+	case "address":
+		return ec.fieldContext_Instance_address(ctx, field)
+	case "version":
+		return ec.fieldContext_Instance_version(ctx, field)
+	case "startedAt":
+		return ec.fieldContext_Instance_startedAt(ctx, field)
+	case "at":
+		return ec.fieldContext_Instance_at(ctx, field)
+	case "silentSeconds":
+		return ec.fieldContext_Instance_silentSeconds(ctx, field)
+	case "live":
+		return ec.fieldContext_Instance_live(ctx, field)
+	case "listening":
+		return ec.fieldContext_Instance_listening(ctx, field)
+	case "beating":
+		return ec.fieldContext_Instance_beating(ctx, field)
+	case "stopping":
+		return ec.fieldContext_Instance_stopping(ctx, field)
+	case "lagSeconds":
+		return ec.fieldContext_Instance_lagSeconds(ctx, field)
+	case "lastRead":
+		return ec.fieldContext_Instance_lastRead(ctx, field)
+	case "events":
+		return ec.fieldContext_Instance_events(ctx, field)
+	case "missing":
+		return ec.fieldContext_Instance_missing(ctx, field)
+	case "delivered":
+		return ec.fieldContext_Instance_delivered(ctx, field)
+	case "judged":
+		return ec.fieldContext_Instance_judged(ctx, field)
+	case "queries":
+		return ec.fieldContext_Instance_queries(ctx, field)
+	case "connections":
+		return ec.fieldContext_Instance_connections(ctx, field)
+	case "maxConnections":
+		return ec.fieldContext_Instance_maxConnections(ctx, field)
+	case "users":
+		return ec.fieldContext_Instance_users(ctx, field)
+	case "subscribers":
+		return ec.fieldContext_Instance_subscribers(ctx, field)
+	case "behind":
+		return ec.fieldContext_Instance_behind(ctx, field)
+	case "waiting":
+		return ec.fieldContext_Instance_waiting(ctx, field)
+	case "recentBytes":
+		return ec.fieldContext_Instance_recentBytes(ctx, field)
+	case "topics":
+		return ec.fieldContext_Instance_topics(ctx, field)
+	case "refused":
+		return ec.fieldContext_Instance_refused(ctx, field)
+	case "graphqlSubscriptions":
+		return ec.fieldContext_Instance_graphqlSubscriptions(ctx, field)
+	case "graphqlPlans":
+		return ec.fieldContext_Instance_graphqlPlans(ctx, field)
+	case "cpuSeconds":
+		return ec.fieldContext_Instance_cpuSeconds(ctx, field)
+	case "memoryBytes":
+		return ec.fieldContext_Instance_memoryBytes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Instance", field.Name)
+}
+
+func (ec *executionContext) childFields_LogPartition(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_LogPartition_name(ctx, field)
+	case "startedAt":
+		return ec.fieldContext_LogPartition_startedAt(ctx, field)
+	case "bytes":
+		return ec.fieldContext_LogPartition_bytes(ctx, field)
+	case "current":
+		return ec.fieldContext_LogPartition_current(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type LogPartition", field.Name)
 }
 
 func (ec *executionContext) childFields_MarkAllNotificationsReadPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -1956,6 +2674,16 @@ func (ec *executionContext) childFields_RefreshSessionPayload(ctx context.Contex
 	return nil, fmt.Errorf("no field named %q was found under type RefreshSessionPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_RefusedCount(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "code":
+		return ec.fieldContext_RefusedCount_code(ctx, field)
+	case "count":
+		return ec.fieldContext_RefusedCount_count(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RefusedCount", field.Name)
+}
+
 func (ec *executionContext) childFields_RenewTokenPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "expiresAt":
@@ -1964,6 +2692,34 @@ func (ec *executionContext) childFields_RenewTokenPayload(ctx context.Context, f
 		return ec.fieldContext_RenewTokenPayload_clientMutationId(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type RenewTokenPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_Service(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "instance":
+		return ec.fieldContext_Service_instance(ctx, field)
+	case "at":
+		return ec.fieldContext_Service_at(ctx, field)
+	case "databaseProblem":
+		return ec.fieldContext_Service_databaseProblem(ctx, field)
+	case "instances":
+		return ec.fieldContext_Service_instances(ctx, field)
+	case "usersOnline":
+		return ec.fieldContext_Service_usersOnline(ctx, field)
+	case "log":
+		return ec.fieldContext_Service_log(ctx, field)
+	case "channels":
+		return ec.fieldContext_Service_channels(ctx, field)
+	case "channel":
+		return ec.fieldContext_Service_channel(ctx, field)
+	case "watched":
+		return ec.fieldContext_Service_watched(ctx, field)
+	case "mayWatch":
+		return ec.fieldContext_Service_mayWatch(ctx, field)
+	case "tables":
+		return ec.fieldContext_Service_tables(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Service", field.Name)
 }
 
 func (ec *executionContext) childFields_SetRolePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2004,6 +2760,22 @@ func (ec *executionContext) childFields_SignUpPayload(ctx context.Context, field
 	return nil, fmt.Errorf("no field named %q was found under type SignUpPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_Table(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_Table_name(ctx, field)
+	case "columns":
+		return ec.fieldContext_Table_columns(ctx, field)
+	case "key":
+		return ec.fieldContext_Table_key(ctx, field)
+	case "rowSecurity":
+		return ec.fieldContext_Table_rowSecurity(ctx, field)
+	case "watched":
+		return ec.fieldContext_Table_watched(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Table", field.Name)
+}
+
 func (ec *executionContext) childFields_Tokens(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "accessToken":
@@ -2014,6 +2786,16 @@ func (ec *executionContext) childFields_Tokens(ctx context.Context, field graphq
 		return ec.fieldContext_Tokens_refreshToken(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Tokens", field.Name)
+}
+
+func (ec *executionContext) childFields_UnwatchTablePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_UnwatchTablePayload_table(ctx, field)
+	case "clientMutationId":
+		return ec.fieldContext_UnwatchTablePayload_clientMutationId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type UnwatchTablePayload", field.Name)
 }
 
 func (ec *executionContext) childFields_UpdateCommentPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2090,6 +2872,36 @@ func (ec *executionContext) childFields_UserEdge(ctx context.Context, field grap
 		return ec.fieldContext_UserEdge_node(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type UserEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_WatchTablePayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "watched":
+		return ec.fieldContext_WatchTablePayload_watched(ctx, field)
+	case "clientMutationId":
+		return ec.fieldContext_WatchTablePayload_clientMutationId(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WatchTablePayload", field.Name)
+}
+
+func (ec *executionContext) childFields_WatchedTable(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_WatchedTable_table(ctx, field)
+	case "topic":
+		return ec.fieldContext_WatchedTable_topic(ctx, field)
+	case "event":
+		return ec.fieldContext_WatchedTable_event(ctx, field)
+	case "key":
+		return ec.fieldContext_WatchedTable_key(ctx, field)
+	case "columns":
+		return ec.fieldContext_WatchedTable_columns(ctx, field)
+	case "read":
+		return ec.fieldContext_WatchedTable_read(ctx, field)
+	case "problem":
+		return ec.fieldContext_WatchedTable_problem(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type WatchedTable", field.Name)
 }
 
 func (ec *executionContext) childFields___Directive(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2464,6 +3276,20 @@ func (ec *executionContext) field_Mutation_signUp_args(ctx context.Context, rawA
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_unwatchTable_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (UnwatchTableInput, error) {
+			return ec.unmarshalNUnwatchTableInput2tidingsᚋhttpᚋgraphᚐUnwatchTableInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_updateComment_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -2498,6 +3324,20 @@ func (ec *executionContext) field_Mutation_updateUser_args(ctx context.Context, 
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (UpdateUserInput, error) {
 			return ec.unmarshalNUpdateUserInput2tidingsᚋhttpᚋgraphᚐUpdateUserInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_watchTable_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (WatchTableInput, error) {
+			return ec.unmarshalNWatchTableInput2tidingsᚋhttpᚋgraphᚐWatchTableInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -2781,6 +3621,34 @@ func (ec *executionContext) field_Query_users_args(ctx context.Context, rawArgs 
 		return nil, err
 	}
 	args["order"] = arg5
+	return args, nil
+}
+
+func (ec *executionContext) field_Service_channel_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "name",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["name"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Service_channels_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
 	return args, nil
 }
 
@@ -3395,6 +4263,75 @@ func (ec *executionContext) fieldContext_ChangePasswordPayload_user(_ context.Co
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _ChannelSubscribers_channel(ctx context.Context, field graphql.CollectedField, obj *ChannelSubscribers) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelSubscribers_channel(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Channel, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelSubscribers_channel(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelSubscribers", field, false, false, "String")
+}
+
+func (ec *executionContext) _ChannelSubscribers_subscribers(ctx context.Context, field graphql.CollectedField, obj *ChannelSubscribers) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelSubscribers_subscribers(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Subscribers, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelSubscribers_subscribers(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelSubscribers", field, false, false, "Int")
+}
+
+func (ec *executionContext) _ChannelSubscribers_exact(ctx context.Context, field graphql.CollectedField, obj *ChannelSubscribers) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ChannelSubscribers_exact(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Exact, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ChannelSubscribers_exact(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ChannelSubscribers", field, false, false, "Boolean")
 }
 
 func (ec *executionContext) _Comment_id(ctx context.Context, field graphql.CollectedField, obj *Comment) (ret graphql.Marshaler) {
@@ -4157,6 +5094,999 @@ func (ec *executionContext) _Event_movedFrom(ctx context.Context, field graphql.
 }
 func (ec *executionContext) fieldContext_Event_movedFrom(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Event", field, false, false, "String")
+}
+
+func (ec *executionContext) _EventLog_bytes(ctx context.Context, field graphql.CollectedField, obj *EventLog) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EventLog_bytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Bytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EventLog_bytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("EventLog", field, false, false, "Float")
+}
+
+func (ec *executionContext) _EventLog_maxBytes(ctx context.Context, field graphql.CollectedField, obj *EventLog) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EventLog_maxBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EventLog_maxBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("EventLog", field, false, false, "Float")
+}
+
+func (ec *executionContext) _EventLog_entries(ctx context.Context, field graphql.CollectedField, obj *EventLog) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EventLog_entries(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Entries, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EventLog_entries(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("EventLog", field, false, false, "Float")
+}
+
+func (ec *executionContext) _EventLog_oldestAt(ctx context.Context, field graphql.CollectedField, obj *EventLog) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EventLog_oldestAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OldestAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_EventLog_oldestAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("EventLog", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _EventLog_newestAt(ctx context.Context, field graphql.CollectedField, obj *EventLog) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EventLog_newestAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.NewestAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_EventLog_newestAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("EventLog", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _EventLog_retentionSeconds(ctx context.Context, field graphql.CollectedField, obj *EventLog) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EventLog_retentionSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RetentionSeconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EventLog_retentionSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("EventLog", field, false, false, "Float")
+}
+
+func (ec *executionContext) _EventLog_partitions(ctx context.Context, field graphql.CollectedField, obj *EventLog) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EventLog_partitions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Partitions, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*LogPartition) graphql.Marshaler {
+			return ec.marshalNLogPartition2ᚕᚖtidingsᚋhttpᚋgraphᚐLogPartitionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EventLog_partitions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "EventLog",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_LogPartition(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Instance_name(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Instance_host(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_host(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Host, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_host(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "String")
+}
+
+func (ec *executionContext) _Instance_address(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_address(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Address, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_address(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "String")
+}
+
+func (ec *executionContext) _Instance_version(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "String")
+}
+
+func (ec *executionContext) _Instance_startedAt(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_startedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.StartedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNDateTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_startedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _Instance_at(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNDateTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _Instance_silentSeconds(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_silentSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SilentSeconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_silentSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Float")
+}
+
+func (ec *executionContext) _Instance_live(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_live(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Live, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_live(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Instance_listening(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_listening(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Listening, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_listening(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Instance_beating(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_beating(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Beating, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_beating(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Instance_stopping(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_stopping(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Stopping, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_stopping(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Instance_lagSeconds(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_lagSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LagSeconds(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_lagSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _Instance_lastRead(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_lastRead(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LastRead(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_lastRead(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "DateTime")
+}
+
+func (ec *executionContext) _Instance_events(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_events(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Events(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_events(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _Instance_missing(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_missing(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Missing(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_missing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _Instance_delivered(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_delivered(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Delivered(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_delivered(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _Instance_judged(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_judged(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Judged(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_judged(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _Instance_queries(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_queries(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Queries(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_queries(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _Instance_connections(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_connections(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Connections, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_connections(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Instance_maxConnections(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_maxConnections(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MaxConnections, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_maxConnections(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Instance_users(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_users(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Users, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_users(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Instance_subscribers(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_subscribers(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Subscribers, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_subscribers(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Instance_behind(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_behind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Behind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_behind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Instance_waiting(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_waiting(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Waiting, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_waiting(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Instance_recentBytes(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_recentBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RecentBytes(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_recentBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _Instance_topics(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_topics(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Topics(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*ChannelSubscribers) graphql.Marshaler {
+			return ec.marshalNChannelSubscribers2ᚕᚖtidingsᚋhttpᚋgraphᚐChannelSubscribersᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_topics(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Instance",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ChannelSubscribers(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Instance_refused(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_refused(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Refused(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*RefusedCount) graphql.Marshaler {
+			return ec.marshalNRefusedCount2ᚕᚖtidingsᚋhttpᚋgraphᚐRefusedCountᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_refused(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Instance",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_RefusedCount(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Instance_graphqlSubscriptions(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_graphqlSubscriptions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.GraphqlSubscriptions(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_graphqlSubscriptions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Int")
+}
+
+func (ec *executionContext) _Instance_graphqlPlans(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_graphqlPlans(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.GraphqlPlans(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_graphqlPlans(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Int")
+}
+
+func (ec *executionContext) _Instance_cpuSeconds(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_cpuSeconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.CPUSeconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_cpuSeconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, false, false, "Float")
+}
+
+func (ec *executionContext) _Instance_memoryBytes(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_memoryBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MemoryBytes(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_memoryBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "Float")
+}
+
+func (ec *executionContext) _LogPartition_name(ctx context.Context, field graphql.CollectedField, obj *LogPartition) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LogPartition_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LogPartition_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LogPartition", field, false, false, "String")
+}
+
+func (ec *executionContext) _LogPartition_startedAt(ctx context.Context, field graphql.CollectedField, obj *LogPartition) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LogPartition_startedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.StartedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalODateTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_LogPartition_startedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LogPartition", field, false, false, "DateTime")
+}
+
+func (ec *executionContext) _LogPartition_bytes(ctx context.Context, field graphql.CollectedField, obj *LogPartition) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LogPartition_bytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Bytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LogPartition_bytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LogPartition", field, false, false, "Float")
+}
+
+func (ec *executionContext) _LogPartition_current(ctx context.Context, field graphql.CollectedField, obj *LogPartition) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LogPartition_current(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Current, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LogPartition_current(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LogPartition", field, false, false, "Boolean")
 }
 
 func (ec *executionContext) _MarkAllNotificationsReadPayload_marked(ctx context.Context, field graphql.CollectedField, obj *MarkAllNotificationsReadPayload) (ret graphql.Marshaler) {
@@ -5352,6 +7282,94 @@ func (ec *executionContext) fieldContext_Mutation_disconnectUser(ctx context.Con
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_watchTable(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_watchTable(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().WatchTable(ctx, fc.Args["input"].(WatchTableInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *WatchTablePayload) graphql.Marshaler {
+			return ec.marshalNWatchTablePayload2ᚖtidingsᚋhttpᚋgraphᚐWatchTablePayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_watchTable(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WatchTablePayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_watchTable_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_unwatchTable(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_unwatchTable(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().UnwatchTable(ctx, fc.Args["input"].(UnwatchTableInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *UnwatchTablePayload) graphql.Marshaler {
+			return ec.marshalNUnwatchTablePayload2ᚖtidingsᚋhttpᚋgraphᚐUnwatchTablePayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_unwatchTable(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UnwatchTablePayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_unwatchTable_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_markNotificationRead(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6402,6 +8420,38 @@ func (ec *executionContext) fieldContext_Query_notifications(ctx context.Context
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_service(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_service(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().Service(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *Service) graphql.Marshaler {
+			return ec.marshalNService2ᚖtidingsᚋhttpᚋgraphᚐService(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_service(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Service(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query___type(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6542,6 +8592,52 @@ func (ec *executionContext) fieldContext_RefreshSessionPayload_tokens(_ context.
 	return fc, nil
 }
 
+func (ec *executionContext) _RefusedCount_code(ctx context.Context, field graphql.CollectedField, obj *RefusedCount) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RefusedCount_code(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Code, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RefusedCount_code(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RefusedCount", field, false, false, "String")
+}
+
+func (ec *executionContext) _RefusedCount_count(ctx context.Context, field graphql.CollectedField, obj *RefusedCount) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RefusedCount_count(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Count, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RefusedCount_count(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RefusedCount", field, false, false, "Float")
+}
+
 func (ec *executionContext) _RenewTokenPayload_expiresAt(ctx context.Context, field graphql.CollectedField, obj *RenewTokenPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6586,6 +8682,337 @@ func (ec *executionContext) _RenewTokenPayload_clientMutationId(ctx context.Cont
 }
 func (ec *executionContext) fieldContext_RenewTokenPayload_clientMutationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("RenewTokenPayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _Service_instance(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_instance(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Instance(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_instance(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Service", field, true, false, "ID")
+}
+
+func (ec *executionContext) _Service_at(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNDateTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Service", field, true, false, "DateTime")
+}
+
+func (ec *executionContext) _Service_databaseProblem(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_databaseProblem(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DatabaseProblem(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Service_databaseProblem(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Service", field, true, false, "String")
+}
+
+func (ec *executionContext) _Service_instances(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_instances(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Instances(ctx), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*Instance) graphql.Marshaler {
+			return ec.marshalNInstance2ᚕᚖtidingsᚋhttpᚋgraphᚐInstanceᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_instances(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Service",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Instance(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Service_usersOnline(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_usersOnline(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UsersOnline(ctx), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Service_usersOnline(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Service", field, true, false, "Int")
+}
+
+func (ec *executionContext) _Service_log(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_log(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Log(ctx), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *EventLog) graphql.Marshaler {
+			return ec.marshalOEventLog2ᚖtidingsᚋhttpᚋgraphᚐEventLog(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Service_log(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Service",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EventLog(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Service_channels(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_channels(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return obj.Channels(ctx, fc.Args["first"].(int))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*ChannelSubscribers) graphql.Marshaler {
+			return ec.marshalNChannelSubscribers2ᚕᚖtidingsᚋhttpᚋgraphᚐChannelSubscribersᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_channels(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Service",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ChannelSubscribers(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Service_channels_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Service_channel(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_channel(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return obj.Channel(ctx, fc.Args["name"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *ChannelSubscribers) graphql.Marshaler {
+			return ec.marshalNChannelSubscribers2ᚖtidingsᚋhttpᚋgraphᚐChannelSubscribers(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_channel(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Service",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ChannelSubscribers(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Service_channel_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Service_watched(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_watched(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Watched(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*WatchedTable) graphql.Marshaler {
+			return ec.marshalNWatchedTable2ᚕᚖtidingsᚋhttpᚋgraphᚐWatchedTableᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_watched(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Service",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WatchedTable(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Service_mayWatch(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_mayWatch(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MayWatch(ctx), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_mayWatch(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Service", field, true, false, "Boolean")
+}
+
+func (ec *executionContext) _Service_tables(ctx context.Context, field graphql.CollectedField, obj *Service) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Service_tables(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Tables(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*Table) graphql.Marshaler {
+			return ec.marshalNTable2ᚕᚖtidingsᚋhttpᚋgraphᚐTableᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Service_tables(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Service",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Table(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _SetRolePayload_user(ctx context.Context, field graphql.CollectedField, obj *SetRolePayload) (ret graphql.Marshaler) {
@@ -7234,6 +9661,121 @@ func (ec *executionContext) fieldContext_Subscription_activity(ctx context.Conte
 	return fc, nil
 }
 
+func (ec *executionContext) _Table_name(ctx context.Context, field graphql.CollectedField, obj *Table) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Table_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Table_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Table", field, false, false, "String")
+}
+
+func (ec *executionContext) _Table_columns(ctx context.Context, field graphql.CollectedField, obj *Table) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Table_columns(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Columns, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Table_columns(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Table", field, false, false, "String")
+}
+
+func (ec *executionContext) _Table_key(ctx context.Context, field graphql.CollectedField, obj *Table) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Table_key(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Key, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Table_key(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Table", field, false, false, "String")
+}
+
+func (ec *executionContext) _Table_rowSecurity(ctx context.Context, field graphql.CollectedField, obj *Table) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Table_rowSecurity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RowSecurity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Table_rowSecurity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Table", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Table_watched(ctx context.Context, field graphql.CollectedField, obj *Table) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Table_watched(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Watched, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Table_watched(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Table", field, false, false, "Boolean")
+}
+
 func (ec *executionContext) _Tokens_accessToken(ctx context.Context, field graphql.CollectedField, obj *Tokens) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7301,6 +9843,52 @@ func (ec *executionContext) _Tokens_refreshToken(ctx context.Context, field grap
 }
 func (ec *executionContext) fieldContext_Tokens_refreshToken(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Tokens", field, false, false, "String")
+}
+
+func (ec *executionContext) _UnwatchTablePayload_table(ctx context.Context, field graphql.CollectedField, obj *UnwatchTablePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UnwatchTablePayload_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_UnwatchTablePayload_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UnwatchTablePayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _UnwatchTablePayload_clientMutationId(ctx context.Context, field graphql.CollectedField, obj *UnwatchTablePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_UnwatchTablePayload_clientMutationId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ClientMutationID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_UnwatchTablePayload_clientMutationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("UnwatchTablePayload", field, false, false, "String")
 }
 
 func (ec *executionContext) _UpdateCommentPayload_comment(ctx context.Context, field graphql.CollectedField, obj *UpdateCommentPayload) (ret graphql.Marshaler) {
@@ -7845,6 +10433,222 @@ func (ec *executionContext) fieldContext_UserEdge_node(_ context.Context, field 
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _WatchTablePayload_watched(ctx context.Context, field graphql.CollectedField, obj *WatchTablePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchTablePayload_watched(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Watched, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *WatchedTable) graphql.Marshaler {
+			return ec.marshalNWatchedTable2ᚖtidingsᚋhttpᚋgraphᚐWatchedTable(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WatchTablePayload_watched(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "WatchTablePayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_WatchedTable(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _WatchTablePayload_clientMutationId(ctx context.Context, field graphql.CollectedField, obj *WatchTablePayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchTablePayload_clientMutationId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ClientMutationID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_WatchTablePayload_clientMutationId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchTablePayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _WatchedTable_table(ctx context.Context, field graphql.CollectedField, obj *WatchedTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchedTable_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WatchedTable_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchedTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _WatchedTable_topic(ctx context.Context, field graphql.CollectedField, obj *WatchedTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchedTable_topic(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Topic, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WatchedTable_topic(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchedTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _WatchedTable_event(ctx context.Context, field graphql.CollectedField, obj *WatchedTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchedTable_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Event, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WatchedTable_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchedTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _WatchedTable_key(ctx context.Context, field graphql.CollectedField, obj *WatchedTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchedTable_key(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Key, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_WatchedTable_key(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchedTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _WatchedTable_columns(ctx context.Context, field graphql.CollectedField, obj *WatchedTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchedTable_columns(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Columns, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalOString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_WatchedTable_columns(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchedTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _WatchedTable_read(ctx context.Context, field graphql.CollectedField, obj *WatchedTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchedTable_read(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Read, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_WatchedTable_read(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchedTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _WatchedTable_problem(ctx context.Context, field graphql.CollectedField, obj *WatchedTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_WatchedTable_problem(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Problem, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_WatchedTable_problem(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("WatchedTable", field, false, false, "String")
 }
 
 func (ec *executionContext) ___Directive_name(ctx context.Context, field graphql.CollectedField, obj *introspection.Directive) (ret graphql.Marshaler) {
@@ -9863,6 +12667,55 @@ func UnmarshalSignUpInput(ctx context.Context, raw any) (SignUpInput, error) {
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputUnwatchTableInput(ctx context.Context, obj any) (UnwatchTableInput, error) {
+	var it UnwatchTableInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"table", "clientMutationId"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "table":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("table"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Table = data
+		case "clientMutationId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("clientMutationId"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ClientMutationID = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalUnwatchTableInput unmarshals raw into the UnwatchTableInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalUnwatchTableInput(ctx context.Context, raw any) (UnwatchTableInput, error) {
+	var out UnwatchTableInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "UnwatchTableInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputUpdateCommentInput(ctx context.Context, obj any) (UpdateCommentInput, error) {
 	var it UpdateCommentInput
 	if obj == nil {
@@ -10087,6 +12940,94 @@ func UnmarshalUserFilter(ctx context.Context, raw any) (UserFilter, error) {
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputWatchTableInput(ctx context.Context, obj any) (WatchTableInput, error) {
+	var it WatchTableInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["read"]; !present {
+		asMap["read"] = "signed_in"
+	}
+
+	fieldsInOrder := [...]string{"table", "topic", "event", "key", "columns", "read", "clientMutationId"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "table":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("table"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Table = data
+		case "topic":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("topic"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Topic = data
+		case "event":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("event"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Event = data
+		case "key":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("key"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Key = data
+		case "columns":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("columns"))
+			data, err := ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Columns = data
+		case "read":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("read"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Read = data
+		case "clientMutationId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("clientMutationId"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ClientMutationID = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalWatchTableInput unmarshals raw into the WatchTableInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalWatchTableInput(ctx context.Context, raw any) (WatchTableInput, error) {
+	var out WatchTableInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "WatchTableInput", raw, &out)
+	return out, err
+}
+
 // endregion **************************** input.gotpl *****************************
 
 // region    ************************** interface.gotpl ***************************
@@ -10217,6 +13158,49 @@ func (ec *executionContext) _ChangePasswordPayload(ctx context.Context, sel ast.
 			out.Values[i] = graphql.MarshalString("ChangePasswordPayload")
 		case "user":
 			out.Values[i] = ec._ChangePasswordPayload_user(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var channelSubscribersImplementors = []string{"ChannelSubscribers"}
+
+func (ec *executionContext) _ChannelSubscribers(ctx context.Context, sel ast.SelectionSet, obj *ChannelSubscribers) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, channelSubscribersImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ChannelSubscribers")
+		case "channel":
+			out.Values[i] = ec._ChannelSubscribers_channel(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "subscribers":
+			out.Values[i] = ec._ChannelSubscribers_subscribers(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "exact":
+			out.Values[i] = ec._ChannelSubscribers_exact(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -10642,6 +13626,300 @@ func (ec *executionContext) _Event(ctx context.Context, sel ast.SelectionSet, ob
 	return out
 }
 
+var eventLogImplementors = []string{"EventLog"}
+
+func (ec *executionContext) _EventLog(ctx context.Context, sel ast.SelectionSet, obj *EventLog) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, eventLogImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("EventLog")
+		case "bytes":
+			out.Values[i] = ec._EventLog_bytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxBytes":
+			out.Values[i] = ec._EventLog_maxBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "entries":
+			out.Values[i] = ec._EventLog_entries(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "oldestAt":
+			out.Values[i] = ec._EventLog_oldestAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "newestAt":
+			out.Values[i] = ec._EventLog_newestAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "retentionSeconds":
+			out.Values[i] = ec._EventLog_retentionSeconds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "partitions":
+			out.Values[i] = ec._EventLog_partitions(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var instanceImplementors = []string{"Instance"}
+
+func (ec *executionContext) _Instance(ctx context.Context, sel ast.SelectionSet, obj *Instance) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, instanceImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Instance")
+		case "name":
+			out.Values[i] = ec._Instance_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "host":
+			out.Values[i] = ec._Instance_host(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "address":
+			out.Values[i] = ec._Instance_address(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "version":
+			out.Values[i] = ec._Instance_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "startedAt":
+			out.Values[i] = ec._Instance_startedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "at":
+			out.Values[i] = ec._Instance_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "silentSeconds":
+			out.Values[i] = ec._Instance_silentSeconds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "live":
+			out.Values[i] = ec._Instance_live(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "listening":
+			out.Values[i] = ec._Instance_listening(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "beating":
+			out.Values[i] = ec._Instance_beating(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "stopping":
+			out.Values[i] = ec._Instance_stopping(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "lagSeconds":
+			out.Values[i] = ec._Instance_lagSeconds(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "lastRead":
+			out.Values[i] = ec._Instance_lastRead(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "events":
+			out.Values[i] = ec._Instance_events(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "missing":
+			out.Values[i] = ec._Instance_missing(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "delivered":
+			out.Values[i] = ec._Instance_delivered(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "judged":
+			out.Values[i] = ec._Instance_judged(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "queries":
+			out.Values[i] = ec._Instance_queries(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "connections":
+			out.Values[i] = ec._Instance_connections(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "maxConnections":
+			out.Values[i] = ec._Instance_maxConnections(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "users":
+			out.Values[i] = ec._Instance_users(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "subscribers":
+			out.Values[i] = ec._Instance_subscribers(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "behind":
+			out.Values[i] = ec._Instance_behind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "waiting":
+			out.Values[i] = ec._Instance_waiting(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "recentBytes":
+			out.Values[i] = ec._Instance_recentBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "topics":
+			out.Values[i] = ec._Instance_topics(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "refused":
+			out.Values[i] = ec._Instance_refused(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "graphqlSubscriptions":
+			out.Values[i] = ec._Instance_graphqlSubscriptions(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "graphqlPlans":
+			out.Values[i] = ec._Instance_graphqlPlans(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "cpuSeconds":
+			out.Values[i] = ec._Instance_cpuSeconds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "memoryBytes":
+			out.Values[i] = ec._Instance_memoryBytes(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var logPartitionImplementors = []string{"LogPartition"}
+
+func (ec *executionContext) _LogPartition(ctx context.Context, sel ast.SelectionSet, obj *LogPartition) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, logPartitionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("LogPartition")
+		case "name":
+			out.Values[i] = ec._LogPartition_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "startedAt":
+			out.Values[i] = ec._LogPartition_startedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "bytes":
+			out.Values[i] = ec._LogPartition_bytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "current":
+			out.Values[i] = ec._LogPartition_current(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var markAllNotificationsReadPayloadImplementors = []string{"MarkAllNotificationsReadPayload"}
 
 func (ec *executionContext) _MarkAllNotificationsReadPayload(ctx context.Context, sel ast.SelectionSet, obj *MarkAllNotificationsReadPayload) graphql.Marshaler {
@@ -11007,6 +14285,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "watchTable":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_watchTable(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unwatchTable":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_unwatchTable(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "markNotificationRead":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_markNotificationRead(ctx, field)
@@ -11367,6 +14659,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_notifications(ctx, field)
 				})
+		case "service":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_service(ctx, field)
+				})
 		case "__type":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Query___type(ctx, field)
@@ -11436,6 +14734,44 @@ func (ec *executionContext) _RefreshSessionPayload(ctx context.Context, sel ast.
 	return out
 }
 
+var refusedCountImplementors = []string{"RefusedCount"}
+
+func (ec *executionContext) _RefusedCount(ctx context.Context, sel ast.SelectionSet, obj *RefusedCount) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, refusedCountImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RefusedCount")
+		case "code":
+			out.Values[i] = ec._RefusedCount_code(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "count":
+			out.Values[i] = ec._RefusedCount_count(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var renewTokenPayloadImplementors = []string{"RenewTokenPayload"}
 
 func (ec *executionContext) _RenewTokenPayload(ctx context.Context, sel ast.SelectionSet, obj *RenewTokenPayload) graphql.Marshaler {
@@ -11457,6 +14793,98 @@ func (ec *executionContext) _RenewTokenPayload(ctx context.Context, sel ast.Sele
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var serviceImplementors = []string{"Service"}
+
+func (ec *executionContext) _Service(ctx context.Context, sel ast.SelectionSet, obj *Service) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, serviceImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Service")
+		case "instance":
+			out.Values[i] = ec._Service_instance(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "at":
+			out.Values[i] = ec._Service_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "databaseProblem":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_databaseProblem(ctx, field, obj)
+				})
+		case "instances":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_instances(ctx, field, obj)
+				})
+		case "usersOnline":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_usersOnline(ctx, field, obj)
+				})
+		case "log":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_log(ctx, field, obj)
+				})
+		case "channels":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_channels(ctx, field, obj)
+				})
+		case "channel":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_channel(ctx, field, obj)
+				})
+		case "watched":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_watched(ctx, field, obj)
+				})
+		case "mayWatch":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_mayWatch(ctx, field, obj)
+				})
+		case "tables":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Service_tables(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -11659,6 +15087,59 @@ func (ec *executionContext) _Subscription(ctx context.Context, sel ast.Selection
 	}
 }
 
+var tableImplementors = []string{"Table"}
+
+func (ec *executionContext) _Table(ctx context.Context, sel ast.SelectionSet, obj *Table) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, tableImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Table")
+		case "name":
+			out.Values[i] = ec._Table_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "columns":
+			out.Values[i] = ec._Table_columns(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "key":
+			out.Values[i] = ec._Table_key(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "rowSecurity":
+			out.Values[i] = ec._Table_rowSecurity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "watched":
+			out.Values[i] = ec._Table_watched(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var tokensImplementors = []string{"Tokens"}
 
 func (ec *executionContext) _Tokens(ctx context.Context, sel ast.SelectionSet, obj *Tokens) graphql.Marshaler {
@@ -11683,6 +15164,44 @@ func (ec *executionContext) _Tokens(ctx context.Context, sel ast.SelectionSet, o
 		case "refreshToken":
 			out.Values[i] = ec._Tokens_refreshToken(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var unwatchTablePayloadImplementors = []string{"UnwatchTablePayload"}
+
+func (ec *executionContext) _UnwatchTablePayload(ctx context.Context, sel ast.SelectionSet, obj *UnwatchTablePayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, unwatchTablePayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("UnwatchTablePayload")
+		case "table":
+			out.Values[i] = ec._UnwatchTablePayload_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "clientMutationId":
+			out.Values[i] = ec._UnwatchTablePayload_clientMutationId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -11955,6 +15474,107 @@ func (ec *executionContext) _UserEdge(ctx context.Context, sel ast.SelectionSet,
 		case "node":
 			out.Values[i] = ec._UserEdge_node(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var watchTablePayloadImplementors = []string{"WatchTablePayload"}
+
+func (ec *executionContext) _WatchTablePayload(ctx context.Context, sel ast.SelectionSet, obj *WatchTablePayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, watchTablePayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WatchTablePayload")
+		case "watched":
+			out.Values[i] = ec._WatchTablePayload_watched(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "clientMutationId":
+			out.Values[i] = ec._WatchTablePayload_clientMutationId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var watchedTableImplementors = []string{"WatchedTable"}
+
+func (ec *executionContext) _WatchedTable(ctx context.Context, sel ast.SelectionSet, obj *WatchedTable) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, watchedTableImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("WatchedTable")
+		case "table":
+			out.Values[i] = ec._WatchedTable_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "topic":
+			out.Values[i] = ec._WatchedTable_topic(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "event":
+			out.Values[i] = ec._WatchedTable_event(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "key":
+			out.Values[i] = ec._WatchedTable_key(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "columns":
+			out.Values[i] = ec._WatchedTable_columns(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "read":
+			out.Values[i] = ec._WatchedTable_read(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "problem":
+			out.Values[i] = ec._WatchedTable_problem(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -12394,6 +16014,30 @@ func (ec *executionContext) marshalNChangePasswordPayload2ᚖtidingsᚋhttpᚋgr
 	return ec._ChangePasswordPayload(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNChannelSubscribers2ᚕᚖtidingsᚋhttpᚋgraphᚐChannelSubscribersᚄ(ctx context.Context, sel ast.SelectionSet, v []*ChannelSubscribers) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNChannelSubscribers2ᚖtidingsᚋhttpᚋgraphᚐChannelSubscribers(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNChannelSubscribers2ᚖtidingsᚋhttpᚋgraphᚐChannelSubscribers(ctx context.Context, sel ast.SelectionSet, v *ChannelSubscribers) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ChannelSubscribers!")
+		return graphql.Null
+	}
+	return ec._ChannelSubscribers(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNComment2ᚕᚖtidingsᚋhttpᚋgraphᚐCommentᚄ(ctx context.Context, sel ast.SelectionSet, v []*Comment) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -12537,6 +16181,20 @@ func (ec *executionContext) marshalNEvent2ᚖtidingsᚋhttpᚋgraphᚐEvent(ctx 
 	return ec._Event(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNFloat2float64(ctx context.Context, v any) (float64, error) {
+	res, err := graphql.UnmarshalFloatContext(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNFloat2float64(ctx context.Context, sel ast.SelectionSet, v float64) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalFloatContext(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "Float!")
+	}
+	return graphql.WrapContextMarshaler(ctx, res)
+}
+
 func (ec *executionContext) unmarshalNID2int64(ctx context.Context, v any) (int64, error) {
 	res, err := UnmarshalRowID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -12565,6 +16223,30 @@ func (ec *executionContext) marshalNID2string(ctx context.Context, sel ast.Selec
 	return res
 }
 
+func (ec *executionContext) marshalNInstance2ᚕᚖtidingsᚋhttpᚋgraphᚐInstanceᚄ(ctx context.Context, sel ast.SelectionSet, v []*Instance) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNInstance2ᚖtidingsᚋhttpᚋgraphᚐInstance(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNInstance2ᚖtidingsᚋhttpᚋgraphᚐInstance(ctx context.Context, sel ast.SelectionSet, v *Instance) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Instance!")
+		return graphql.Null
+	}
+	return ec._Instance(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNInt2int(ctx context.Context, v any) (int, error) {
 	res, err := graphql.UnmarshalInt(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -12577,6 +16259,30 @@ func (ec *executionContext) marshalNInt2int(ctx context.Context, sel ast.Selecti
 		graphql.AddInvalidNullFromMarshaler(ctx, "Int!")
 	}
 	return res
+}
+
+func (ec *executionContext) marshalNLogPartition2ᚕᚖtidingsᚋhttpᚋgraphᚐLogPartitionᚄ(ctx context.Context, sel ast.SelectionSet, v []*LogPartition) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNLogPartition2ᚖtidingsᚋhttpᚋgraphᚐLogPartition(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNLogPartition2ᚖtidingsᚋhttpᚋgraphᚐLogPartition(ctx context.Context, sel ast.SelectionSet, v *LogPartition) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "LogPartition!")
+		return graphql.Null
+	}
+	return ec._LogPartition(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNMarkAllNotificationsReadInput2tidingsᚋhttpᚋgraphᚐMarkAllNotificationsReadInput(ctx context.Context, v any) (MarkAllNotificationsReadInput, error) {
@@ -12766,6 +16472,30 @@ func (ec *executionContext) marshalNRefreshSessionPayload2ᚖtidingsᚋhttpᚋgr
 	return ec._RefreshSessionPayload(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNRefusedCount2ᚕᚖtidingsᚋhttpᚋgraphᚐRefusedCountᚄ(ctx context.Context, sel ast.SelectionSet, v []*RefusedCount) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNRefusedCount2ᚖtidingsᚋhttpᚋgraphᚐRefusedCount(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNRefusedCount2ᚖtidingsᚋhttpᚋgraphᚐRefusedCount(ctx context.Context, sel ast.SelectionSet, v *RefusedCount) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "RefusedCount!")
+		return graphql.Null
+	}
+	return ec._RefusedCount(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNRenewTokenInput2tidingsᚋhttpᚋgraphᚐRenewTokenInput(ctx context.Context, v any) (RenewTokenInput, error) {
 	res, err := ec.unmarshalInputRenewTokenInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -12787,6 +16517,14 @@ func (ec *executionContext) unmarshalNRole2tidingsᚋhttpᚋgraphᚐRole(ctx con
 
 func (ec *executionContext) marshalNRole2tidingsᚋhttpᚋgraphᚐRole(ctx context.Context, sel ast.SelectionSet, v Role) graphql.Marshaler {
 	return v
+}
+
+func (ec *executionContext) marshalNService2ᚖtidingsᚋhttpᚋgraphᚐService(ctx context.Context, sel ast.SelectionSet, v *Service) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Service!")
+		return graphql.Null
+	}
+	return ec._Service(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNSetRoleInput2tidingsᚋhttpᚋgraphᚐSetRoleInput(ctx context.Context, v any) (SetRoleInput, error) {
@@ -12884,12 +16622,49 @@ func (ec *executionContext) marshalNString2ᚕstringᚄ(ctx context.Context, sel
 	return ret
 }
 
+func (ec *executionContext) marshalNTable2ᚕᚖtidingsᚋhttpᚋgraphᚐTableᚄ(ctx context.Context, sel ast.SelectionSet, v []*Table) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNTable2ᚖtidingsᚋhttpᚋgraphᚐTable(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNTable2ᚖtidingsᚋhttpᚋgraphᚐTable(ctx context.Context, sel ast.SelectionSet, v *Table) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Table!")
+		return graphql.Null
+	}
+	return ec._Table(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNTokens2ᚖtidingsᚋhttpᚋgraphᚐTokens(ctx context.Context, sel ast.SelectionSet, v *Tokens) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "Tokens!")
 		return graphql.Null
 	}
 	return ec._Tokens(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNUnwatchTableInput2tidingsᚋhttpᚋgraphᚐUnwatchTableInput(ctx context.Context, v any) (UnwatchTableInput, error) {
+	res, err := ec.unmarshalInputUnwatchTableInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNUnwatchTablePayload2ᚖtidingsᚋhttpᚋgraphᚐUnwatchTablePayload(ctx context.Context, sel ast.SelectionSet, v *UnwatchTablePayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "UnwatchTablePayload!")
+		return graphql.Null
+	}
+	return ec._UnwatchTablePayload(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNUpdateCommentInput2tidingsᚋhttpᚋgraphᚐUpdateCommentInput(ctx context.Context, v any) (UpdateCommentInput, error) {
@@ -12995,6 +16770,43 @@ func (ec *executionContext) unmarshalNUserOrder2tidingsᚋhttpᚋgraphᚐUserOrd
 
 func (ec *executionContext) marshalNUserOrder2tidingsᚋhttpᚋgraphᚐUserOrder(ctx context.Context, sel ast.SelectionSet, v UserOrder) graphql.Marshaler {
 	return v
+}
+
+func (ec *executionContext) unmarshalNWatchTableInput2tidingsᚋhttpᚋgraphᚐWatchTableInput(ctx context.Context, v any) (WatchTableInput, error) {
+	res, err := ec.unmarshalInputWatchTableInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNWatchTablePayload2ᚖtidingsᚋhttpᚋgraphᚐWatchTablePayload(ctx context.Context, sel ast.SelectionSet, v *WatchTablePayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "WatchTablePayload!")
+		return graphql.Null
+	}
+	return ec._WatchTablePayload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNWatchedTable2ᚕᚖtidingsᚋhttpᚋgraphᚐWatchedTableᚄ(ctx context.Context, sel ast.SelectionSet, v []*WatchedTable) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNWatchedTable2ᚖtidingsᚋhttpᚋgraphᚐWatchedTable(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNWatchedTable2ᚖtidingsᚋhttpᚋgraphᚐWatchedTable(ctx context.Context, sel ast.SelectionSet, v *WatchedTable) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "WatchedTable!")
+		return graphql.Null
+	}
+	return ec._WatchedTable(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalN__Directive2githubᚗcomᚋ99designsᚋgqlgenᚋgraphqlᚋintrospectionᚐDirective(ctx context.Context, sel ast.SelectionSet, v introspection.Directive) graphql.Marshaler {
@@ -13202,6 +17014,30 @@ func (ec *executionContext) marshalODateTime2ᚖtimeᚐTime(ctx context.Context,
 	return res
 }
 
+func (ec *executionContext) marshalOEventLog2ᚖtidingsᚋhttpᚋgraphᚐEventLog(ctx context.Context, sel ast.SelectionSet, v *EventLog) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._EventLog(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOFloat2ᚖfloat64(ctx context.Context, v any) (*float64, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := graphql.UnmarshalFloatContext(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOFloat2ᚖfloat64(ctx context.Context, sel ast.SelectionSet, v *float64) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	res := graphql.MarshalFloatContext(*v)
+	return graphql.WrapContextMarshaler(ctx, res)
+}
+
 func (ec *executionContext) unmarshalOID2ᚖint64(ctx context.Context, v any) (*int64, error) {
 	if v == nil {
 		return nil, nil
@@ -13267,6 +17103,41 @@ func (ec *executionContext) unmarshalOMessageFilter2ᚖtidingsᚋhttpᚋgraphᚐ
 	}
 	res, err := ec.unmarshalInputMessageFilter(ctx, v)
 	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) unmarshalOString2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNString2string(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOString2ᚕstringᚄ(ctx context.Context, sel ast.SelectionSet, v []string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNString2string(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func (ec *executionContext) unmarshalOString2ᚖstring(ctx context.Context, v any) (*string, error) {

@@ -49,6 +49,16 @@ type ChangePasswordPayload struct {
 	User *User `json:"user"`
 }
 
+// How many subscribe to a channel.
+type ChannelSubscribers struct {
+	// Its name.
+	Channel string `json:"channel"`
+	// How many.
+	Subscribers int `json:"subscribers"`
+	// Whether there are no others: an instance may have some that it has not told of.
+	Exact bool `json:"exact"`
+}
+
 // A page of comments.
 type CommentConnection struct {
 	// The page: its comments, each with its place.
@@ -171,6 +181,36 @@ type DisconnectUserPayload struct {
 	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
+// The event log, as it stands in the database.
+type EventLog struct {
+	// Its size, with indexes.
+	Bytes float64 `json:"bytes"`
+	// About how large it may become: beyond it, the oldest entries are forgotten early (`tidings.settings`).
+	MaxBytes float64 `json:"maxBytes"`
+	// About how many entries it has. An entry is a row's change, or a chunk of those of a large statement.
+	Entries float64 `json:"entries"`
+	// When the oldest entry was written; null: there is none.
+	OldestAt *time.Time `json:"oldestAt,omitempty"`
+	// When the newest entry was written, heartbeats included; null: there is none.
+	NewestAt *time.Time `json:"newestAt,omitempty"`
+	// How many seconds entries are kept, at least (`tidings.settings`).
+	RetentionSeconds float64 `json:"retentionSeconds"`
+	// Its parts, each of which is emptied as a whole.
+	Partitions []*LogPartition `json:"partitions"`
+}
+
+// A part of the event log.
+type LogPartition struct {
+	// The table's name, in schema `tidings`.
+	Name string `json:"name"`
+	// When it began to be written; null: it is empty.
+	StartedAt *time.Time `json:"startedAt,omitempty"`
+	// Its size, with indexes.
+	Bytes float64 `json:"bytes"`
+	// Whether it is the one that is being written.
+	Current bool `json:"current"`
+}
+
 // Notifications that have been read.
 type MarkAllNotificationsReadInput struct {
 	// The id of the last of them; where it is not given, all.
@@ -267,6 +307,14 @@ type RefreshSessionPayload struct {
 	Tokens *Tokens `json:"tokens"`
 }
 
+// How often clients were refused something, by the error's code.
+type RefusedCount struct {
+	// The code, in small letters.
+	Code string `json:"code"`
+	// How often.
+	Count float64 `json:"count"`
+}
+
 // A token for the connection.
 type RenewTokenInput struct {
 	// The JSON Web Token.
@@ -349,6 +397,20 @@ type SignUpPayload struct {
 	Tokens *Tokens `json:"tokens"`
 }
 
+// A table that can be made live.
+type Table struct {
+	// As PostgreSQL writes it.
+	Name string `json:"name"`
+	// In their order.
+	Columns []string `json:"columns"`
+	// The primary key's only column, by which its rows are channels unless another is given; null: it has none, or several.
+	Key *string `json:"key,omitempty"`
+	// Whether it has row level security, which is kept row by row.
+	RowSecurity bool `json:"rowSecurity"`
+	// Whether it is live.
+	Watched bool `json:"watched"`
+}
+
 // What a session is known by.
 type Tokens struct {
 	// Is sent with each request, as `Authorization: Bearer …`.
@@ -357,6 +419,22 @@ type Tokens struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 	// Gives new tokens, once: keep it where nobody else reads it.
 	RefreshToken string `json:"refreshToken"`
+}
+
+// A table that is not to be live any more.
+type UnwatchTableInput struct {
+	// The table.
+	Table string `json:"table"`
+	// Is in the answer again.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// Which table it was.
+type UnwatchTablePayload struct {
+	// The table, as it was given.
+	Table string `json:"table"`
+	// That of the input.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
 }
 
 // A comment's change.
@@ -439,6 +517,50 @@ type UserEdge struct {
 type UserFilter struct {
 	// In the username or the display name, without regard to case.
 	Text *string `json:"text,omitempty"`
+}
+
+// A table to be made live.
+type WatchTableInput struct {
+	// The table, with its schema where that is not on the service's search path.
+	Table string `json:"table"`
+	// What clients are to call it; where it is not given, the table's name.
+	Topic *string `json:"topic,omitempty"`
+	// What its events' types are to begin with; where it is not given, the topic's singular.
+	Event *string `json:"event,omitempty"`
+	// The column whose values are to be channels of their own; where it is not given, the primary key's only column.
+	Key *string `json:"key,omitempty"`
+	// The columns that go out; where they are not given, all.
+	Columns []string `json:"columns,omitempty"`
+	// Who may subscribe: `public`, `signed_in`, `owner:<column>` or `policy:<schema>.<function>`.
+	Read string `json:"read"`
+	// Is in the answer again.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// The table as it is now.
+type WatchTablePayload struct {
+	// As it is now.
+	Watched *WatchedTable `json:"watched"`
+	// That of the input.
+	ClientMutationID *string `json:"clientMutationId,omitempty"`
+}
+
+// A table that is live.
+type WatchedTable struct {
+	// The table.
+	Table string `json:"table"`
+	// What clients call it.
+	Topic string `json:"topic"`
+	// What its events' types begin with.
+	Event string `json:"event"`
+	// The column whose values are channels of their own; null: there is none.
+	Key *string `json:"key,omitempty"`
+	// The columns that go out; null: all.
+	Columns []string `json:"columns,omitempty"`
+	// Who may subscribe: `public`, `signed_in`, `owner:<column>` or `policy:<function>`.
+	Read string `json:"read"`
+	// What is wrong, and what to do; null: nothing.
+	Problem *string `json:"problem,omitempty"`
 }
 
 // What is done.

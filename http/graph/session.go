@@ -35,6 +35,7 @@ type session struct {
 	tables  bool // the application's are there
 	read    *db.Reading
 	grants  grants // nil: it is asked what the viewer may
+	admins  *admins
 
 	once once
 }
@@ -60,7 +61,7 @@ func optionsOf(ctx context.Context) *Options { return of(ctx).options }
 
 // newSession begins an execution.
 func (a *API) newSession(viewer Viewer, kind sessionKind) *session {
-	s := &session{options: &a.options, hub: a.hub, viewer: viewer, kind: kind, store: a.store, tables: a.tables(), read: a.store.Read()}
+	s := &session{options: &a.options, hub: a.hub, viewer: viewer, kind: kind, store: a.store, tables: a.tables(), read: a.store.Read(), admins: &a.admins}
 	if kind == ofQuery {
 		s.read = a.store.ReadSnapshot()
 	}

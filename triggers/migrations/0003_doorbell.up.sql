@@ -10,11 +10,15 @@ create unlogged table tidings.instances (
     name       text        primary key,
     asleep     boolean     not null,
     started_at timestamptz not null default clock_timestamp(),
-    seen_at    timestamptz not null default clock_timestamp()
+    seen_at    timestamptz not null default clock_timestamp(),
+    told_at    timestamptz,
+    status     jsonb
 ) with (fillfactor = 50);
 comment on table  tidings.instances is 'the servers that read the log';
 comment on column tidings.instances.asleep is 'it waits for the doorbell; otherwise it reads all the time';
-comment on column tidings.instances.seen_at is 'when it last said anything; one that has not for a minute is forgotten';
+comment on column tidings.instances.seen_at is 'when its reader last said anything; one that has not for a minute is forgotten';
+comment on column tidings.instances.told_at is 'when it last said how it is doing, which it does every two seconds; null: not yet';
+comment on column tidings.instances.status is 'how it is doing: see tidings.running';
 
 -- What writers look at is a sequence, which is no part of any transaction: all see the same of it, whatever their snapshot
 -- is, and it is cheaper to look at than a table.
@@ -57,6 +61,43 @@ begin
 end $$;
 comment on function tidings.leave(text) is 'says that a server is no longer there. Servers call it.';
 revoke all on function tidings.leave(text) from public;
+
+create function tidings.report(instance text, status jsonb) returns void
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    -- A row of one whose reader has said nothing yet counts for nobody who is asleep.
+    insert into tidings.instances as i (name, asleep, told_at, status) values (report.instance, false, clock_timestamp(), report.status)
+        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status
+$$;
+comment on function tidings.report(text, jsonb) is 'says how a server is doing. Servers call it.';
+revoke all on function tidings.report(text, jsonb) from public;
+
+-- One that says nothing for a few seconds is shown as silent, and then not at all: it was killed, or cannot reach the database.
+create view tidings.running as
+    select i.name,
+           i.status ->> 'host'                                 as host,
+           i.status ->> 'address'                              as address,
+           i.status ->> 'version'                              as version,
+           (i.status ->> 'started_at')::timestamptz            as started_at,
+           greatest(clock_timestamp() - i.told_at, '0')        as silent_for,
+           (i.status ->> 'live')::boolean                      as live,
+           (i.status ->> 'listening')::boolean                 as listening,
+           (i.status ->> 'beating')::boolean                   as beating,
+           make_interval(secs => nullif((i.status ->> 'lag_seconds')::float8, 0)) as lag,
+           (i.status ->> 'events')::bigint                     as events,
+           (i.status ->> 'delivered')::bigint                  as delivered,
+           (i.status ->> 'connections')::integer               as connections,
+           (i.status ->> 'users')::integer                     as users,
+           (i.status ->> 'behind')::integer                    as behind,
+           make_interval(secs => (i.status ->> 'cpu_seconds')::float8) as cpu,
+           pg_size_pretty((i.status ->> 'memory_bytes')::bigint) as memory,
+           not i.asleep                                        as awake
+      from tidings.instances i
+     where i.told_at between clock_timestamp() - interval '10 seconds' and clock_timestamp() + interval '1 minute'
+     order by host, address, i.name;
+comment on view tidings.running is
+    'the servers that run: how far behind they are (lag: of the last heartbeat), what they have read and delivered since their start, how many '
+    'connections they have, and of how many users; behind: subscribers that are being fed what they have missed; silent_for: more than a few seconds: '
+    'it was killed, or cannot reach the database';
 
 create function tidings.ring(topic text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -810,12 +810,12 @@ create view tidings.watched as
      order by w.topic;
 comment on view tidings.watched is 'the watched tables, and what is wrong with a watch, if anything: whether all of the table is heard, for one';
 
-create function tidings.follow_partitions(tables oid[] default null) returns integer
+create function tidings.follow_partitions(tables oid[] default null, out renewed integer, out problem text)
 language plpgsql set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     w tidings.watches;
-    n integer := 0;
 begin
+    renewed := 0;
     for w in
         select x.* from tidings.watches x join pg_class c on c.oid = x.relation
          where (tables is null or x.relation = any (tables))
@@ -828,13 +828,16 @@ begin
     loop
         select x.* into w from tidings.watches x where x.id = w.id for share; -- it may be another by now, or none
         continue when not found;
-        perform tidings.install(w);
-        n := n + 1;
+        begin
+            perform tidings.install(w);
+            renewed := renewed + 1;
+        exception when others then -- the others are not to suffer from it
+            problem := concat_ws('; ', problem, format('%s: %s', w.relation, sqlerrm));
+        end;
     end loop;
-    return n;
 end $$;
 comment on function tidings.follow_partitions(oid[]) is
-    'renews the watches of tables whose partitions or columns have changed, of all tables or of some; servers call it';
+    'renews the watches of tables whose partitions or columns have changed, of all tables or of some; says how many it has renewed, and which it could not and why; servers call it';
 revoke all on function tidings.follow_partitions(oid[]) from public;
 
 -- Where we may (a superuser installs), that happens at once.
@@ -842,6 +845,7 @@ create function tidings.partitions_changed() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     changed oid[];
+    failed text;
 begin
     if tg_tag <> 'DROP FOREIGN TABLE' then -- which does not say of what it was a partition
         changed := array(select coalesce(pg_partition_root(c.objid), c.objid) from pg_event_trigger_ddl_commands() as c
@@ -856,7 +860,10 @@ begin
             return;
         end if;
     end if;
-    perform tidings.follow_partitions(changed);
+    select f.problem into failed from tidings.follow_partitions(changed) as f;
+    if failed is not null then
+        raise warning 'tidings could not follow a change of tables: %; call tidings.refresh()', failed;
+    end if;
 exception when others then
     raise warning 'tidings could not follow a change of tables: %; call tidings.refresh()', sqlerrm;
 end $$;

@@ -1,0 +1,49 @@
+package main_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"tidings/db/dbtest"
+)
+
+// Which instances run is to be seen in psql. One that is stopped is not there any more; one that is killed is silent, and then is not either.
+func TestRunning(t *testing.T) {
+	t.Parallel()
+	database := dbtest.Database(t)
+	running := func() []string {
+		rows := ask[string](t, database, `select coalesce(string_agg(address || ' ' || live, E'\n' order by address), '') from tidings.running where silent_for < interval '5 seconds'`)
+		return strings.Split(rows, "\n")
+	}
+	var rooms [3]*program
+	var at []string
+	expect := func(what string, addresses ...string) {
+		t.Helper()
+		want := make([]string, 0, 3)
+		for _, address := range addresses {
+			want = append(want, address+" true")
+		}
+		slices.Sort(want)
+		if len(want) == 0 {
+			want = []string{""}
+		}
+		eventually(t, what, func() bool { return slices.Equal(running(), want) })
+	}
+	for n := range rooms {
+		var address string
+		rooms[n], address = serve(t, environ(), "--database-url", database)
+		at = append(at, address)
+	}
+	expect("all three run", at...)
+	rooms[0].signal(9)
+	rooms[0].wait()
+	expect("the one that was killed is silent", at[1], at[2])
+	eventually(t, "and then not there", func() bool { return ask[int](t, database, `select count(*) from tidings.running`) == 2 })
+	rooms[1].signal(15)
+	rooms[1].wait()
+	if n := ask[int](t, database, `select count(*) from tidings.running`); n != 1 {
+		t.Errorf("one was stopped, and %d are there", n)
+	}
+	expect("the last one runs", at[2])
+}

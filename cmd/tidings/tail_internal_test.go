@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	tidings "tidings/clients/go"
+)
+
+func TestConditions(t *testing.T) {
+	t.Parallel()
+	row := json.RawMessage(`{"id":9007199254740993,"total":12.50,"title":"a=b","empty":"","nothing":null,"yes":true,"tags":["x","y"],"n":"12.5"}`)
+	for condition, want := range map[string]bool{
+		"id=9007199254740993": true, "id=9007199254740992": false, "id!=9007199254740992": true,
+		"total=12.5": true, "total=12.50": true, "total=1.25e1": true, "total!=12.5": false, "total=12": false,
+		"n=12.5": true, "n=12.50": false, // it is text
+		"title=a=b": true, "title=a": false, "title~a": true, "title~^a=": true, "title~^b": false, "title!=a": true,
+		"empty=": true, "empty!=": false, "empty=null": false, "nothing=null": true, "nothing=": false, "yes=true": true,
+		`tags=["x","y"]`: true, `tags~"y"`: true,
+		"other=1": false, "other!=1": true, "other~.*": false,
+	} {
+		f, err := newTailFilter(nil, []string{condition})
+		if err != nil {
+			t.Errorf("%s: %v", condition, err)
+		} else if got := f.wantsRow("row", row); got != want {
+			t.Errorf("%s is %t", condition, got)
+		}
+	}
+}
+
+func TestTailLine(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 10, 20, 30, 123_000_000, time.Local)
+	m := tidings.Message{Kind: tidings.Event, Type: "message_added", Channel: "messages:5", At: at, Data: json.RawMessage(`{"id": 5, "a\"b": "c:\"d"}`)}
+	for _, c := range []struct {
+		name  string
+		p     tailPrinter
+		m     tidings.Message
+		lines []string
+	}{
+		{"as it is", tailPrinter{}, m, []string{`2026-03-01 10:20:30.123  message_added  messages:5  {"id":5,"a\"b":"c:\"d"}`}},
+		{"in colours", tailPrinter{color: true, terminal: true, day: "2026-03-01"}, m,
+			[]string{"\x1b[2m10:20:30.123  \x1b[0m\x1b[32mmessage_added  \x1b[0mmessages:5  {\x1b[2m\"id\":\x1b[0m5,\x1b[2m\"a\\\"b\":\x1b[0m\"c:\\\"d\"}"}},
+		{"of another day", tailPrinter{terminal: true}, m, []string{"2026-03-01", `10:20:30.123  message_added  messages:5  {"id":5,"a\"b":"c:\"d"}`}},
+		{"with columns", tailPrinter{typ: 15, channel: 12}, m, []string{`2026-03-01 10:20:30.123  message_added    messages:5    {"id":5,"a\"b":"c:\"d"}`}},
+		{"a truncation", tailPrinter{}, tidings.Message{Kind: tidings.Event, Type: "messages_truncated", Channel: "messages", At: at},
+			[]string{`2026-03-01 10:20:30.123  messages_truncated  messages`}},
+		{"too large", tailPrinter{}, tidings.Message{Kind: tidings.Event, Type: "a_added", Channel: "a", At: at, Omitted: true, MovedFrom: "b"},
+			[]string{`2026-03-01 10:20:30.123  a_added  a  from b  (too large to be sent)`}},
+		{"a row", tailPrinter{}, tidings.Message{Type: "row", Channel: "a", Data: json.RawMessage(`{}`)}, []string{strings.Repeat(" ", 23) + `  row  a  {}`}},
+		{"what a terminal would do", tailPrinter{}, tidings.Message{Kind: tidings.Event, Type: "a_added", Channel: "a:\x1b[2J", At: at, Data: json.RawMessage("{\"a\":\"\u202e\u009b\u0436\"}")},
+			[]string{`2026-03-01 10:20:30.123  a_added  a:\u001b[2J  {"a":"\u202e\u009bж"}`}},
+	} {
+		var b bytes.Buffer
+		c.p.line(&b, c.m)
+		if got, want := b.String(), strings.Join(c.lines, "\n")+"\n"; got != want {
+			t.Errorf("%s:\ngot  %q\nwant %q", c.name, got, want)
+		}
+	}
+}
+
+// A line is as wide as the terminal at most, whatever the characters.
+func TestCutting(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text    string
+		columns int
+		want    string
+	}{
+		{"abcdef", 6, "abcdef"}, {"abcdef", 5, "abcd…"}, {"abcdef", 1, "…"}, {"abcdef", -1, "abcdef"},
+		{"日本語", 6, "日本語"}, {"日本語", 5, "日本…"}, {"日本語", 4, "日…"},
+		{"е\u0301е\u0301е\u0301", 3, "е\u0301е\u0301е\u0301"}, {"е\u0301е\u0301е\u0301", 2, "е\u0301…"},
+	} {
+		for at := range c.text {
+			spans := []span{{styleNone, c.text[:at]}, {styleNone, c.text[at:]}}
+			var b bytes.Buffer
+			if writeSpans(&b, spans, c.columns, false); b.String() != c.want {
+				t.Errorf("%q in %d columns is %q, want %q", c.text, c.columns, &b, c.want)
+			}
+		}
+	}
+}
+
+func TestQuoteForShell(t *testing.T) {
+	t.Parallel()
+	for channel, want := range map[string]string{"comments:1": "comments:1", "files:a b": "'files:a b'", "files:it's": `'files:it'\''s'`, "x:$y": "'x:$y'"} {
+		if got := quoteForShell(channel); got != want {
+			t.Errorf("%s is %s", channel, got)
+		}
+	}
+}
