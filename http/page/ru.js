@@ -1,13 +1,12 @@
 export const ru = {
   'skip': 'Перейти к сообщениям',
-  'brand': 'tidings',
   'loading': 'Загрузка',
 
   'state.live': 'На связи',
   'state.catching up': 'Навёрстываем',
   'state.connecting': 'Соединение',
   'state.offline': 'Нет связи',
-  'state.offline.more': 'Нет связи. Написанное отправится, когда она вернётся.',
+  'state.offline.more': 'Написанное отправится, когда вернётся связь.',
   'state.retry': 'Попробовать сейчас',
 
   'menu': 'Меню',
@@ -25,7 +24,7 @@ export const ru = {
   'signUp': 'Создать учётную запись',
   'signOut': 'Выйти',
   'signOut.everywhere': 'Выйти на всех устройствах',
-  'signedInAs': 'Вы вошли как {name}',
+  'operators': 'Для администраторов',
   'username': 'Имя пользователя',
   'password': 'Пароль',
   'displayName': 'Имя, которое видят другие',
@@ -55,7 +54,6 @@ export const ru = {
   'compose.content.placeholder': 'Расскажите подробнее, если есть что',
   'compose.send': 'Отправить',
   'compose.title.needed': 'Дайте сообщению заголовок.',
-  'compose.draft': 'Черновик сохранён',
   'compose.keys': '{key} + Enter – отправить',
   'save': 'Сохранить',
   'cancel': 'Отмена',
@@ -65,15 +63,12 @@ export const ru = {
   'messages.empty': 'Пока никто ничего не написал.',
   'messages.empty.more': 'Первое сообщение появится здесь, как только его кто-нибудь напишет: на этой странице, через API или в psql.',
   'messages.begin': 'Отсюда всё началось.',
-  'messages.end': 'Вы прочли всё, что есть.',
   'messages.more.failed': 'Не удалось загрузить другие сообщения.',
   'messages.new': { one: '{n} новое сообщение', few: '{n} новых сообщения', many: '{n} новых сообщений', other: '{n} новых сообщений' },
-  'messages.moreOf': 'Загрузить ещё',
   'again': 'Повторить',
   'load.failed': 'Не удалось загрузить сообщения.',
   'load.waiting': 'Служба недоступна. Попытки повторяются сами.',
 
-  'by': 'автор: {name}',
   'you': 'вы',
   'edited': 'изменено',
   'edited.at': 'изменено {when}',
@@ -98,7 +93,8 @@ export const ru = {
   'deleteComment.ask': 'Удалить этот комментарий?',
   'changedMeanwhile': 'Пока вы редактировали, текст изменили. Если сохранить, ваш текст заменит другой.',
   'changedMeanwhile.take': 'Взять другой текст',
-  'deletedMeanwhile': 'Это удалили, пока вы редактировали.',
+  'deletedMeanwhile': 'То, что вы редактировали, тем временем удалили.',
+  'deletedMeanwhile.take': 'Написать заново',
 
   'comments': { one: '{n} комментарий', few: '{n} комментария', many: '{n} комментариев', other: '{n} комментариев' },
   'comments.all': {
@@ -130,7 +126,6 @@ export const ru = {
   'people.online': { one: '{n} на связи', few: '{n} на связи', many: '{n} на связи', other: '{n} на связи' },
   'people.none': 'Сейчас никто не вошёл.',
   'people.earlier': 'Были здесь',
-  'people.seen': 'на связи {when}',
   'people.more': 'и другие',
   'online': 'на связи',
 
@@ -140,7 +135,6 @@ export const ru = {
   },
   'notifications.none': 'Пока ничего. Здесь видно, когда вас упоминают, комментируют ваше сообщение или продолжают там, где вы комментировали.',
   'notifications.readAll': 'Отметить всё как прочитанное',
-  'notifications.read': 'Отметить как прочитанное',
   'notifications.more': 'Показать более ранние',
   'notification.MENTION': '{name}: вас упоминают в «{title}»',
   'notification.COMMENT': '{name}: комментарий к «{title}»',
