@@ -57,7 +57,7 @@ export const ru = {
   'compose.keys': '{key} + Enter – отправить',
   'save': 'Сохранить',
   'cancel': 'Отмена',
-  'discard': 'Удалить',
+  'discard': 'Отменить',
 
   'messages': 'Сообщения',
   'messages.empty': 'Пока никто ничего не написал.',
