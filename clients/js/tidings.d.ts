@@ -9,8 +9,8 @@ export interface Options {
    * about to run out, and when one was not taken. Nothing (null, undefined) is nobody, or whom a cookie says.
    */
   token?: string | null | ((why: 'connect' | 'expiring' | 'rejected') => Token | Promise<Token>);
-  /** The class to use where there is no global one: `ws` in Node before 22. */
-  WebSocket?: typeof globalThis.WebSocket;
+  /** The class to use where there is no global one: that of the package `ws`, in Node before 22. */
+  WebSocket?: new (url: string) => any;
   fetch?: typeof globalThis.fetch;
   /** The pause before a connection is tried again, in ms: it doubles from `min` to `max`, and chance takes up to half of it away; 200 and 10,000. */
   backoff?: { min?: number; max?: number };
@@ -44,10 +44,13 @@ export interface Client {
   /** A page of a channel's rows, and the cursor from which to follow them. */
   load<Row = any>(channel: string, options?: LoadOptions): Promise<Page<Row>>;
 
-  /** The rows of a channel, kept as they are in the database: loaded, followed, and loaded afresh when events may be missing. */
+  /**
+   * The rows of a channel, kept as they are in the database: loaded, followed, and loaded afresh when events may be missing. Who collects
+   * the same channel by the same column shares them.
+   */
   collect<Row = any>(channel: string, options?: CollectOptions<Row>): Collection<Row>;
 
-  /** Says that the user types, to who follows the channel. At most as often as the service takes it. */
+  /** Says that the user types, to who follows the channel: once a second at most, however often it is called. */
   typing(channel: string): void;
 
   /** Connects now, and not after the pause. */
@@ -141,7 +144,7 @@ export interface Page<Row = any> {
 }
 
 export interface CollectOptions<Row = any> {
-  /** The primary key: a column, or what makes one of a row; `id`. */
+  /** The primary key: a column, or what makes one of a row; `id`, and of `presence` `user`. */
   key?: string | ((row: Row) => unknown);
 }
 
@@ -154,6 +157,8 @@ export interface Collection<Row = any> {
   /** Calls back after each change; returns what ends that. */
   subscribe(listener: () => void): () => void;
   readonly live: boolean;
+  /** Why the channel cannot be had, or not any more. */
+  readonly error: TidingsError | undefined;
   readonly ready: Promise<void>;
   close(): void;
 }

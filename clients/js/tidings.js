@@ -34,6 +34,16 @@ function has(channel, { type, channel: own, moved_from: left }) {
   return channel === own || channel === left || channel === topicOf(own) || (topicOf(channel) === own && type === own + '_truncated');
 }
 
+/**
+ * Whether a subscription would miss something where there are these channels: their rows come once, and an event of the past does not
+ * come for a channel of a topic, if it matches another one of it.
+ */
+function overlap({ channels, since, rows }, others) {
+  if (!since) return rows && channels.some((name) => others.has(name));
+  const topics = new Set([...others].map(topicOf));
+  return channels.some((name) => topics.has(topicOf(name)));
+}
+
 /** Calls what is not ours: what it throws is not our concern either. */
 function call(callback, ...args) {
   try {
@@ -67,6 +77,7 @@ class Client {
   typed = { channel: '', at: 0 };
   /** @type {string | null | undefined} */ given = undefined; // the token that was given last
 
+  /** @param {api.Options & { WebSocket?: any }} options */
   constructor({ url, token, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch, backoff, heartbeat }) {
     const page = globalThis.location?.href;
     if (!url && !page) throw new TypeError('connect needs a url: there is no page whose service could be meant');
@@ -76,7 +87,7 @@ class Client {
     if (!base.pathname.endsWith('/')) base.pathname += '/';
     this.base = base;
     this.asks = typeof token === 'function';
-    this.source = this.asks ? token : () => token;
+    this.source = typeof token === 'function' ? token : () => token;
     this.WebSocket = WebSocket;
     this.fetch = fetch;
     this.backoff = { min: 200, max: 10_000, ...backoff };
@@ -102,6 +113,7 @@ class Client {
     return sub;
   }
 
+  /** @param {string} channel @param {api.LoadOptions} [options] */
   async load(channel, { limit, order, after, signal } = {}) {
     check([channel]);
     const url = new URL('channels/' + encodeURIComponent(channel), this.base);
@@ -147,17 +159,14 @@ class Client {
     for (const link of this.links) link.hurry();
   }
 
-  close() {
-    this.end();
-  }
+  close = () => this.end();
 
   // What follows is not for who uses the client.
 
   /** The machine may have slept, or be in another network. */
-  wake = () => {
+  wake = (event) => {
     if (globalThis.document?.visibilityState === 'hidden') return;
-    this.reconnect();
-    for (const link of this.links) link.probe();
+    for (const link of this.links) event?.type === 'offline' || link.hurry(), link.probe();
   };
 
   /** Ends all; with an error, because there is no use in going on. */
@@ -166,9 +175,9 @@ class Client {
     this.closed = true;
     for (const event of ['online', 'offline', 'pageshow']) globalThis.removeEventListener?.(event, this.wake);
     globalThis.document?.removeEventListener('visibilitychange', this.wake);
+    this.update(error);
     for (const sub of this.subs) sub.end(error);
     for (const link of this.links) link.close();
-    this.update(error);
   }
 
   /** Gives a subscription to a link that can take it, or to a new one. */
@@ -185,6 +194,7 @@ class Client {
   update(error = undefined) {
     const links = [...this.links];
     const subs = [...this.subs];
+    for (const link of links) link.quiet &&= [...link.subs].some((sub) => !sub.live);
     if (!subs.length) this.connected = false;
     /** @type {api.State} */
     let state = 'catching up';
@@ -218,7 +228,7 @@ class Link {
   subs = new Set();
   cursor = undefined; // all before it was told to those that are settled
   failures = 0;
-  rejectedAt = -rejectedTwice;
+  rejectedAt = 0;
   lost = false; // and not back yet
   quiet = false; // left on purpose, to come back at once
   scheduled = false;
@@ -239,7 +249,9 @@ class Link {
     this.ready = false; // to be told what to subscribe to
     this.asked = new Set(); // channels, of the service
     this.live = new Set(); // of those
+    this.left = []; // channels, which is to be said
     this.leaving = new Map(); // channels that were left, and how many answers to that are to come
+    this.begun = new Set(); // subscriptions that are not settled: what was asked for is theirs
     this.rows = []; // of the channel that the next `loaded` names
   }
 
@@ -250,11 +262,21 @@ class Link {
   /** Whether a subscription may come to those that are here. */
   takes(sub) {
     const here = this.channels();
-    if (new Set([...here, ...sub.channels]).size > this.client.maxChannels) return false;
-    // What the others' channels have matched is not told again, when a past is told that is not theirs.
-    const topics = new Set([...here].map(topicOf));
-    if (sub.since) return !sub.channels.some((name) => topics.has(topicOf(name)));
-    return !sub.rows || !sub.channels.some((name) => here.has(name)); // whose rows would not come again
+    return new Set([...here, ...sub.channels]).size <= this.client.maxChannels && !overlap(sub, here);
+  }
+
+  /** Lets a subscription go. */
+  remove(sub) {
+    this.subs.delete(sub);
+    this.begun.delete(sub);
+    const here = this.channels();
+    for (const name of sub.channels) {
+      if (here.has(name) || !this.asked.delete(name)) continue;
+      this.live.delete(name);
+      this.left.push(name);
+      this.leaving.set(name, (this.leaving.get(name) ?? 0) + 1);
+    }
+    this.schedule();
   }
 
   /** Does what there is to do when all that happens now has happened: what comes and goes at once is not told to the service. */
@@ -272,21 +294,25 @@ class Link {
     if (!this.subs.size) return this.close();
     if (!this.dialled) return this.dial();
     if (!this.ready) return;
-    const wanted = this.channels();
-    for (const channel of this.asked) {
-      if (wanted.has(channel)) continue;
-      this.asked.delete(channel);
-      this.live.delete(channel);
-      this.leaving.set(channel, (this.leaving.get(channel) ?? 0) + 1);
-      this.send({ type: 'unsubscribe', channel });
-    }
+    for (const channel of this.left.splice(0)) this.send({ type: 'unsubscribe', channel });
     const subs = [...this.subs];
-    const fresh = subs.filter((sub) => !sub.settled && !sub.since);
     this.ask(subs.filter((sub) => sub.settled), this.cursor);
-    for (const sub of subs) if (sub.since) this.ask([sub], sub.since);
-    this.ask(fresh.filter((sub) => !sub.rows));
-    this.ask(fresh.filter((sub) => sub.rows));
+    for (const sub of subs) if (sub.since) this.begin([sub], sub.since);
+    this.begin(subs.filter((sub) => !sub.settled && !sub.since && sub.rows));
+    this.ask(subs.filter((sub) => !sub.settled && !sub.since && !sub.rows));
     for (const sub of subs) this.settle(sub);
+  }
+
+  /** Asks for what must not have been asked for by others; where it was, while these were settled already, it goes to another link. */
+  begin(subs, since = undefined) {
+    subs = subs.filter((sub) => !this.begun.has(sub));
+    const apart = subs.filter((sub) => overlap(sub, this.asked));
+    for (const sub of subs) this.begun.add(sub);
+    this.ask(subs.filter((sub) => !apart.includes(sub)), since);
+    for (const sub of apart) {
+      sub.leave(sub.since);
+      this.client.place(sub);
+    }
   }
 
   /** Subscribes to what has not been asked for, in one request: one cursor stands for all of it. */
@@ -303,6 +329,7 @@ class Link {
     sub.settled = true;
     sub.since = undefined;
     sub.loaded.clear();
+    sub.paged = false;
     sub.failures = 0;
     sub.arrived();
     for (const name of [...sub.channels]) sub.tell('live', { type: 'live', channel: name, cursor: this.cursor }, name);
@@ -310,7 +337,7 @@ class Link {
   }
 
   send(command) {
-    this.socket.send(JSON.stringify(command));
+    this.socket?.send(JSON.stringify(command));
   }
 
   /** Connects. The error is why a token was not taken, if one was not. */
@@ -347,7 +374,7 @@ class Link {
       opened = true;
       this.heard();
       if (token) this.send({ type: 'authenticate', token });
-      else this.begin();
+      else this.open();
     };
     socket.onmessage = ({ data }) => {
       this.heard();
@@ -362,7 +389,7 @@ class Link {
   }
 
   /** The service hears us. */
-  begin() {
+  open() {
     this.ready = true;
     this.lost = false;
     this.client.connected = true;
@@ -397,7 +424,7 @@ class Link {
     if (code === 4004 || code === 4006) return this.reject(error);
     if (code === 1002 || code === 1007 || code === 4002) return this.client.end(new TidingsError(error.code, error.message));
     if (code !== 4003) return this.lose(error);
-    this.quiet = !!this.asks;
+    this.quiet = true;
     this.drop();
     this.again(0);
   }
@@ -419,15 +446,22 @@ class Link {
   reject(error) {
     this.drop();
     const refused = new TidingsError(error.code, error.message);
-    const now = Date.now();
-    if (!this.client.asks || now - this.rejectedAt < rejectedTwice) return this.client.end(refused);
-    this.rejectedAt = now;
+    if (!this.client.asks || this.rejectedLately()) return this.client.end(refused);
     this.dial(refused);
+    this.client.update();
+  }
+
+  /** Whether another one was not taken lately. */
+  rejectedLately() {
+    const before = this.rejectedAt;
+    this.rejectedAt = Date.now();
+    return this.rejectedAt - before < rejectedTwice;
   }
 
   /** Another token is taken in place; where there is none, a cookie may have been renewed, which needs a new connection. */
   async renew(why) {
     const { socket } = this;
+    if (why === 'rejected' && this.rejectedLately()) return;
     let token;
     try {
       token = await this.client.token(why);
@@ -471,7 +505,7 @@ class Link {
   }
 
   probe() {
-    if (this.socket?.readyState !== 1 || this.askedAt !== undefined || Date.now() - this.heardAt < 1000) return;
+    if (this.socket?.readyState !== 1 || this.askedAt !== undefined) return;
     this.ping();
     this.watch();
   }
@@ -489,7 +523,7 @@ class Link {
       if (frame.data !== null) this.rows.push(frame.data);
     } else if (type === 'loaded') this.loaded(channel, cursor, this.rows.splice(0));
     else if (type === 'cursor') this.cursor = cursor;
-    else if (type === 'authenticated') this.ready || this.begin();
+    else if (type === 'authenticated') this.ready || this.open();
     else if (type === 'token_expiring') this.client.asks && this.renew('expiring');
     else if (type === 'pong') return;
     else if (type === 'subscribed') this.subscribed(channel, cursor);
@@ -512,7 +546,6 @@ class Link {
       if (sub.settled) sub.tell('live', { type: 'live', channel, cursor }, channel);
       else this.settle(sub);
     }
-    if ([...this.subs].every((sub) => sub.live)) this.quiet = false;
     this.client.update();
   }
 
@@ -527,9 +560,10 @@ class Link {
   reset(channel, reason) {
     if (!this.leaving.has(channel)) this.live.delete(channel);
     for (const sub of this.of(channel)) {
-      sub.settled = false;
+      sub.settled = sub.paged = false;
       sub.since = undefined;
       sub.loaded.delete(channel);
+      this.begun.add(sub); // by the service
       sub.tell('reset', { type: 'reset', channel, reason }, channel, reason);
     }
     this.client.update();
@@ -579,7 +613,7 @@ class Link {
     for (const sub of subs) {
       if (code === 'unavailable') {
         sub.leave(sub.since);
-        setTimeout(() => this.client.place(sub), this.client.pause(sub.failures++));
+        sub.later(() => this.client.place(sub));
       } else if (code === 'snapshot_too_large') {
         if (sub.rows) sub.loadAll();
       } else if (code === 'too_many_channels' && this.subs.size > 1) {
@@ -600,11 +634,14 @@ class Subscription {
   settled = false; // its place is the link's
   loaded = new Map(); // not settled, with rows: the channels whose rows have come, and the cursors of these
   failures = 0;
+  paged = false; // not settled: what follows tells some of what the rows have already
   closed = false;
   resting = false; // too much waits for who iterates
   queue = []; // that: each with the cursor before
   waiting = []; // who iterates, for more
   /** @type {(() => void) | undefined} */ unlisten = undefined;
+  ended = new AbortController();
+  timer = undefined;
 
   constructor(client, channels, handlers, { since = undefined, rows = false, signal = undefined, buffer = 10_000 }) {
     this.client = client;
@@ -637,9 +674,7 @@ class Subscription {
     return this.settled && this.channels.every((name) => this.link.live.has(name));
   }
 
-  close() {
-    this.end();
-  }
+  close = () => this.end();
 
   async *[Symbol.asyncIterator]() {
     if (this.handlers) throw new TypeError('a subscription that calls back is not iterated');
@@ -702,11 +737,16 @@ class Subscription {
     const { link } = this;
     this.link = undefined;
     this.settled = false;
+    this.paged &&= !!since;
     this.since = since;
     this.loaded.clear();
-    link?.subs.delete(this);
-    link?.schedule();
+    link?.remove(this);
     this.client.update();
+  }
+
+  /** Tries again after a pause. */
+  later(what) {
+    this.timer = setTimeout(what, this.client.pause(this.failures++));
   }
 
   restart(alone = false) {
@@ -718,15 +758,14 @@ class Subscription {
   async loadAll() {
     this.leave();
     /** @type {number | undefined} */ let limit = pageRows;
-    for (let failures = 0; !this.closed; ) {
+    while (!this.closed) {
       try {
         const all = new Map();
         let since;
         for (const channel of [...this.channels]) {
           const rows = [];
           for (let after; after !== null; ) {
-            const page = await this.client.load(channel, { limit, after });
-            if (this.closed) return;
+            const page = await this.client.load(channel, { limit, after, signal: this.ended.signal });
             since ??= page.cursor;
             for (const row of page.rows) if (row !== null) rows.push(row);
             after = page.next;
@@ -734,12 +773,15 @@ class Subscription {
           all.set(channel, rows);
         }
         this.since = since;
+        this.paged = true;
         for (const [channel, rows] of all) this.tell('rows', { type: 'rows', channel, rows, cursor: since }, rows, channel);
         return this.client.place(this);
       } catch (error) {
+        if (this.closed) return;
         if (error.code === 'bad_request' && limit) limit = undefined; // pages are not that large here
-        else if (!error.retryable) this.lose(error.channel, error);
-        else await new Promise((resolve) => setTimeout(resolve, this.client.pause(failures++)));
+        else if (error.retryable) await new Promise((resolve) => this.later(resolve));
+        else if (error.channel) this.lose(error.channel, error);
+        else this.end(error);
       }
     }
   }
@@ -759,6 +801,8 @@ class Subscription {
     this.closed = true;
     this.error = error;
     this.unlisten?.();
+    this.ended.abort();
+    clearTimeout(this.timer);
     if (!error) this.queue = [];
     this.failed(error ?? new TidingsError('closed', 'the subscription was closed'));
     this.client.subs.delete(this);
@@ -800,6 +844,7 @@ class Rows {
   replace(rows) {
     this.map.clear();
     for (const row of rows) this.map.set(this.key(row), row);
+    if (this.map.has(undefined)) this.sub.end(new TidingsError('no_key', `rows of ${this.channel} have no such key: say which it is`, false, this.channel));
     this.changed();
   }
 
@@ -812,13 +857,11 @@ class Rows {
       return this.changed();
     }
     const key = this.key(data);
-    if (what === 'deleted' || (what === 'offline' && this.channel === 'presence') || (left === this.channel && channel !== left)) {
-      this.map.delete(key);
-    } else if (what === 'updated' && !left && !this.map.has(key) && this.sub.live) {
-      return this.sub.restart(); // its primary key was another one
-    } else {
-      this.map.set(key, data);
-    }
+    const went = what === 'deleted' || (what === 'offline' && this.channel === 'presence') || (left === this.channel && channel !== left);
+    const came = what === 'added' || (left && channel === this.channel) || what.endsWith('line');
+    if (!came && !this.map.has(key) && !this.sub.paged) return this.sub.restart(); // it was here under another primary key
+    if (went) this.map.delete(key);
+    else this.map.set(key, data);
     this.changed();
   }
 
