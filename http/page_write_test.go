@@ -141,7 +141,7 @@ func testPageTogether(t *testing.T, browser context.Context) {
 	}
 
 	// And comes back.
-	dora.click(`[data-prompt] .primary`)
+	dora.click(`[data-prompt] [data-sign-in]`)
 	dora.types(`dialog [name="username"]`, "dora")
 	dora.types(`dialog [name="password"]`, "wrong password")
 	dora.do(chromedp.KeyEvent(kb.Enter))

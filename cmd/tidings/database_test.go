@@ -24,7 +24,7 @@ func TestServeOwnDatabase(t *testing.T) {
 	if strings.Contains(p.stdout.String(), "psql") {
 		t.Errorf("it is invited to write a message: %s", &p.stdout)
 	}
-	if status, body := get(t, "http://"+at+"/"); status != 200 || !strings.Contains(body, `"latest":null`) {
+	if status, body := get(t, "http://"+at+"/"); status != 200 || !strings.Contains(body, `"channel":false`) {
 		t.Errorf("the page is %d: %s", status, body)
 	}
 

@@ -1,10 +1,10 @@
 // The channel's page, as a whole.
 
-import { html, useEffect, useSignalEffect } from './lib/ui.js';
+import { html, signal, useEffect, useSignalEffect } from './lib/ui.js';
 import { asked, SignDialog, SignForm } from './account.js';
 import { Announcer } from './announce.js';
 import { Avatar, nameOf } from './avatar.js';
-import { NewMessage } from './composer.js';
+import { NewMessage, offered, orphan } from './composer.js';
 import { Confirm } from './confirm.js';
 import { data } from './data.js';
 import { Feed, Unseen } from './feed.js';
@@ -14,15 +14,14 @@ import { errorText, t } from './i18n.js';
 import { Icon } from './icons.js';
 import { loadEnd } from './load.js';
 import { ids, newer, peekMessage } from './messages.js';
-import { NotificationNews } from './notifications-list.js';
+import { NotificationNews } from './notifications_list.js';
 import { outbox, sentMessage, submit } from './outbox.js';
 import { Status } from './pending.js';
 import { online, userOf } from './people.js';
-import { PeopleList } from './people-list.js';
+import { PeopleList } from './people_list.js';
 import { ended, me } from './session.js';
 import { order } from './settings.js';
 import { announcement, begin, failure, phase } from './start.js';
-import { signal } from './lib/ui.js';
 import { Typists } from './typists.js';
 
 const formKind = signal('signIn');
@@ -38,6 +37,8 @@ function Notes() {
     ${announcement.value !== null && html`<${Note} kind="announcement" text=${announcement.value} onClose=${() => { announcement.value = null; }} />`}
     ${ended.value && html`<${Note} kind="ended" text=${t('signedOut')} onClose=${() => { ended.value = false; }}>
       ${data.accounts && html`<button type="button" class="link" onClick=${() => { asked.value = 'signIn'; }}>${t('signIn')}</button>`}<//>`}
+    ${orphan.value !== null && html`<${Note} kind="orphan" text=${t('deletedMeanwhile')} onClose=${() => { orphan.value = null; }}>
+      <button type="button" class="link" onClick=${() => { offered.value = orphan.value; orphan.value = null; }}>${t('deletedMeanwhile.take')}</button><//>`}
     ${notice.value !== null && html`<${Note} kind="notice" text=${typeof notice.value === 'string' ? notice.value : errorText(notice.value)} onClose=${() => { notice.value = null; }} />`}`;
 }
 
@@ -49,8 +50,8 @@ function Write() {
   }
   if (!data.accounts) return html`<p class="prompt">${t('write.readOnly')}</p>`;
   return html`<div class="prompt" data-prompt><p>${t('write.signIn')}</p><div class="buttons">
-    <button type="button" class="primary" onClick=${() => { asked.value = 'signIn'; }}>${t('signIn')}</button>
-    ${data.signUp && html`<button type="button" class="quiet" data-sign-up onClick=${() => { asked.value = 'signUp'; }}>${t('signUp')}</button>`}</div></div>`;
+    ${data.signUp && html`<button type="button" class="primary" data-sign-up onClick=${() => { asked.value = 'signUp'; }}>${t('signUp')}</button>`}
+    <button type="button" class=${data.signUp ? 'quiet' : 'primary'} data-sign-in onClick=${() => { asked.value = 'signIn'; }}>${t('signIn')}</button></div></div>`;
 }
 
 /** Messages that are on their way, and comments on messages that are not here. */

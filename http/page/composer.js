@@ -1,8 +1,9 @@
 // Where messages and comments are written, and changed. What is begun is kept until it is sent.
 
-import { html, useEffect, useId, useLayoutEffect, useRef, useSignal } from './lib/ui.js';
+import { html, signal, useEffect, useId, useLayoutEffect, useRef, useSignal, useSignalEffect } from './lib/ui.js';
 import { draft, keepDraft } from './drafts.js';
 import { t } from './i18n.js';
+import { connection } from './live.js';
 import { typing } from './typing.js';
 
 const mac = /mac|iphone|ipad/i.test(navigator.userAgentData?.platform ?? navigator.platform ?? '');
@@ -58,6 +59,19 @@ function useDraft(place, otherwise) {
 
 const empty = { title: '', content: '' };
 
+// What is being changed, by its place.
+const edits = new Map();
+/** What was being changed when it was deleted. */
+export const orphan = signal(null);
+/** What the place for a new message is to have. */
+export const offered = signal(null);
+
+/** The thing at a place was deleted: if somebody was changing it, his text is not. */
+export function deleted(place) {
+  const text = edits.get(place);
+  if (text) orphan.value = { title: '', ...text };
+}
+
 /** Where a new message is written. `onSend({title, content})`. */
 export function NewMessage({ onSend }) {
   const text = useDraft('new', empty);
@@ -65,6 +79,12 @@ export function NewMessage({ onSend }) {
   const open = useSignal(text.value.title !== '' || text.value.content !== '');
   const id = useId();
   const title = useRef(null);
+  useSignalEffect(() => {
+    if (offered.value === null) return;
+    text.set(offered.value);
+    offered.value = null;
+    title.current.focus();
+  });
   const send = (event) => {
     event?.preventDefault();
     if (text.value.title.trim() === '') {
@@ -95,7 +115,7 @@ export function NewMessage({ onSend }) {
       <${Growing} id="${id}-content" name="content" rows="2" value=${text.value.content} placeholder=${t('compose.content.placeholder')}
         onInput=${(event) => input({ content: event.currentTarget.value })} />
       <div class="buttons">
-        <span class="hint">${t('compose.keys', { key: mac ? '⌘' : 'Ctrl' })}</span>
+        ${connection.value === 'offline' ? html`<span class="hint">${t('state.offline.more')}</span>` : html`<span class="hint keys">${t('compose.keys', { key: mac ? '⌘' : 'Ctrl' })}</span>`}
         <button type="submit" class="primary">${t('compose.send')}</button>
       </div>
     </div>
@@ -137,6 +157,10 @@ export function Edit({ place, label, was, onSave, onCancel }) {
   const text = useDraft(`edit.${place}`, before.current);
   const field = useRef(null);
   useLayoutEffect(() => { field.current.focus(); }, []);
+  useEffect(() => {
+    edits.set(place, text.value);
+    return () => edits.delete(place);
+  }, [text.value]);
   const changed = Object.keys(was).some((name) => was[name] !== before.current[name]);
   const complete = withTitle ? text.value.title.trim() !== '' : text.value.content.trim() !== '';
   const save = (event) => {

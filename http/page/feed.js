@@ -127,7 +127,7 @@ export function Feed() {
       article.ariaSetSize = String(size);
     }
   }, [all]);
-  if (phase.value === 'loading') return html`<div class="feed" aria-busy="true"><p class="unseen">${t('loading')}</p>${[0, 1, 2, 3].map((n) => html`<${Skeleton} key=${n} />`)}</div>`;
+  if (phase.value === 'loading') return html`<div class="feed" aria-busy="true">${connection.value === 'offline' ? html`<p class="empty">${t('load.waiting')}</p>` : html`<p class="unseen">${t('loading')}</p>`}${[0, 1, 2, 3].map((n) => html`<${Skeleton} key=${n} />`)}</div>`;
   const ends = order.value === 'newest' ? ['newer', 'older'] : ['older', 'newer'];
   const empty = all.length === 0 && !older.value.more && !newer.value.more;
   return html`<${End} key=${ends[0]} which=${ends[0]} />

@@ -9,8 +9,10 @@ export async function graphql(query, variables = {}) {
     return await send(query, variables);
   } catch (error) {
     // Cookies that have run out are not sent: then the service speaks to nobody in particular.
-    const perhaps = error.code === 'UNAUTHENTICATED' || (error.code === 'FORBIDDEN' && believed());
-    if (!perhaps || justRenewed() || !(await renew())) throw error;
+    const perhaps = error.code === 'UNAUTHENTICATED' || (error.code === 'FORBIDDEN' && believed() && !justRenewed());
+    if (!perhaps) throw error;
+    // Where there is no session any more, there are no cookies either: what anybody may read is read.
+    if (!(await renew()) && query.startsWith('mutation')) throw error;
     return send(query, variables);
   }
 }

@@ -7,9 +7,9 @@ import { data } from './data.js';
 import { errorText, t } from './i18n.js';
 import { Icon } from './icons.js';
 import { connection, tryNow } from './live.js';
-import { NotificationsList } from './notifications-list.js';
+import { NotificationsList } from './notifications_list.js';
 import { notifications, unread } from './notifications.js';
-import { PeopleList } from './people-list.js';
+import { PeopleList } from './people_list.js';
 import { online } from './people.js';
 import { me, signOut } from './session.js';
 import { language, theme } from './settings.js';
@@ -59,8 +59,10 @@ function Menu({ close }) {
   return html`${user && html`<p class="who"><strong>${user.displayName}</strong> <span class="hint">@${user.username}</span></p>`}
     <${Settings} />
     ${problem.value && html`<p class="problem" role="alert">${errorText(problem.value)}</p>`}
-    ${user && data.accounts && html`<div class="menu-items"><button type="button" data-sign-out onClick=${() => out(false)}>${t('signOut')}</button>
-      <button type="button" onClick=${() => out(true)}>${t('signOut.everywhere')}</button></div>`}`;
+    ${user && (data.accounts || user.role === 'admin') && html`<div class="menu-items">
+      ${user.role === 'admin' && html`<a href="/admin">${t('operators')}</a>`}
+      ${data.accounts && html`<button type="button" data-sign-out onClick=${() => out(false)}>${t('signOut')}</button>
+        <button type="button" onClick=${() => out(true)}>${t('signOut.everywhere')}</button>`}</div>`}`;
 }
 
 /** How many notifications are not read, in the window's title. */

@@ -53,6 +53,7 @@ async function ask(query, variables) {
       if (error.code !== 'FORBIDDEN' && error.code !== 'UNAUTHENTICATED') throw error;
       if (allowed.presence && path.some((part) => ['onlineUsers', 'online', 'lastSeen'].includes(part))) allowed.presence = false;
       else if (allowed.comments && path.some((part) => ['comments', 'commentCount'].includes(part))) allowed.comments = false;
+      else if (variables.signedIn && path.includes('notifications')) variables = { ...variables, signedIn: false }; // the session has just ended
       else throw error;
     }
   }

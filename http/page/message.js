@@ -11,7 +11,7 @@ import { Status, usePending } from './pending.js';
 import { userOf } from './people.js';
 import { Text } from './text.js';
 import { mayChange, Thread } from './thread.js';
-import { ago, Time } from './time.js';
+import { ago, exactly, Time } from './time.js';
 
 export function Message({ id }) {
   const message = messageOf(id);
@@ -47,7 +47,7 @@ export function Message({ id }) {
     <div class="body">
       <header>
         <p class="by"><strong class="author">${nameOf(userOf(message.authorId))}</strong> <a class="when" href="#message-${id}" aria-label="${t('link')}, ${ago(message.createdAt)}"><${Time} at=${message.createdAt} /></a>
-          ${message.updatedAt !== message.createdAt && html`<span class="edited"> · ${t('edited')}</span>`}
+          ${message.updatedAt !== message.createdAt && html`<span class="edited" title=${t('edited.at', { when: exactly(message.updatedAt) })}> · ${t('edited')}</span>`}
           ${mayChange(message.authorId) && !editing.value && !deleting && html`<span class="actions">
             <button type="button" class="link" ref=${edit} data-edit aria-label=${t('edit.of', { title })} onClick=${() => { editing.value = true; }}>${t('edit')}</button>
             <button type="button" class="link" data-delete aria-label=${t('delete.of', { title })} onClick=${remove}>${t('delete')}</button>

@@ -78,7 +78,7 @@ function forget() {
 /** Whether the cookies run out, or have: then there is to be renewed before a connection is opened. */
 export function runningOut() {
   const until = remembered()?.expiresAt;
-  return until !== undefined && Date.parse(until) - Date.now() < 20_000;
+  return until !== undefined && Date.parse(until) - Date.now() < 3000;
 }
 
 /**

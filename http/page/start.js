@@ -2,6 +2,7 @@
 
 import { effect, signal } from './lib/ui.js';
 import { announceComment, announceMessage } from './announce.js';
+import { deleted } from './composer.js';
 import { channels, doubt, loadFirst } from './load.js';
 import { connection, follow, liveFor, setConnection, stop } from './live.js';
 import { applyComment, applyMessage, atNewest, unseen } from './messages.js';
@@ -86,6 +87,7 @@ function message(event) {
   if (event.type === 'announcement' && typeof event.data?.text === 'string') announcement.value = event.data.text;
   if (event.omitted) return doubt([event.channel.slice('messages:'.length)]);
   const added = event.type === 'message_added';
+  if (event.type === 'message_deleted') deleted(`message.${event.data.id}`);
   if (added) recognise('createMessage', event.data);
   const where = applyMessage(event);
   if (!added) return undefined;
@@ -104,6 +106,7 @@ function comment(event) {
     stopped(`comments:${event.data.message_id}`, String(event.data.author_id));
     if (String(event.data.author_id) !== me.peek()?.id) announceComment(String(event.data.author_id), String(event.data.message_id));
   }
+  if (event.type === 'comment_deleted' && event.data) deleted(`comment.${event.data.id}`);
   doubt(applyComment(event, certain));
 }
 

@@ -13,7 +13,7 @@ import { Status, usePending } from './pending.js';
 import { userOf } from './people.js';
 import { me } from './session.js';
 import { Text } from './text.js';
-import { Time } from './time.js';
+import { exactly, Time } from './time.js';
 import { Typists } from './typists.js';
 
 const few = 3;
@@ -102,7 +102,7 @@ function Comment({ comment }) {
     <${Avatar} id=${comment.authorId} />
     <div>
       <p class="by"><strong class="author">${nameOf(userOf(comment.authorId))}</strong> <${Time} at=${comment.createdAt} />
-        ${comment.updatedAt !== comment.createdAt && html`<span class="edited" title=${comment.updatedAt}> · ${t('edited')}</span>`}
+        ${comment.updatedAt !== comment.createdAt && html`<span class="edited" title=${t('edited.at', { when: exactly(comment.updatedAt) })}> · ${t('edited')}</span>`}
         ${mayChange(comment.authorId) && !editing.value && html`<span class="actions">
           <button type="button" class="link" ref=${edit} data-edit aria-label=${t('edit.comment')} onClick=${() => { editing.value = true; }}>${t('edit')}</button>
           <button type="button" class="link" data-delete aria-label=${t('delete.comment')} onClick=${remove}>${t('delete')}</button>

@@ -23,7 +23,7 @@ export function PeopleList() {
   const now = [...online.value.keys()];
   const earlier = [...lastSeen.value].filter(([id]) => !online.value.has(id)).sort(([, a], [, b]) => (a < b ? 1 : -1)).slice(0, mostEarlier);
   return html`<h2 class="small" data-online-count=${now.length}>${t('people.online', { n: now.length })}</h2>
-    ${now.length === 0 && html`<p class="hint">${t('people.none')}</p>`}
+    ${now.length === 0 && me.value === null && html`<p class="hint">${t('people.none')}</p>`}
     <ul class="people">${now.slice(0, most).map((id) => html`<${Person} key=${id} id=${id} />`)}</ul>
     ${now.length > most && html`<p class="hint">${t('people.more')}</p>`}
     ${earlier.length > 0 && html`<h2 class="small">${t('people.earlier')}</h2>
