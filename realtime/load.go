@@ -128,6 +128,20 @@ func (s *Subscriber) loaded(group []*member, l *load) {
 	if s.from.IsZero() {
 		s.from, s.trusted = l.at, true
 	}
+	for _, m := range group {
+		if s.hasSibling(m, group) {
+			m.join = s.from
+		}
+	}
+}
+
+// hasSibling reports whether another channel of the topic, but for those that were loaded with this one, is told what these rows contain
+// already: that a row came from there to here, say. Then this one is told so, too, and what became of the row afterwards: otherwise the
+// client would be left with what it was in between.
+func (s *Subscriber) hasSibling(m *member, group []*member) bool {
+	return slices.ContainsFunc(s.members, func(x *member) bool {
+		return x.channel.Topic == m.channel.Topic && !slices.Contains(group, x)
+	})
 }
 
 // read reads the rows for the subscriber and all who wait for the same. It returns false if it is to be tried again later,
