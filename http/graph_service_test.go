@@ -291,6 +291,6 @@ func TestGraphServiceOutage(t *testing.T) {
 	for _, field := range []string{"watched { topic }", "tables { name }"} {
 		s.graphFails(admin, `{ service { `+field+` } }`, graph.CodeUnavailable, "does not answer")
 	}
-	s.graphFails(tokenOf(t, "1", time.Hour, nil), document, graph.CodeTimeout, "")
-	s.graphFails(tokenOf(t, "3", time.Hour, nil), document, graph.CodeTimeout, "")
+	s.graphFails(tokenOf(t, "1", time.Hour, nil), document, graph.CodeUnavailable, "does not answer")
+	s.graphFails(tokenOf(t, "3", time.Hour, nil), document, graph.CodeUnavailable, "does not answer")
 }

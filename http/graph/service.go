@@ -59,8 +59,14 @@ func (s *session) mayLookOn(ctx context.Context) (problem, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	err = s.mayAdminister(ctx)
-	if (errors.Is(err, db.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)) && s.admins.were(s.viewer.UserID()) {
+	late := errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case !late && !errors.Is(err, db.ErrUnavailable):
+		return nil, err
+	case s.admins.were(s.viewer.UserID()):
 		return err, nil
+	case late:
+		return nil, db.ErrUnavailable // it is not that too much was asked for
 	}
 	return nil, err
 }
@@ -234,6 +240,9 @@ func (v *Service) Watched(ctx context.Context) ([]*WatchedTable, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*lookTimeout) // what is wrong with them takes a while to find out
 	defer cancel()
 	watches, err := of(ctx).store.DB.Watches(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, db.ErrUnavailable
+	}
 	if err != nil {
 		return nil, err
 	}
