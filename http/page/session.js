@@ -16,7 +16,7 @@ let renewing = null;
 let renewed = 0; // when
 
 /** Calls back when somebody else, or nobody, has signed in: all is to be loaded anew; and before one signs out. */
-export function onSession(changed, leaving) {
+export function onSession(changed, leaving = () => {}) {
   onChange = changed;
   onLeave = leaving;
 }
