@@ -17,7 +17,7 @@ let knew = kept('session') !== null; // whether what is remembered was ever ther
 let renewed = 0; // when
 
 /** Calls back when somebody else, or nobody, has signed in: all is to be loaded anew; and before one signs out. */
-export function onSession(changed, leaving) {
+export function onSession(changed, leaving = () => {}) {
   onChange = changed;
   onLeave = leaving;
 }
