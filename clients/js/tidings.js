@@ -262,7 +262,12 @@ class Link {
   /** Whether a subscription may come to those that are here. */
   takes(sub) {
     const here = this.channels();
-    return new Set([...here, ...sub.channels]).size <= this.client.maxChannels && !overlap(sub, here);
+    return new Set([...here, ...sub.channels]).size <= this.client.maxChannels && !this.overlaps(sub, here);
+  }
+
+  /** Whether a subscription would miss something, or hear as its past what still comes of a channel that was left. */
+  overlaps(sub, others) {
+    return overlap(sub, sub.since ? new Set([...others, ...this.leaving.keys()]) : others);
   }
 
   /** Lets a subscription go. */
@@ -306,7 +311,7 @@ class Link {
   /** Asks for what must not have been asked for by others; where it was, while these were settled already, it goes to another link. */
   begin(subs, since = undefined) {
     subs = subs.filter((sub) => !this.begun.has(sub));
-    const apart = subs.filter((sub) => overlap(sub, this.asked));
+    const apart = subs.filter((sub) => this.overlaps(sub, this.asked));
     for (const sub of subs) this.begun.add(sub);
     this.ask(subs.filter((sub) => !apart.includes(sub)), since);
     for (const sub of apart) {
