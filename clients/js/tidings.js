@@ -76,6 +76,8 @@ class Client {
   maxChannels = maxChannels;
   typed = { channel: '', at: 0 };
   /** @type {string | null | undefined} */ given = undefined; // the token that was given last
+  /** @type {Promise<any> | undefined} */ asking = undefined; // for a token
+  /** @type {Promise<any> | undefined} */ another = undefined; // in place of one that was not taken
 
   /** @param {api.Options & { WebSocket?: any }} options */
   constructor({ url, token, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch, backoff, heartbeat }) {
@@ -147,7 +149,7 @@ class Client {
 
   typing(channel) {
     const at = Date.now();
-    if (channel === this.typed.channel && at - this.typed.at < 1000) return;
+    if (channel === this.typed.channel && Math.abs(at - this.typed.at) < 1000) return;
     const links = [...this.links].filter((link) => link.ready);
     const link = links.find((link) => link.asked.has(channel)) ?? links[0];
     if (!link) return;
@@ -209,11 +211,15 @@ class Client {
     for (const listener of [...this.listeners]) call(listener, state, error);
   }
 
-  /** Asks for a token; all who ask at the same time get the same. */
+  /** Asks for a token; all who ask at the same time get the same, but for who needs another than the one that there is. */
   async token(why) {
-    this.asking ??= Promise.resolve(why).then(this.source).finally(() => { this.asking = undefined; });
-    this.given = await this.asking;
-    return this.given;
+    const place = why === 'rejected' || this.another ? 'another' : 'asking';
+    this[place] ??= Promise.resolve(why).then(this.source).finally(() => { this[place] = undefined; });
+    try {
+      return (this.given = await this[place]);
+    } catch (problem) {
+      throw new TidingsError('no_token', `there is no token now: ${problem?.message}`, true);
+    }
   }
 
   /** The pause before something that has failed so many times is tried again. */
@@ -228,7 +234,10 @@ class Link {
   subs = new Set();
   cursor = undefined; // all before it was told to those that are settled
   failures = 0;
+  liveAt = undefined; // since when something is live
+  waited = 0; // before that
   rejectedAt = 0;
+  renewedAt = 0; // by what is no token
   lost = false; // and not back yet
   quiet = false; // left on purpose, to come back at once
   scheduled = false;
@@ -247,6 +256,7 @@ class Link {
   /** Forgets what was said on a connection. */
   clear() {
     this.ready = false; // to be told what to subscribe to
+    this.liveAt = undefined;
     this.asked = new Set(); // channels, of the service
     this.live = new Set(); // of those
     this.left = []; // channels, which is to be said
@@ -354,10 +364,16 @@ class Link {
     this.dialled = true;
     clearTimeout(this.timer);
     this.timer = undefined;
+    this.pulse = setTimeout(() => { // waits on, but says so
+      this.lost = true;
+      this.quiet = false;
+      client.update(new TidingsError('no_token', 'the token has not come yet', true));
+    }, client.heartbeat.timeout);
+    this.pulse.unref?.();
     try {
       token = await client.token(error ? 'rejected' : 'connect');
     } catch (problem) {
-      if (attempt === this.attempt) this.lose(new TidingsError('no_token', `there is no token now: ${problem?.message}`, true));
+      if (attempt === this.attempt) this.lose(problem);
       return;
     }
     if (attempt !== this.attempt) return;
@@ -383,7 +399,13 @@ class Link {
     };
     socket.onmessage = ({ data }) => {
       this.heard();
-      this.hear(JSON.parse(data));
+      let frame;
+      try {
+        frame = JSON.parse(data);
+      } catch {
+        return this.lose(new TidingsError('not_tidings', `${url.host} says what is not the protocol's: is it tidings?`, true));
+      }
+      this.hear(frame);
     };
     socket.onerror = (event) => { problem = event.message ?? ''; };
     socket.onclose = ({ code, reason }) => {
@@ -415,8 +437,8 @@ class Link {
     socket.onmessage = socket.onclose = null;
     socket.onopen = () => socket.close();
     socket.onerror = () => {}; // in Node, an error that nobody hears is thrown
-    if (!gently && socket.terminate) socket.terminate();
-    else if (!gently || socket.readyState === 1) socket.close(); // before it is open, a browser complains of it
+    if (socket.terminate && (!gently || socket.readyState === 0)) socket.terminate();
+    else if (!gently || socket.readyState === 1 || !globalThis.document) socket.close(); // before it is open, a page complains of it
   }
 
   close() {
@@ -428,7 +450,7 @@ class Link {
   closed(code, error) {
     if (code === 4004 || code === 4006) return this.reject(error);
     if (code === 1002 || code === 1007 || code === 4002) return this.client.end(new TidingsError(error.code, error.message));
-    if (code !== 4003) return this.lose(error);
+    if (code !== 4003 || !this.held()) return this.lose(error);
     this.quiet = true;
     this.drop();
     this.again(0);
@@ -436,10 +458,22 @@ class Link {
 
   /** The connection is of no use any more: another one is tried after a pause. */
   lose(error) {
+    const pause = this.pause();
     this.lost = true;
     this.quiet = false;
     this.drop();
-    this.again(this.client.pause(this.failures++), error);
+    this.again(pause, error);
+  }
+
+  /** Whether the connection was of use for longer than was waited for it: who ends each at once is not come back to at once. */
+  held() {
+    return this.liveAt !== undefined && Math.abs(Date.now() - this.liveAt) > Math.max(this.waited, this.client.backoff.min);
+  }
+
+  /** The pause before the next connection. */
+  pause() {
+    if (this.held()) this.failures = 0;
+    return (this.waited = this.client.pause(this.failures++));
   }
 
   again(pause, error = undefined) {
@@ -460,7 +494,7 @@ class Link {
   rejectedLately() {
     const before = this.rejectedAt;
     this.rejectedAt = Date.now();
-    return this.rejectedAt - before < rejectedTwice;
+    return Math.abs(this.rejectedAt - before) < rejectedTwice;
   }
 
   /** Another token is taken in place; where there is none, a cookie may have been renewed, which needs a new connection. */
@@ -475,7 +509,8 @@ class Link {
     }
     if (socket !== this.socket || token === this.token && token) return;
     if (token) return this.send({ type: 'authenticate', token: (this.token = token) });
-    if (why === 'rejected') return;
+    if (why === 'rejected' || Math.abs(Date.now() - this.renewedAt) < rejectedTwice) return; // it may not have been renewed
+    this.renewedAt = Date.now();
     this.quiet = true;
     this.drop();
     this.dial();
@@ -498,6 +533,7 @@ class Link {
     if (!this.socket) return;
     const { after, timeout } = this.client.heartbeat;
     const now = Date.now();
+    if (now < (this.askedAt ?? this.heardAt)) this.heardAt = now, this.askedAt &&= now; // the clock was set back
     if (this.askedAt === undefined && now - this.heardAt >= after) this.ping();
     if (now - this.askedAt >= timeout) return this.lose(new TidingsError('silent', 'the service does not answer', true));
     this.pulse = setTimeout(() => this.watch(), (this.askedAt === undefined ? this.heardAt + after : this.askedAt + timeout) - now);
@@ -545,7 +581,7 @@ class Link {
   subscribed(channel, cursor) {
     this.cursor = cursor;
     if (this.leaving.has(channel)) return;
-    this.failures = 0;
+    this.liveAt ??= Date.now();
     this.live.add(channel);
     for (const sub of this.of(channel)) {
       if (sub.settled) sub.tell('live', { type: 'live', channel, cursor }, channel);
@@ -565,6 +601,7 @@ class Link {
   reset(channel, reason) {
     if (!this.leaving.has(channel)) this.live.delete(channel);
     for (const sub of this.of(channel)) {
+      if (sub.link !== this) continue; // any more
       sub.settled = sub.paged = false;
       sub.since = undefined;
       sub.loaded.delete(channel);
@@ -600,7 +637,10 @@ class Link {
     if (code === 'rate_limited') {
       // Which command was not done is not said; coming back does them all. If none is open, it was about typing.
       const open = !this.ready || this.leaving.size || [...this.asked].some((name) => !this.live.has(name));
-      if (open) this.drop(), this.again(Math.max(wait, this.client.pause(this.failures++)), error);
+      if (!open) return;
+      const pause = Math.max(wait, this.pause());
+      this.drop();
+      this.again(pause, error);
       return;
     }
     if (!channel) {
@@ -681,26 +721,32 @@ class Subscription {
 
   close = () => this.end();
 
-  async *[Symbol.asyncIterator]() {
+  [Symbol.asyncIterator]() {
     if (this.handlers) throw new TypeError('a subscription that calls back is not iterated');
-    try {
-      for (;;) {
-        if (!this.queue.length && !this.closed) await new Promise((resolve) => this.waiting.push(resolve));
-        if (this.queue.length) {
+    let over = false;
+    return { // not a generator: that could not be left while something is waited for
+      next: async () => {
+        while (!over && !this.queue.length && !this.closed) await new Promise((resolve) => this.waiting.push(resolve));
+        if (!over && this.queue.length) {
           const { message } = this.queue.shift();
           if (this.resting && !this.queue.length) {
             this.resting = false;
             this.client.place(this);
           }
-          yield message;
-        } else if (this.closed) {
-          if (this.error) throw this.error;
-          return;
+          return { done: false, value: message };
         }
-      }
-    } finally {
-      this.close();
-    }
+        const error = over ? undefined : this.error;
+        over = true;
+        if (error) throw error;
+        return { done: true, value: undefined };
+      },
+      return: async (value) => {
+        over = true;
+        this.close();
+        return { done: true, value };
+      },
+      [Symbol.asyncIterator]() { return this; },
+    };
   }
 
   // What follows is not for who uses the client.
