@@ -168,3 +168,33 @@ func TestJavaScriptClosesWhileConnecting(t *testing.T) {
 	n.run(`client.close()`)
 	n.end()
 }
+
+// Rows that were read later than what follows begins: what became of a row in between is told, though they contain it.
+func TestJavaScriptCollectsWhatRowsContain(t *testing.T) {
+	t.Parallel()
+	n := startScripted(t)
+	n.run(`(globalThis.client = scripted(), globalThis.one = client.collect('comments:1'), globalThis.two = client.collect('comments:2'), soon())`)
+	n.run(`(globalThis.titles = (c) => c.snapshot().map((row) => row.title).sort().join(),
+		globalThis.changed = (what, id, channel, title, from) => ({ type: 'comment_' + what, channel, id: title, cursor: 'c' + title, data: { id, title }, moved_from: from }),
+		dials[0].open(), soon())`)
+	n.expect(`dials[0].asked()`, []string{"subscribe comments:1+comments:2 rows"})
+	n.run(`(dials[0].say({ type: 'row', channel: 'comments:1', data: { id: 1, title: 'a1' } }, { type: 'loaded', channel: 'comments:1', cursor: 'c1' },
+		{ type: 'row', channel: 'comments:2', data: { id: 2, title: 'b9' } }, { type: 'loaded', channel: 'comments:2', cursor: 'c9' },
+		changed('deleted', 3, 'comments:2', 'c2'), // which is gone
+		changed('updated', 1, 'comments:2', 'a3', 'comments:1'), changed('updated', 1, 'comments:2', 'a4'), changed('deleted', 1, 'comments:2', 'a4'),
+		changed('updated', 4, 'comments:2', 'd5'), changed('updated', 4, 'comments:1', 'd6', 'comments:2'),
+		changed('updated', 2, 'comments:2', 'b9')), null)`)
+	n.expect(`[titles(one), titles(two)]`, []string{"d6", "b9"})
+	n.run(`(dials[0].say({ type: 'subscribed', channel: 'comments:1', cursor: 'c9' }, { type: 'subscribed', channel: 'comments:2', cursor: 'c9' }), soon())`)
+	n.expect(`[dials.length, dials[0].asked(), one.live, two.live]`, []any{1, []string{}, true, true})
+
+	// A row under another primary key is not known by what is told of it: the rows come again.
+	n.run(`(dials[0].say(changed('updated', 5, 'comments:2', 'b10')), soon())`)
+	n.expect(`dials[0].asked()`, []string{"unsubscribe comments:2", "subscribe comments:2 rows"})
+	n.run(`(dials[0].say({ type: 'unsubscribed', channel: 'comments:2' }, { type: 'row', channel: 'comments:2', data: { id: 5, title: 'b10' } }, { type: 'loaded', channel: 'comments:2', cursor: 'c10' },
+		changed('updated', 6, 'comments:2', 'b11')), soon())`)
+	n.expect(`[titles(two), dials[0].asked()]`, []any{"b10,b11", []string{}})
+	n.run(`(dials[0].say({ type: 'subscribed', channel: 'comments:2', cursor: 'c11' }), soon())`)
+	n.expect(`[two.live, dials[0].asked()]`, []any{false, []string{"unsubscribe comments:2", "subscribe comments:2 rows"}})
+	n.run(`client.close()`)
+}

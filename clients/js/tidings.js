@@ -183,9 +183,9 @@ class Client {
   }
 
   /** Gives a subscription to a link that can take it, or to a new one. */
-  place(sub, alone = false) {
+  place(sub) {
     if (sub.closed) return;
-    let link = alone ? undefined : [...this.links].find((link) => link.takes(sub));
+    let link = [...this.links].find((link) => link.takes(sub));
     if (!link) this.links.add((link = new Link(this)));
     sub.link = link;
     link.subs.add(sub);
@@ -344,7 +344,7 @@ class Link {
     sub.settled = true;
     sub.since = undefined;
     sub.loaded.clear();
-    sub.paged = false;
+    sub.ahead = false;
     sub.failures = 0;
     sub.arrived();
     for (const name of [...sub.channels]) sub.tell('live', { type: 'live', channel: name, cursor: this.cursor }, name);
@@ -593,8 +593,10 @@ class Link {
   loaded(channel, cursor, rows) {
     for (const sub of this.of(channel)) {
       if (sub.settled || sub.since) continue;
-      sub.loaded.set(channel, cursor);
-      if (sub.rows) sub.tell('rows', { type: 'rows', channel, rows, cursor }, rows, channel);
+      if (!sub.rows) continue;
+      sub.loaded.add(channel);
+      sub.ahead = true;
+      sub.tell('rows', { type: 'rows', channel, rows, cursor }, rows, channel);
     }
   }
 
@@ -602,7 +604,7 @@ class Link {
     if (!this.leaving.has(channel)) this.live.delete(channel);
     for (const sub of this.of(channel)) {
       if (sub.link !== this) continue; // any more
-      sub.settled = sub.paged = false;
+      sub.settled = sub.ahead = false;
       sub.since = undefined;
       sub.loaded.delete(channel);
       this.begun.add(sub); // by the service
@@ -615,7 +617,6 @@ class Link {
     const subs = [...this.subs].filter((sub) => sub.channels.some((name) => has(name, event)));
     const before = this.cursor;
     if (subs.some((sub) => sub.settled)) this.cursor = event.cursor;
-    const unsure = [];
     for (const sub of subs) {
       if (sub.link !== this) continue; // any more
       if (sub.settled) sub.take(event, before);
@@ -623,13 +624,8 @@ class Link {
         const since = sub.since;
         sub.since = event.cursor;
         sub.take(event, since);
-      } else if (sub.rows && sub.at(event)) {
-        // It was told because of another's channel as well, whose past began elsewhere: whether the rows contain it is not known.
-        if (subs.some((other) => other.settled || other.since || (other.at(event) ?? sub.at(event)) !== sub.at(event))) unsure.push(sub);
-        else sub.take(event, undefined);
-      }
+      } else if ([...sub.loaded].some((name) => has(name, event))) sub.take(event, undefined);
     }
-    for (const sub of unsure) sub.restart(true);
   }
 
   refused({ code, message, channel, retry_after_ms: wait }) {
@@ -677,9 +673,9 @@ class Link {
 class Subscription {
   link = undefined; // none, while it waits for something else
   settled = false; // its place is the link's
-  loaded = new Map(); // not settled, with rows: the channels whose rows have come, and the cursors of these
+  loaded = new Set(); // not settled, with rows: the channels whose rows have come
   failures = 0;
-  paged = false; // not settled: what follows tells some of what the rows have already
+  ahead = false; // not settled: the rows may have some of what follows already
   closed = false;
   resting = false; // too much waits for who iterates
   queue = []; // that: each with the cursor before
@@ -751,11 +747,6 @@ class Subscription {
 
   // What follows is not for who uses the client.
 
-  /** The cursor of the rows that an event would change, if they have come. */
-  at(event) {
-    for (const [channel, cursor] of this.loaded) if (has(channel, event)) return cursor;
-  }
-
   /** Tells something: calls back with the arguments, or leaves the message to who iterates. */
   tell(name, message, ...args) {
     if (this.closed) return;
@@ -788,7 +779,7 @@ class Subscription {
     const { link } = this;
     this.link = undefined;
     this.settled = false;
-    this.paged &&= !!since;
+    this.ahead &&= !!since;
     this.since = since;
     this.loaded.clear();
     link?.remove(this);
@@ -800,9 +791,9 @@ class Subscription {
     this.timer = setTimeout(what, this.client.pause(this.failures++));
   }
 
-  restart(alone = false) {
+  restart() {
     this.leave();
-    this.client.place(this, alone);
+    this.client.place(this);
   }
 
   /** Loads the rows page by page, and goes on behind the cursor of the first one. */
@@ -824,7 +815,7 @@ class Subscription {
           all.set(channel, rows);
         }
         this.since = since;
-        this.paged = true;
+        this.ahead = true;
         for (const [channel, rows] of all) this.tell('rows', { type: 'rows', channel, rows, cursor: since }, rows, channel);
         return this.client.place(this);
       } catch (error) {
@@ -865,6 +856,7 @@ class Subscription {
 /** The rows of a channel, for all who collect it. */
 class Rows {
   map = new Map();
+  doubts = new Set(); // keys of which it is not known yet why the rows did not have them
   array = undefined; // of the map's values, until they change
   users = 0;
   listeners = new Set();
@@ -881,7 +873,10 @@ class Rows {
       {
         rows: (rows) => this.replace(rows),
         event: (event) => this.apply(event),
-        live: changed,
+        live: () => {
+          if (this.doubts.size) this.sub.restart();
+          this.changed();
+        },
         reset: changed,
         error: (error) => {
           this.error = error;
@@ -894,6 +889,7 @@ class Rows {
 
   replace(rows) {
     this.map.clear();
+    this.doubts.clear();
     for (const row of rows) this.map.set(this.key(row), row);
     if (this.map.has(undefined)) this.sub.end(new TidingsError('no_key', `rows of ${this.channel} have no such key: say which it is`, false, this.channel));
     this.changed();
@@ -905,13 +901,17 @@ class Rows {
     if (omitted) return this.sub.restart(); // which row it is, is not said
     if (what === 'truncated') {
       this.map.clear();
+      this.doubts.clear();
       return this.changed();
     }
     const key = this.key(data);
     const went = what === 'deleted' || (what === 'offline' && this.channel === 'presence') || (left === this.channel && channel !== left);
     const came = what === 'added' || (left && channel === this.channel) || what.endsWith('line');
-    if (!came && !this.map.has(key) && !this.sub.paged) return this.sub.restart(); // it was here under another primary key
-    if (went) this.map.delete(key);
+    if (!came && !this.map.has(key)) { // it was here under another primary key, or the rows know that it went later
+      if (!this.sub.ahead) return this.sub.restart();
+      if (!went) this.doubts.add(key);
+    }
+    if (went) this.map.delete(key), this.doubts.delete(key);
     else this.map.set(key, data);
     this.changed();
   }
