@@ -26,6 +26,7 @@ func TestAdminPage(t *testing.T) {
 		"numbers and tables":            testAdminNumbers,
 		"follow, broadcast, disconnect": testAdminActs,
 		"a broken database":             testAdminOutage,
+		"what is odd":                   testAdminOdd,
 		"looks":                         testAdminLooks,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })

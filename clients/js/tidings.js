@@ -76,6 +76,8 @@ class Client {
   maxChannels = maxChannels;
   typed = { channel: '', at: 0 };
   /** @type {string | null | undefined} */ given = undefined; // the token that was given last
+  /** @type {Promise<any> | undefined} */ asking = undefined; // for a token
+  /** @type {Promise<any> | undefined} */ another = undefined; // in place of one that was not taken
 
   /** @param {api.Options & { WebSocket?: any }} options */
   constructor({ url, token, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch, backoff, heartbeat }) {
@@ -147,7 +149,7 @@ class Client {
 
   typing(channel) {
     const at = Date.now();
-    if (channel === this.typed.channel && at - this.typed.at < 1000) return;
+    if (channel === this.typed.channel && Math.abs(at - this.typed.at) < 1000) return;
     const links = [...this.links].filter((link) => link.ready);
     const link = links.find((link) => link.asked.has(channel)) ?? links[0];
     if (!link) return;
@@ -181,9 +183,9 @@ class Client {
   }
 
   /** Gives a subscription to a link that can take it, or to a new one. */
-  place(sub, alone = false) {
+  place(sub) {
     if (sub.closed) return;
-    let link = alone ? undefined : [...this.links].find((link) => link.takes(sub));
+    let link = [...this.links].find((link) => link.takes(sub));
     if (!link) this.links.add((link = new Link(this)));
     sub.link = link;
     link.subs.add(sub);
@@ -209,11 +211,15 @@ class Client {
     for (const listener of [...this.listeners]) call(listener, state, error);
   }
 
-  /** Asks for a token; all who ask at the same time get the same. */
+  /** Asks for a token; all who ask at the same time get the same, but for who needs another than the one that there is. */
   async token(why) {
-    this.asking ??= Promise.resolve(why).then(this.source).finally(() => { this.asking = undefined; });
-    this.given = await this.asking;
-    return this.given;
+    const place = why === 'rejected' || this.another ? 'another' : 'asking';
+    this[place] ??= Promise.resolve(why).then(this.source).finally(() => { this[place] = undefined; });
+    try {
+      return (this.given = await this[place]);
+    } catch (problem) {
+      throw new TidingsError('no_token', `there is no token now: ${problem?.message}`, true);
+    }
   }
 
   /** The pause before something that has failed so many times is tried again. */
@@ -228,7 +234,10 @@ class Link {
   subs = new Set();
   cursor = undefined; // all before it was told to those that are settled
   failures = 0;
+  liveAt = undefined; // since when something is live
+  waited = 0; // before that
   rejectedAt = 0;
+  renewedAt = 0; // by what is no token
   lost = false; // and not back yet
   quiet = false; // left on purpose, to come back at once
   scheduled = false;
@@ -247,6 +256,7 @@ class Link {
   /** Forgets what was said on a connection. */
   clear() {
     this.ready = false; // to be told what to subscribe to
+    this.liveAt = undefined;
     this.asked = new Set(); // channels, of the service
     this.live = new Set(); // of those
     this.left = []; // channels, which is to be said
@@ -262,7 +272,12 @@ class Link {
   /** Whether a subscription may come to those that are here. */
   takes(sub) {
     const here = this.channels();
-    return new Set([...here, ...sub.channels]).size <= this.client.maxChannels && !overlap(sub, here);
+    return new Set([...here, ...sub.channels]).size <= this.client.maxChannels && !this.overlaps(sub, here);
+  }
+
+  /** Whether a subscription would miss something, or hear as its past what still comes of a channel that was left. */
+  overlaps(sub, others) {
+    return overlap(sub, sub.since ? new Set([...others, ...this.leaving.keys()]) : others);
   }
 
   /** Lets a subscription go. */
@@ -306,7 +321,7 @@ class Link {
   /** Asks for what must not have been asked for by others; where it was, while these were settled already, it goes to another link. */
   begin(subs, since = undefined) {
     subs = subs.filter((sub) => !this.begun.has(sub));
-    const apart = subs.filter((sub) => overlap(sub, this.asked));
+    const apart = subs.filter((sub) => this.overlaps(sub, this.asked));
     for (const sub of subs) this.begun.add(sub);
     this.ask(subs.filter((sub) => !apart.includes(sub)), since);
     for (const sub of apart) {
@@ -329,7 +344,7 @@ class Link {
     sub.settled = true;
     sub.since = undefined;
     sub.loaded.clear();
-    sub.paged = false;
+    sub.ahead = false;
     sub.failures = 0;
     sub.arrived();
     for (const name of [...sub.channels]) sub.tell('live', { type: 'live', channel: name, cursor: this.cursor }, name);
@@ -349,10 +364,16 @@ class Link {
     this.dialled = true;
     clearTimeout(this.timer);
     this.timer = undefined;
+    this.pulse = setTimeout(() => { // waits on, but says so
+      this.lost = true;
+      this.quiet = false;
+      client.update(new TidingsError('no_token', 'the token has not come yet', true));
+    }, client.heartbeat.timeout);
+    this.pulse.unref?.();
     try {
       token = await client.token(error ? 'rejected' : 'connect');
     } catch (problem) {
-      if (attempt === this.attempt) this.lose(new TidingsError('no_token', `there is no token now: ${problem?.message}`, true));
+      if (attempt === this.attempt) this.lose(problem);
       return;
     }
     if (attempt !== this.attempt) return;
@@ -378,7 +399,13 @@ class Link {
     };
     socket.onmessage = ({ data }) => {
       this.heard();
-      this.hear(JSON.parse(data));
+      let frame;
+      try {
+        frame = JSON.parse(data);
+      } catch {
+        return this.lose(new TidingsError('not_tidings', `${url.host} says what is not the protocol's: is it tidings?`, true));
+      }
+      this.hear(frame);
     };
     socket.onerror = (event) => { problem = event.message ?? ''; };
     socket.onclose = ({ code, reason }) => {
@@ -410,8 +437,8 @@ class Link {
     socket.onmessage = socket.onclose = null;
     socket.onopen = () => socket.close();
     socket.onerror = () => {}; // in Node, an error that nobody hears is thrown
-    if (!gently && socket.terminate) socket.terminate();
-    else if (!gently || socket.readyState === 1) socket.close(); // before it is open, a browser complains of it
+    if (socket.terminate && (!gently || socket.readyState === 0)) socket.terminate();
+    else if (!gently || socket.readyState === 1 || !globalThis.document) socket.close(); // before it is open, a page complains of it
   }
 
   close() {
@@ -423,7 +450,7 @@ class Link {
   closed(code, error) {
     if (code === 4004 || code === 4006) return this.reject(error);
     if (code === 1002 || code === 1007 || code === 4002) return this.client.end(new TidingsError(error.code, error.message));
-    if (code !== 4003) return this.lose(error);
+    if (code !== 4003 || !this.held()) return this.lose(error);
     this.quiet = true;
     this.drop();
     this.again(0);
@@ -431,10 +458,22 @@ class Link {
 
   /** The connection is of no use any more: another one is tried after a pause. */
   lose(error) {
+    const pause = this.pause();
     this.lost = true;
     this.quiet = false;
     this.drop();
-    this.again(this.client.pause(this.failures++), error);
+    this.again(pause, error);
+  }
+
+  /** Whether the connection was of use for longer than was waited for it: who ends each at once is not come back to at once. */
+  held() {
+    return this.liveAt !== undefined && Math.abs(Date.now() - this.liveAt) > Math.max(this.waited, this.client.backoff.min);
+  }
+
+  /** The pause before the next connection. */
+  pause() {
+    if (this.held()) this.failures = 0;
+    return (this.waited = this.client.pause(this.failures++));
   }
 
   again(pause, error = undefined) {
@@ -455,7 +494,7 @@ class Link {
   rejectedLately() {
     const before = this.rejectedAt;
     this.rejectedAt = Date.now();
-    return this.rejectedAt - before < rejectedTwice;
+    return Math.abs(this.rejectedAt - before) < rejectedTwice;
   }
 
   /** Another token is taken in place; where there is none, a cookie may have been renewed, which needs a new connection. */
@@ -470,7 +509,8 @@ class Link {
     }
     if (socket !== this.socket || token === this.token && token) return;
     if (token) return this.send({ type: 'authenticate', token: (this.token = token) });
-    if (why === 'rejected') return;
+    if (why === 'rejected' || Math.abs(Date.now() - this.renewedAt) < rejectedTwice) return; // it may not have been renewed
+    this.renewedAt = Date.now();
     this.quiet = true;
     this.drop();
     this.dial();
@@ -493,6 +533,7 @@ class Link {
     if (!this.socket) return;
     const { after, timeout } = this.client.heartbeat;
     const now = Date.now();
+    if (now < (this.askedAt ?? this.heardAt)) this.heardAt = now, this.askedAt &&= now; // the clock was set back
     if (this.askedAt === undefined && now - this.heardAt >= after) this.ping();
     if (now - this.askedAt >= timeout) return this.lose(new TidingsError('silent', 'the service does not answer', true));
     this.pulse = setTimeout(() => this.watch(), (this.askedAt === undefined ? this.heardAt + after : this.askedAt + timeout) - now);
@@ -540,7 +581,7 @@ class Link {
   subscribed(channel, cursor) {
     this.cursor = cursor;
     if (this.leaving.has(channel)) return;
-    this.failures = 0;
+    this.liveAt ??= Date.now();
     this.live.add(channel);
     for (const sub of this.of(channel)) {
       if (sub.settled) sub.tell('live', { type: 'live', channel, cursor }, channel);
@@ -552,15 +593,18 @@ class Link {
   loaded(channel, cursor, rows) {
     for (const sub of this.of(channel)) {
       if (sub.settled || sub.since) continue;
-      sub.loaded.set(channel, cursor);
-      if (sub.rows) sub.tell('rows', { type: 'rows', channel, rows, cursor }, rows, channel);
+      if (!sub.rows) continue;
+      sub.loaded.add(channel);
+      sub.ahead = true;
+      sub.tell('rows', { type: 'rows', channel, rows, cursor }, rows, channel);
     }
   }
 
   reset(channel, reason) {
     if (!this.leaving.has(channel)) this.live.delete(channel);
     for (const sub of this.of(channel)) {
-      sub.settled = sub.paged = false;
+      if (sub.link !== this) continue; // any more
+      sub.settled = sub.ahead = false;
       sub.since = undefined;
       sub.loaded.delete(channel);
       this.begun.add(sub); // by the service
@@ -573,7 +617,6 @@ class Link {
     const subs = [...this.subs].filter((sub) => sub.channels.some((name) => has(name, event)));
     const before = this.cursor;
     if (subs.some((sub) => sub.settled)) this.cursor = event.cursor;
-    const unsure = [];
     for (const sub of subs) {
       if (sub.link !== this) continue; // any more
       if (sub.settled) sub.take(event, before);
@@ -581,13 +624,8 @@ class Link {
         const since = sub.since;
         sub.since = event.cursor;
         sub.take(event, since);
-      } else if (sub.rows && sub.at(event)) {
-        // It was told because of another's channel as well, whose past began elsewhere: whether the rows contain it is not known.
-        if (subs.some((other) => other.settled || other.since || (other.at(event) ?? sub.at(event)) !== sub.at(event))) unsure.push(sub);
-        else sub.take(event, undefined);
-      }
+      } else if ([...sub.loaded].some((name) => has(name, event))) sub.take(event, undefined);
     }
-    for (const sub of unsure) sub.restart(true);
   }
 
   refused({ code, message, channel, retry_after_ms: wait }) {
@@ -595,7 +633,10 @@ class Link {
     if (code === 'rate_limited') {
       // Which command was not done is not said; coming back does them all. If none is open, it was about typing.
       const open = !this.ready || this.leaving.size || [...this.asked].some((name) => !this.live.has(name));
-      if (open) this.drop(), this.again(Math.max(wait, this.client.pause(this.failures++)), error);
+      if (!open) return;
+      const pause = Math.max(wait, this.pause());
+      this.drop();
+      this.again(pause, error);
       return;
     }
     if (!channel) {
@@ -632,9 +673,9 @@ class Link {
 class Subscription {
   link = undefined; // none, while it waits for something else
   settled = false; // its place is the link's
-  loaded = new Map(); // not settled, with rows: the channels whose rows have come, and the cursors of these
+  loaded = new Set(); // not settled, with rows: the channels whose rows have come
   failures = 0;
-  paged = false; // not settled: what follows tells some of what the rows have already
+  ahead = false; // not settled: the rows may have some of what follows already
   closed = false;
   resting = false; // too much waits for who iterates
   queue = []; // that: each with the cursor before
@@ -676,34 +717,35 @@ class Subscription {
 
   close = () => this.end();
 
-  async *[Symbol.asyncIterator]() {
+  [Symbol.asyncIterator]() {
     if (this.handlers) throw new TypeError('a subscription that calls back is not iterated');
-    try {
-      for (;;) {
-        if (!this.queue.length && !this.closed) await new Promise((resolve) => this.waiting.push(resolve));
-        if (this.queue.length) {
+    let over = false;
+    return { // not a generator: that could not be left while something is waited for
+      next: async () => {
+        while (!over && !this.queue.length && !this.closed) await new Promise((resolve) => this.waiting.push(resolve));
+        if (!over && this.queue.length) {
           const { message } = this.queue.shift();
           if (this.resting && !this.queue.length) {
             this.resting = false;
             this.client.place(this);
           }
-          yield message;
-        } else if (this.closed) {
-          if (this.error) throw this.error;
-          return;
+          return { done: false, value: message };
         }
-      }
-    } finally {
-      this.close();
-    }
+        const error = over ? undefined : this.error;
+        over = true;
+        if (error) throw error;
+        return { done: true, value: undefined };
+      },
+      return: async (value) => {
+        over = true;
+        this.close();
+        return { done: true, value };
+      },
+      [Symbol.asyncIterator]() { return this; },
+    };
   }
 
   // What follows is not for who uses the client.
-
-  /** The cursor of the rows that an event would change, if they have come. */
-  at(event) {
-    for (const [channel, cursor] of this.loaded) if (has(channel, event)) return cursor;
-  }
 
   /** Tells something: calls back with the arguments, or leaves the message to who iterates. */
   tell(name, message, ...args) {
@@ -737,7 +779,7 @@ class Subscription {
     const { link } = this;
     this.link = undefined;
     this.settled = false;
-    this.paged &&= !!since;
+    this.ahead &&= !!since;
     this.since = since;
     this.loaded.clear();
     link?.remove(this);
@@ -749,9 +791,9 @@ class Subscription {
     this.timer = setTimeout(what, this.client.pause(this.failures++));
   }
 
-  restart(alone = false) {
+  restart() {
     this.leave();
-    this.client.place(this, alone);
+    this.client.place(this);
   }
 
   /** Loads the rows page by page, and goes on behind the cursor of the first one. */
@@ -773,7 +815,7 @@ class Subscription {
           all.set(channel, rows);
         }
         this.since = since;
-        this.paged = true;
+        this.ahead = true;
         for (const [channel, rows] of all) this.tell('rows', { type: 'rows', channel, rows, cursor: since }, rows, channel);
         return this.client.place(this);
       } catch (error) {
@@ -814,6 +856,7 @@ class Subscription {
 /** The rows of a channel, for all who collect it. */
 class Rows {
   map = new Map();
+  doubts = new Set(); // keys of which it is not known yet why the rows did not have them
   array = undefined; // of the map's values, until they change
   users = 0;
   listeners = new Set();
@@ -830,7 +873,10 @@ class Rows {
       {
         rows: (rows) => this.replace(rows),
         event: (event) => this.apply(event),
-        live: changed,
+        live: () => {
+          if (this.doubts.size) this.sub.restart();
+          this.changed();
+        },
         reset: changed,
         error: (error) => {
           this.error = error;
@@ -843,6 +889,7 @@ class Rows {
 
   replace(rows) {
     this.map.clear();
+    this.doubts.clear();
     for (const row of rows) this.map.set(this.key(row), row);
     if (this.map.has(undefined)) this.sub.end(new TidingsError('no_key', `rows of ${this.channel} have no such key: say which it is`, false, this.channel));
     this.changed();
@@ -854,13 +901,17 @@ class Rows {
     if (omitted) return this.sub.restart(); // which row it is, is not said
     if (what === 'truncated') {
       this.map.clear();
+      this.doubts.clear();
       return this.changed();
     }
     const key = this.key(data);
     const went = what === 'deleted' || (what === 'offline' && this.channel === 'presence') || (left === this.channel && channel !== left);
     const came = what === 'added' || (left && channel === this.channel) || what.endsWith('line');
-    if (!came && !this.map.has(key) && !this.sub.paged) return this.sub.restart(); // it was here under another primary key
-    if (went) this.map.delete(key);
+    if (!came && !this.map.has(key)) { // it was here under another primary key, or the rows know that it went later
+      if (!this.sub.ahead) return this.sub.restart();
+      if (!went) this.doubts.add(key);
+    }
+    if (went) this.map.delete(key), this.doubts.delete(key);
     else this.map.set(key, data);
     this.changed();
   }
