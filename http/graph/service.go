@@ -24,7 +24,9 @@ const (
 	lookTimeout = 1500 * time.Millisecond
 	// trustedFor is how long somebody who was an administrator may look on while it cannot be asked whether he still is.
 	trustedFor = 10 * time.Minute
-	maxTables  = 500
+	// newestFor is how long what the database knows is good enough: half of the time between two looks.
+	newestFor = 500 * time.Millisecond
+	maxTables = 500
 )
 
 // admins are those who were found to be administrators, and when.
@@ -51,6 +53,28 @@ func (a *admins) were(id int64) bool {
 	defer a.mu.Unlock()
 	at, known := a.known[id]
 	return known && time.Since(at) < trustedFor
+}
+
+// overviews are what the database knew when it was last asked, which all who look on at the same time share: what it costs does not
+// depend on how many they are.
+type overviews struct {
+	mu   sync.Mutex
+	at   time.Time
+	last db.Overview
+	err  error
+}
+
+// newest is what the database knows, or did so a moment ago.
+func (o *overviews) newest(ctx context.Context, read func(context.Context) (db.Overview, error)) (db.Overview, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.at) > newestFor {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout) // others wait for it, too
+		defer cancel()
+		o.last, o.err = read(ctx)
+		o.at = time.Now()
+	}
+	return o.last, o.err
 }
 
 // mayLookOn says why the viewer is not told how the service is doing; nil: he is. Where the database cannot be asked whether he is an
@@ -98,11 +122,7 @@ func (v *Service) overview(ctx context.Context) (db.Overview, error) {
 	if v.unasked != nil {
 		return db.Overview{}, v.unasked
 	}
-	v.once.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-		defer cancel()
-		v.database, v.problem = of(ctx).store.DB.Overview(ctx)
-	})
+	v.once.Do(func() { v.database, v.problem = of(ctx).overviews.newest(ctx, of(ctx).store.DB.Overview) })
 	return v.database, v.problem
 }
 
