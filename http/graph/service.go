@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"tidings/db"
 	"tidings/realtime"
 )
@@ -139,14 +137,13 @@ func (v *Service) DatabaseProblem(ctx context.Context) (*string, error) {
 		return nil, nil
 	}
 	var problem string
-	var refused *pgconn.PgError
 	switch _, why, unavailable := strings.Cut(err.Error(), db.ErrUnavailable.Error()+": "); {
 	case errors.Is(err, context.DeadlineExceeded):
 		problem = "it takes longer than " + lookTimeout.String()
 	case unavailable:
 		problem = why
-	case errors.As(err, &refused): // of a standby, or where something was not granted
-		problem = "it answers with an error: " + refused.Message
+	case db.Answered(err) != "": // it is a standby, or something was not granted
+		problem = "it answers with an error: " + db.Answered(err)
 	default:
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func TestOverviewIsShared(t *testing.T) {
 		}
 		look(1)
 		look(1)
-		time.Sleep(newestFor + 1)
+		time.Sleep(newestFor + 1) //nolint:forbidigo // in a synctest bubble
 		look(2)
 	})
 }
