@@ -113,7 +113,7 @@ function Page() {
     <${Follow} />
     <${Tables} />
     <div class="columns"><${Broadcast} /><${Users} /></div>
-    <div class=${stale.value ? 'stale' : ''}><${Log} /></div>
+    <div class=${stale.value || service.value.databaseProblem !== null ? 'stale' : ''}><${Log} /></div>
     <${Suggestions} />`}`;
 }
 
