@@ -69,6 +69,7 @@ func (f *cursorFile) write(cursor string, sync bool) error {
 		err = os.Rename(f.next(), f.path)
 	}
 	if err != nil {
+		_ = os.Remove(f.next()) // of what is half written there is no use
 		return fmt.Errorf("--cursor-file: %w", err)
 	}
 	f.kept = cursor

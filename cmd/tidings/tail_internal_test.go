@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +31,45 @@ func TestConditions(t *testing.T) {
 		} else if got := f.wantsRow("row", row); got != want {
 			t.Errorf("%s is %t", condition, got)
 		}
+	}
+}
+
+// What a row has in it does nothing to a terminal, as JSON neither; jq is given it as it came.
+func TestTailJSON(t *testing.T) {
+	t.Parallel()
+	frame := "{\"type\":\"a_added\",\t\"data\":{\"a\":\"\u009b2J\u202e\x7f\u0436\"}}"
+	for want, terminal := range map[string]bool{frame + "\n": false, `{"type":"a_added","data":{"a":"\u009b2J\u202e\u007fж"}}` + "\n": true} {
+		var b bytes.Buffer
+		p := tailPrinter{out: &b, json: true, terminal: terminal}
+		if err := p.frame([]byte(frame)); err != nil || b.String() != want {
+			t.Errorf("on a terminal %t: got %q, %v, want %q", terminal, &b, err, want)
+		}
+	}
+}
+
+// A disk that is full leaves nothing behind but the cursor that there was.
+func TestCursorFileIsNotWritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cursor")
+	f, _, err := openCursorFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.keep("a-1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+".old", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.path = path + ".old" // which no file takes the place of
+	if err := f.keep("a-2"); err == nil || !strings.Contains(err.Error(), "--cursor-file") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(f.next()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something is left: %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "a-1\n" {
+		t.Errorf("got %q, %v", text, err)
 	}
 }
 
