@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	tidings "tidings/clients/go"
 )
@@ -31,6 +33,28 @@ func TestConditions(t *testing.T) {
 		} else if got := f.wantsRow("row", row); got != want {
 			t.Errorf("%s is %t", condition, got)
 		}
+	}
+}
+
+// Two that keep their cursor in one file do not keep each other from it: it has a whole one at any time.
+func TestCursorFileOfTwo(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cursor")
+	var two errgroup.Group
+	for _, cursor := range []string{"a-1", "a-" + strings.Repeat("2", 5000)} {
+		two.Go(func() error {
+			f, _, err := openCursorFile(path)
+			for i := 0; i < 200 && err == nil; i++ {
+				err = f.write(cursor, false)
+				if text, readErr := os.ReadFile(path); err == nil && (readErr != nil || len(text) != 4 && len(text) != 5003) {
+					err = fmt.Errorf("there are %d bytes, %w", len(text), readErr)
+				}
+			}
+			return err
+		})
+	}
+	if err := two.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -65,8 +89,8 @@ func TestCursorFileIsNotWritten(t *testing.T) {
 	if err := f.keep("a-2"); err == nil || !strings.Contains(err.Error(), "--cursor-file") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := os.Stat(f.next()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("something is left: %v", err)
+	if left, err := filepath.Glob(path + "*new"); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "a-1\n" {
 		t.Errorf("got %q, %v", text, err)
