@@ -26,6 +26,7 @@ func TestBrowser(t *testing.T) {
 		"the page survives a restart":     testPageSurvives,
 		"the page shows text as text":     testPageShowsText,
 		"the page is read to its ends":    testPageScrolls,
+		"the page in a busy channel":      testPageBusy,
 		"the page elsewhere":              testPageElsewhere,
 		"the page looks well":             testPageLooks,
 		"the page can be used by anybody": testPageAccessible,

@@ -253,3 +253,44 @@ func TestGraphWatchTable(t *testing.T) {
 	s.graphFails(admin, `{ service { channels(first: 0) { channel } } }`, graph.CodeBadInput, "first")
 	s.graphFails(admin, `{ service { channel(name: ":") { subscribers } } }`, graph.CodeBadInput, "name")
 }
+
+// What is told where the database cannot be asked, or answers with an error: that it is so, and what the instance knows by itself.
+func TestGraphServiceOutage(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.people()
+	s := start(t, d.url, options{secret: secret, graph: &graph.Options{AdminWatch: true}})
+	admin := tokenOf(t, "2", time.Hour, nil)
+	const document = `{ service { databaseProblem usersOnline log { bytes } instances { name } } }`
+	trouble := func(problem string) {
+		t.Helper()
+		a := s.ask(graphRequest{Query: document}, authorization(admin))
+		var got serviceAnswer
+		if err := json.Unmarshal(a.Data, &got); err != nil || len(a.Errors) > 0 {
+			t.Fatalf("got %s, %v", a.Data, a.Errors)
+		}
+		if p := got.Service.DatabaseProblem; p == nil || *p != problem || got.Service.Log != nil || got.Service.UsersOnline != nil || len(got.Service.Instances) != 1 {
+			t.Errorf("got %s, want the problem %q", a.Data, problem)
+		}
+	}
+	s.figures(admin)
+	d.exec(`alter view tidings.running rename to walking`)
+	trouble(`it answers with an error: relation "tidings.running" does not exist`)
+	d.exec(`alter view tidings.walking rename to running`)
+
+	// It cannot be told who is an administrator still: whoever was so before is told nothing that the database has.
+	locked, err := d.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = locked.Rollback(t.Context()) }()
+	if _, err := locked.Exec(t.Context(), `lock table users in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	trouble("it takes longer than 1.5s")
+	for _, field := range []string{"watched { topic }", "tables { name }"} {
+		s.graphFails(admin, `{ service { `+field+` } }`, graph.CodeUnavailable, "does not answer")
+	}
+	s.graphFails(tokenOf(t, "1", time.Hour, nil), document, graph.CodeUnavailable, "does not answer")
+	s.graphFails(tokenOf(t, "3", time.Hour, nil), document, graph.CodeUnavailable, "does not answer")
+}

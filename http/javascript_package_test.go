@@ -41,8 +41,10 @@ func TestJavaScriptServed(t *testing.T) {
 			t.Errorf("%s is %d, %v, %d bytes", path, a.status, a.header, len(a.body))
 		}
 		tag := a.header.Get("ETag")
-		if a := s.request("GET", path, http.Header{"If-None-Match": {tag}, "Accept-Encoding": {"identity"}}); tag == "" || a.status != http.StatusNotModified || a.body != "" {
-			t.Errorf("%s with its tag %s is %d, %d bytes", path, tag, a.status, len(a.body))
+		for _, known := range []string{tag, "W/" + tag, `"another", W/` + tag} { // proxies weaken tags
+			if a := s.request("GET", path, http.Header{"If-None-Match": {known}, "Accept-Encoding": {"identity"}}); tag == "" || a.status != http.StatusNotModified || a.body != "" {
+				t.Errorf("%s with the tag %s is %d, %d bytes", path, known, a.status, len(a.body))
+			}
 		}
 		a = s.request("GET", path, http.Header{"Accept-Encoding": {"gzip"}, "If-None-Match": {tag}})
 		compressed, err := gzip.NewReader(strings.NewReader(a.body))

@@ -28,6 +28,30 @@ type pageFile struct {
 	compressed []byte
 }
 
+func newPageFile(media string, content []byte) *pageFile {
+	hash := sha256.Sum256(content)
+	var compressed bytes.Buffer
+	zip, _ := gzip.NewWriterLevel(&compressed, gzip.BestCompression) // there is such a level
+	_, _ = zip.Write(content)                                        // to memory
+	_ = zip.Close()
+	return &pageFile{media: media, tag: hex.EncodeToString(hash[:8]), content: content, compressed: compressed.Bytes()}
+}
+
+// serve answers with the file. Browsers keep it, and ask each time whether it has changed.
+func (f *pageFile) serve(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Type", f.media)
+	header.Set("Cache-Control", "no-cache")
+	header.Set("Vary", "Accept-Encoding")
+	content, tag := f.content, f.tag
+	if acceptsGzip(r.Header) {
+		content, tag = f.compressed, tag+"-gzip"
+		header.Set("Content-Encoding", "gzip")
+	}
+	header.Set("ETag", `"`+tag+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+}
+
 // readPageFiles reads them by their paths. A page itself is none, nor is what has another ending.
 var readPageFiles = sync.OnceValue(func() map[string]*pageFile {
 	files := make(map[string]*pageFile)
@@ -40,12 +64,7 @@ var readPageFiles = sync.OnceValue(func() map[string]*pageFile {
 		if err != nil {
 			return err
 		}
-		hash := sha256.Sum256(content)
-		var compressed bytes.Buffer
-		zip, _ := gzip.NewWriterLevel(&compressed, gzip.BestCompression) // there is such a level
-		_, _ = zip.Write(content)                                        // to memory
-		_ = zip.Close()
-		files["/"+name] = &pageFile{media: media, tag: hex.EncodeToString(hash[:8]), content: content, compressed: compressed.Bytes()}
+		files["/"+name] = newPageFile(media, content)
 		return nil
 	})
 	if err != nil {
@@ -66,7 +85,7 @@ var pageModules = sync.OnceValue(func() []string {
 	return modules
 })
 
-// pageFiles serves what pages load. Browsers keep it, and ask each time whether it has changed.
+// pageFiles serves what pages load.
 func pageFiles() http.Handler {
 	files := readPageFiles()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,16 +94,6 @@ func pageFiles() http.Handler {
 			writeError(w, http.StatusNotFound, "not_found", "there is no such file")
 			return
 		}
-		header := w.Header()
-		header.Set("Content-Type", file.media)
-		header.Set("Cache-Control", "no-cache")
-		header.Set("Vary", "Accept-Encoding")
-		content, tag := file.content, file.tag
-		if acceptsGzip(r.Header) {
-			content, tag = file.compressed, tag+"-gzip"
-			header.Set("Content-Encoding", "gzip")
-		}
-		header.Set("ETag", `"`+tag+`"`)
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+		file.serve(w, r)
 	})
 }

@@ -44,7 +44,7 @@ func testPageFollows(t *testing.T, browser context.Context) {
 	p.expectShown("changed | Ada | text", "first | Ada | text")
 
 	d.exec(`insert into messages (author_id, title, content) select 1, 'many ' || i, '' from generate_series(1, 300) as i`)
-	p.await(`document.querySelector('#messages h3').textContent === 'many 300'`)
+	p.await(`document.querySelector('#messages h3')?.textContent === 'many 300'`)
 	if n := evaluate[int](p, `document.querySelectorAll('#messages > article').length`); n > 300 {
 		t.Errorf("%d messages are shown", n)
 	}
@@ -157,7 +157,7 @@ func testPageElsewhere(t *testing.T, browser context.Context) {
 		JSON.parse(document.querySelector('#events pre').textContent).note === '<b>one</b>'`)
 	p.click(`[data-pause]`)
 	d.exec(`insert into orders values (8, 'two')`)
-	p.await(`document.querySelector('.bar').textContent.includes('1 event waits') && document.querySelectorAll('[data-event]').length === 1`)
+	p.await(`document.querySelector('.bar')?.textContent.includes('1 event waits') && document.querySelectorAll('[data-event]').length === 1`)
 	p.click(`[data-pause]`)
 	p.await(`document.querySelectorAll('[data-event]').length === 2`)
 	if wide := evaluate[int](p, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {

@@ -146,7 +146,7 @@ func testPageCutOff(t *testing.T, browser context.Context) {
 		third.awaitState("live")
 		d.message(fmt.Sprintf("the last of %d", round))
 		for _, p := range []*tab{dora, other, third} {
-			p.await(`document.querySelector('#messages h3').textContent === 'the last of ` + fmt.Sprint(round) + `'`)
+			p.await(`document.querySelector('#messages h3')?.textContent === 'the last of ` + fmt.Sprint(round) + `'`)
 		}
 		dora.expectSame(other, third)
 		want := query[[]string](d, `select array_agg(title order by created_at desc, id desc) from messages`)

@@ -59,7 +59,7 @@ func testPageScrolls(t *testing.T, browser context.Context) {
 	check(true)
 
 	// What is read stays where it is, and what is new is announced.
-	p.await(`document.querySelector('[data-end="older"]').dataset.more === 'false'`)
+	p.await(`document.querySelector('[data-end="older"]')?.dataset.more === 'false'`)
 	evaluate[chromedp.Void](p, `scrollTo(0, 4000)`)
 	before := evaluate[string](p, `(() => {
 		window.watched = [...document.querySelectorAll('#messages > article')].find((a) => a.getBoundingClientRect().top > 100);
@@ -81,7 +81,7 @@ func testPageScrolls(t *testing.T, browser context.Context) {
 
 	evaluate[chromedp.Void](p, `(() => { const select = document.querySelector('[data-order]'); select.value = 'oldest'; select.dispatchEvent(new Event('change', { bubbles: true })); })()`)
 	p.await(titles + `[0] === 'message 1'`)
-	p.await(`document.querySelector('[data-end="newer"]').dataset.more === 'true'`)
+	p.await(`document.querySelector('[data-end="newer"]')?.dataset.more === 'true'`)
 	d.message("not there yet") // behind a hole
 	p.scrollTo(bottom, titles+`.at(-1) === 'not there yet'`)
 	d.message("at the end")

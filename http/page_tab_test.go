@@ -48,10 +48,22 @@ func (p *tab) awaitState(state string) {
 	p.await(`document.getElementById('state')?.dataset.state === '` + state + `'`)
 }
 
-// click clicks on what a selector finds first.
+// click clicks on what a selector finds first, as soon as it can be hit. What comes in live moves things, so that is found out and done in
+// one moment.
 func (p *tab) click(selector string) {
 	p.t.Helper()
-	p.do(chromedp.Click(chromedp.CSS(selector)))
+	p.await(`((e) => {
+		if (!e?.checkVisibility() || e.disabled) return false;
+		e.scrollIntoView({ block: 'nearest' });
+		const { left, top, width, height } = e.getBoundingClientRect();
+		if (!e.contains(document.elementFromPoint(left + width / 2, top + height / 2))) {
+			e.scrollIntoView({ block: 'center' });
+			return false;
+		}
+		e.focus();
+		e.click();
+		return true;
+	})(document.querySelector(` + strconv.Quote(selector) + `))`)
 }
 
 // types types into what a selector finds first.

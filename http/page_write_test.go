@@ -59,7 +59,7 @@ func testPageWriting(t *testing.T, browser context.Context) {
 
 	// Deleting asks first.
 	emil.click(`.comment [data-delete]`)
-	emil.await(`document.querySelector('[data-confirm]').open`)
+	emil.await(`document.querySelector('[data-confirm]')?.open`)
 	emil.do(chromedp.KeyEvent(kb.Escape))
 	emil.await(`!document.querySelector('[data-confirm]') && document.activeElement.matches('.comment [data-delete]')`)
 	emil.click(`.comment [data-delete]`)
@@ -73,7 +73,7 @@ func testPageWriting(t *testing.T, browser context.Context) {
 	emil.do(chromedp.Reload())
 	emil.awaitState("live")
 	emil.click(`#message-` + hello + ` header [data-delete]`)
-	emil.await(`document.querySelector('[data-confirm]').textContent.includes('Its comment goes with it')`)
+	emil.await(`document.querySelector('[data-confirm]')?.textContent.includes('Its comment goes with it')`)
 	emil.click(`[data-confirm] [data-yes]`)
 	for _, p := range []*tab{emil, dora} {
 		p.expectShown("from psql | Ada | ")
@@ -87,7 +87,7 @@ func testPageTogether(t *testing.T, browser context.Context) {
 	dora := openPage(t, browser, s.addr)
 	dora.signUp("dora", "Dora")
 	emil := openPage(t, browser, s.addr)
-	dora.await(`document.querySelector('[data-online-count]').dataset.onlineCount === '1'`)
+	dora.await(`document.querySelector('[data-online-count]')?.dataset.onlineCount === '1'`)
 	emil.signUp("emil", "Emil")
 	for _, p := range []*tab{dora, emil} {
 		p.await(`[...document.querySelectorAll('aside .person .name')].map((e) => e.textContent).sort().join() === 'Dora,Emil'`)
@@ -101,7 +101,7 @@ func testPageTogether(t *testing.T, browser context.Context) {
 	emil.types(`#message-`+id+` textarea`, "Ask @dora")
 	dora.await(`document.querySelector('[data-typing="comments:` + id + `"]:not([hidden])')?.textContent.includes('Emil is typing')`)
 	emil.do(chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
-	dora.await(`document.querySelector('[data-typing="comments:` + id + `"]').hidden`)
+	dora.await(`document.querySelector('[data-typing="comments:` + id + `"]')?.hidden`)
 	for _, p := range []*tab{dora, second} {
 		p.await(`document.title === '(1) tidings'`)
 	}
@@ -112,9 +112,9 @@ func testPageTogether(t *testing.T, browser context.Context) {
 		t.Errorf("the mention is %q", text)
 	}
 	d.exec(`insert into messages (author_id, title, content) select 1, 'many ' || i, '' from generate_series(1, 400) as i`)
-	dora.await(`!document.getElementById('message-` + id + `') && document.querySelector('#messages h3').textContent === 'many 400'`)
+	dora.await(`!document.getElementById('message-` + id + `') && document.querySelector('#messages h3')?.textContent === 'many 400'`)
 	dora.click(`[data-open="notifications"]`)
-	dora.await(`document.querySelector('[data-notification]').textContent.includes('Emil mentioned you in “Question”')`)
+	dora.await(`document.querySelector('[data-notification]')?.textContent.includes('Emil mentioned you in “Question”')`)
 	dora.click(`[data-notification] button`)
 	dora.await(`document.activeElement.id === 'message-` + id + `'`) // which had to be loaded
 	for _, p := range []*tab{dora, second} {
@@ -132,7 +132,7 @@ func testPageTogether(t *testing.T, browser context.Context) {
 		p.awaitState("live")
 	}
 	second.await(`document.querySelector('[data-note="ended"]')`)
-	emil.await(`document.querySelector('[data-online-count]').dataset.onlineCount === '1' && document.querySelector('.people.earlier').textContent.includes('Dora')`)
+	emil.await(`document.querySelector('[data-online-count]')?.dataset.onlineCount === '1' && document.querySelector('.people.earlier')?.textContent.includes('Dora')`)
 	d.exec(`delete from messages`)
 	d.message("still live")
 	for _, p := range []*tab{dora, second, emil} {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"tidings/db"
 	"tidings/realtime"
 )
@@ -51,31 +53,40 @@ func (a *admins) were(id int64) bool {
 	return known && time.Since(at) < trustedFor
 }
 
-// mayLookOn says why the viewer is not told how the service is doing; nil: he is.
-func (s *session) mayLookOn(ctx context.Context) error {
+// mayLookOn says why the viewer is not told how the service is doing; nil: he is. Where the database cannot be asked whether he is an
+// administrator still, that is the problem, and he is told nothing of what it has.
+func (s *session) mayLookOn(ctx context.Context) (problem, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	err := s.mayAdminister(ctx)
-	if (errors.Is(err, db.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)) && s.admins.were(s.viewer.UserID()) {
-		return nil
+	err = s.mayAdminister(ctx)
+	late := errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case !late && !errors.Is(err, db.ErrUnavailable):
+		return nil, err
+	case s.admins.were(s.viewer.UserID()):
+		return err, nil
+	case late:
+		return nil, db.ErrUnavailable // it is not that too much was asked for
 	}
-	return err
+	return nil, err
 }
 
 func (queries) Service(ctx context.Context) (*Service, error) {
 	s := of(ctx)
-	if err := s.mayLookOn(ctx); err != nil {
+	problem, err := s.mayLookOn(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if s.options.Status == nil {
 		return nil, errorf(CodeNotFound, "it is not told here how the service is doing")
 	}
-	return &Service{own: s.options.Status()}, nil
+	return &Service{own: s.options.Status(), unasked: problem}, nil
 }
 
 // Service is how the service is doing, for those who may know.
 type Service struct {
-	own realtime.Instance
+	own     realtime.Instance
+	unasked error // why the database is not asked at all; nil: it is
 
 	once     sync.Once
 	database db.Overview
@@ -84,6 +95,9 @@ type Service struct {
 
 // overview is what the database knows, which is read once.
 func (v *Service) overview(ctx context.Context) (db.Overview, error) {
+	if v.unasked != nil {
+		return db.Overview{}, v.unasked
+	}
 	v.once.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 		defer cancel()
@@ -98,18 +112,23 @@ func (v *Service) Instance() string { return v.own.Name }
 // At is when.
 func (v *Service) At() time.Time { return v.own.At }
 
-// DatabaseProblem is why the database does not answer.
+// DatabaseProblem is why the database does not answer, or not with what it is asked for.
 func (v *Service) DatabaseProblem(ctx context.Context) (*string, error) {
 	_, err := v.overview(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil, nil
-	case !errors.Is(err, db.ErrUnavailable):
-		return nil, err
 	}
-	problem := "it takes longer than " + lookTimeout.String()
-	if _, why, _ := strings.Cut(err.Error(), db.ErrUnavailable.Error()+": "); !errors.Is(err, context.DeadlineExceeded) {
+	var problem string
+	var refused *pgconn.PgError
+	switch _, why, unavailable := strings.Cut(err.Error(), db.ErrUnavailable.Error()+": "); {
+	case errors.Is(err, context.DeadlineExceeded):
+		problem = "it takes longer than " + lookTimeout.String()
+	case unavailable:
 		problem = why
+	case errors.As(err, &refused): // of a standby, or where something was not granted
+		problem = "it answers with an error: " + refused.Message
+	default:
+		return nil, err
 	}
 	return &problem, nil
 }
@@ -215,9 +234,15 @@ func (v *Service) Channel(ctx context.Context, name string) (*ChannelSubscribers
 
 // Watched are the tables that are live.
 func (v *Service) Watched(ctx context.Context) ([]*WatchedTable, error) {
+	if v.unasked != nil {
+		return nil, db.ErrUnavailable
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*lookTimeout) // what is wrong with them takes a while to find out
 	defer cancel()
 	watches, err := of(ctx).store.DB.Watches(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, db.ErrUnavailable
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +272,9 @@ func (v *Service) MayWatch(ctx context.Context) bool { return optionsOf(ctx).Adm
 func (v *Service) Tables(ctx context.Context) ([]*Table, error) {
 	if !optionsOf(ctx).AdminWatch {
 		return []*Table{}, nil
+	}
+	if v.unasked != nil {
+		return nil, db.ErrUnavailable
 	}
 	found, err := of(ctx).store.DB.Tables(ctx, maxTables)
 	if err != nil {

@@ -68,8 +68,15 @@ export function withEarlier(message, { commentCount, comments: { nodes, pageInfo
   return { ...message, comments, opened: true, earlier: pageInfo.startCursor, commentCount: count };
 }
 
+/** The message as it was read again, with older comments than were read, if they still can be there. */
+export function reread(known, read) {
+  const older = read.comments.length === 0 ? [] : known.comments.filter((comment) => compare(comment, read.comments[0]) < 0);
+  if (older.length === 0 || older.length + read.comments.length > read.commentCount) return read;
+  return { ...read, opened: known.opened, earlier: known.earlier, comments: [...older, ...read.comments] };
+}
+
 /** Comments that there were, and that were read: where one is both, as it was read. */
-export function united(known, read) {
+function united(known, read) {
   const byId = new Map([...known, ...read].map((comment) => [comment.id, comment]));
   return [...byId.values()].sort(compare);
 }

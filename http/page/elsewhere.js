@@ -4,7 +4,7 @@ import { connect } from '/tidings.js';
 import { batch, html, signal } from './lib/ui.js';
 import { data } from './data.js';
 import { Header } from './header.js';
-import { t } from './i18n.js';
+import { errorText, t } from './i18n.js';
 import { setConnection } from './live.js';
 import { Time } from './time.js';
 
@@ -14,6 +14,8 @@ const chosen = signal(new Set(data.topics));
 const events = signal([]); // the newest first
 const paused = signal(false);
 const waiting = signal([]); // while it is paused
+
+const problem = signal(null);
 
 let client = null;
 let queue = [];
@@ -30,6 +32,7 @@ function flush() {
 export function followTopics() {
   client?.close();
   client = null;
+  problem.value = null;
   const topics = [...chosen.peek()];
   if (topics.length === 0) {
     setConnection('connecting');
@@ -42,7 +45,7 @@ export function followTopics() {
       queue.push(event);
       timer ??= setTimeout(flush, 16);
     },
-    error(error) { console.warn(error.message); },
+    error(error) { problem.value = error; },
   });
 }
 
@@ -80,6 +83,7 @@ export function Elsewhere() {
           <button type="button" class="quiet" disabled=${events.value.length === 0} onClick=${() => { events.value = []; }}>${t('elsewhere.clear')}</button></div>`}
       </div>
       ${none ? html`<div class="empty"><p class="large">${t('elsewhere.none')}</p><p>${t('elsewhere.how')}</p><pre tabindex="0">select tidings.watch('your_table', read => 'public');</pre></div>` : html`<${Topics} />`}
+      ${problem.value && html`<p class="problem" role="alert">${errorText(problem.value)}</p>`}
       ${!none && events.value.length === 0 && html`<p class="empty">${t('elsewhere.waiting', { topics: [...chosen.value].join(', ') })}</p>`}
       <ol class="events" id="events" aria-label=${t('elsewhere.title')}>${events.value.map((event) => html`<${Event} key=${event.id} event=${event} />`)}</ol>
     </main></div>`;

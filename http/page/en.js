@@ -96,7 +96,6 @@ export const en = {
   'comments.fewer': 'Show fewer',
   'comments.of': 'Comments on “{title}”',
   'comment': 'Comment',
-  'comment.write': 'Write a comment',
   'comment.on': 'Comment on “{title}”',
   'comment.placeholder': 'Write a comment',
 

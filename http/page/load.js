@@ -194,8 +194,10 @@ export function doubt(list) {
 }
 
 async function settle() {
-  const list = [...doubtful].filter((id) => peekMessage(id)).slice(0, 20);
-  doubtful.clear();
+  for (const id of doubtful) if (!peekMessage(id)) doubtful.delete(id);
+  const list = [...doubtful].slice(0, 20);
+  for (const id of list) doubtful.delete(id);
+  doubt([]);
   if (list.length === 0) return;
   const load = beginLoad();
   try {

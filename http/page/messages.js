@@ -5,7 +5,7 @@
 // come while something is being loaded are applied once more to what was loaded, since it may lack them.
 
 import { batch, signal } from './lib/ui.js';
-import { commentOf, commented, uncommented, united } from './comments.js';
+import { commentOf, commented, reread, uncommented } from './comments.js';
 import { compare, indexFor, moment } from './place.js';
 import { learn } from './people.js';
 
@@ -91,18 +91,17 @@ export function extend(nodes, load, which, end) {
   if (outdated(load)) return doubtful;
   batch(() => {
     const list = ids.peek().map(peekMessage);
+    const before = new Set(ids.peek());
     for (const node of nodes) {
       const message = ofGraph(node, Date.now());
-      const known = rows.get(message.id);
-      if (known === undefined) {
-        list.splice(indexFor(list, message), 0, message);
-        rows.set(message.id, signal(message));
-        if (load.commented.has(message.id)) doubtful.push(message.id);
-      }
+      if (before.has(message.id)) continue;
+      list.splice(indexFor(list, message), 0, message);
+      rows.set(message.id, signal(message));
     }
     ids.value = list.map((message) => message.id);
     (which === 'older' ? older : newer).value = end;
     for (const event of load.events) apply(event);
+    for (const id of load.commented) if (rows.has(id) && !before.has(id)) doubtful.push(id);
     if (ids.peek().length > most) trim(which === 'older' ? 'newer' : 'older');
   });
   return doubtful;
@@ -122,9 +121,7 @@ export function refresh(found, load) {
       } else if (load.commented.has(id)) {
         doubtful.push(id);
       } else {
-        const { opened, earlier, comments } = known.peek();
-        const read = ofGraph(node, Date.now());
-        place({ ...read, opened, earlier, comments: united(comments, read.comments) });
+        place(reread(known.peek(), ofGraph(node, Date.now())));
       }
     }
     for (const event of load.events) apply(event);

@@ -24,9 +24,6 @@ export function userOf(id) {
   return user.value;
 }
 
-/** The users that are known, by the beginning of their names. */
-export const knownUsers = () => [...users.values()].map((user) => user.peek()).filter(Boolean);
-
 /** Learns of users as GraphQL tells of them. */
 export function learn(user) {
   if (!user) return null;
@@ -75,9 +72,14 @@ function ask(id) {
 
 async function askAll() {
   timer = null;
-  const ids = [...wanted].filter((id) => /^\d{1,18}$/.test(id)).slice(0, 25);
-  for (const id of wanted) if (!/^\d{1,18}$/.test(id)) slot(id).value = false; // named by somebody else's tokens
-  wanted.clear();
+  for (const id of wanted) {
+    if (/^\d{1,18}$/.test(id)) continue;
+    wanted.delete(id); // named by somebody else's tokens
+    slot(id).value = false;
+  }
+  const ids = [...wanted].slice(0, 25);
+  for (const id of ids) wanted.delete(id);
+  if (wanted.size > 0) timer = setTimeout(askAll, 10);
   if (ids.length === 0) return;
   for (const id of ids) asking.add(id);
   try {

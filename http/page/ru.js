@@ -103,7 +103,6 @@ export const ru = {
   'comments.fewer': 'Свернуть',
   'comments.of': 'Комментарии к «{title}»',
   'comment': 'Комментировать',
-  'comment.write': 'Написать комментарий',
   'comment.on': 'Комментарий к «{title}»',
   'comment.placeholder': 'Написать комментарий',
 

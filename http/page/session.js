@@ -13,10 +13,11 @@ const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('tidings.sessio
 let onChange = () => {};
 let onLeave = () => {};
 let renewing = null;
+let knew = kept('session') !== null; // whether what is remembered was ever there
 let renewed = 0; // when
 
 /** Calls back when somebody else, or nobody, has signed in: all is to be loaded anew; and before one signs out. */
-export function onSession(changed, leaving) {
+export function onSession(changed, leaving = () => {}) {
   onChange = changed;
   onLeave = leaving;
 }
@@ -35,6 +36,7 @@ async function auth(path, body) {
 
 function remember(answer) {
   renewed = Date.now();
+  knew = true;
   keep('session', { expiresAt: answer.expiresAt });
 }
 
@@ -98,25 +100,33 @@ const locked = (work) => {
 async function renewOnce(before) {
   const now = remembered()?.expiresAt;
   if (now !== undefined && now !== before) return true; // another window was faster
-  if (now === undefined && before !== undefined) return false; // and has signed out
+  if (now === undefined && knew) { // and has signed out
+    over();
+    return false;
+  }
   try {
     remember(await auth('refresh', {}));
     return true;
   } catch (error) {
     if (error.unanswered) throw error;
   }
-  const hadSession = believed();
   await auth('sign-out', {}).catch(() => {}); // so that the browser forgets the cookies
-  forget();
-  if (hadSession) {
-    ended.value = true;
-    tabs?.postMessage('out');
-    onChange();
-  }
+  over();
   return false;
 }
 
+// A session has ended, and not by this window's will.
+function over() {
+  const had = believed();
+  forget();
+  if (!had) return;
+  ended.value = true;
+  tabs?.postMessage('out');
+  onChange();
+}
+
 tabs?.addEventListener('message', ({ data }) => {
+  knew = true;
   if (data === 'out') {
     if (me.peek() !== null) ended.value = true;
     me.value = null;

@@ -8,7 +8,7 @@ import { connection, follow, liveFor, setConnection, stop } from './live.js';
 import { applyComment, applyMessage, atNewest, unseen } from './messages.js';
 import { applyNotification } from './notifications.js';
 import { recognise, resume, sendAll } from './outbox.js';
-import { applyPresence, askAgain } from './people.js';
+import { applyPresence, askAgain, setOnline } from './people.js';
 import { me, onSession } from './session.js';
 import { stopped, typed } from './typing.js';
 
@@ -56,7 +56,10 @@ export async function begin({ keep = false } = {}) {
       setConnection('offline');
       setTimeout(() => { if (current()) begin({ keep: true }); }, Math.min(250 * 2 ** closed, 30_000));
     },
-    refused: (error) => { if (error.channel === undefined || /^(messages|comments)$/.test(error.channel)) begin({ keep: true }); },
+    refused: (error) => {
+      if (error.channel === 'presence') setOnline(null);
+      if (error.channel === undefined || /^(messages|comments)$/.test(error.channel)) begin({ keep: true });
+    },
   });
 }
 
@@ -71,7 +74,9 @@ const patience = (ms) => new Promise((resolve) => {
   addEventListener('online', done);
 });
 
-const certain = (message) => message.loadedAt === 0 || liveFor() > 3000 && Date.now() - message.loadedAt > 3000;
+// Whether events have long passed the moment at which a message was read, so that each of them tells of something new.
+const settled = 10_000; // ms
+const certain = (message) => message.loadedAt === 0 || (liveFor() > settled && Date.now() - message.loadedAt > settled);
 
 function apply(events) {
   for (const event of events) {

@@ -17,6 +17,9 @@ import { Tables } from './tables.js';
 /** What is shown: {view, user, …}. */
 const gate = signal({ view: 'asking' });
 
+/** Why who wanted to leave is still signed in; null: nobody did, or he is not. */
+const staying = signal(null);
+
 let stop = null;
 let again = 0;
 
@@ -24,7 +27,7 @@ let again = 0;
 async function begin() {
   clearTimeout(again);
   try {
-    await graphql('query Who { service { instance } }');
+    await graphql('query Who { service { instance } }', {}, 5000);
     const { me } = await graphql('query Me { me { id username displayName role } }').catch(() => ({ me: null }));
     stop ??= follow();
     gate.value = { view: 'admin', user: me };
@@ -48,7 +51,13 @@ async function begin() {
 async function leave() {
   const pasted = token.value !== null;
   token.value = null;
-  if (!pasted) await signOut().catch(() => {});
+  staying.value = null;
+  try {
+    if (!pasted) await signOut();
+  } catch (error) {
+    staying.value = error;
+    return;
+  }
   forgetAll();
   gate.value = { view: 'signIn' };
 }
@@ -88,6 +97,7 @@ function Header() {
         <option value="en" lang="en">English</option><option value="ru" lang="ru">Русский</option></select></label>
       <label><span class="spoken">${t('header.theme')}</span> <select name="theme" value=${theme.value} onChange=${(e) => { theme.value = e.target.value; }}>
         ${['auto', 'light', 'dark'].map((name) => html`<option value=${name}>${t(`theme.${name}`)}</option>`)}</select></label>
+      ${staying.value !== null && view !== 'signIn' && html`<span class="error" role="alert">${t('signOut.failed', { why: staying.value.message })}</span>`}
       ${view === 'admin' && html`<span class="user">${user?.displayName}</span> <button type="button" class="small" onClick=${leave}>${t('signOut')}</button>`}
     </div>
   </header>`;

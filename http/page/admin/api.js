@@ -19,11 +19,14 @@ async function send(query, variables, patience) {
   } catch (error) {
     throw new RequestError(error.name === 'TimeoutError' ? 'TIMEOUT' : 'OFFLINE', error.name === 'TimeoutError' ? 'it takes too long' : 'it cannot be reached');
   }
-  let answer;
+  let answer = null;
   try {
     answer = JSON.parse(text);
   } catch {
-    throw new RequestError('UNAVAILABLE', `something else than the service has answered, with the status ${response.status}`);
+    // It is no JSON.
+  }
+  if (answer?.data === undefined && !Array.isArray(answer?.errors)) {
+    throw new RequestError('OFFLINE', `something else than the service has answered, with the status ${response.status}`);
   }
   const error = answer.errors?.[0];
   // What can be had is taken, where a part cannot.

@@ -91,6 +91,10 @@ export const followed = {
     client?.close();
     client = null;
     events.value = [];
+    gathered = [];
+    waiting.value = told.value = 0;
+    paused.value = false;
+    error.value = null;
   },
 };
 

@@ -6,6 +6,7 @@ import { token } from './api.js';
 import { errorText } from './errors.js';
 import { moment, t } from './i18n.js';
 import { watchSQL } from './sql.js';
+import { noAnswer } from './wrong.js';
 
 const has = (name) => document.documentElement.dataset[name] === 'true';
 
@@ -58,8 +59,14 @@ export function SignIn({ begin }) {
 /** It is asked again every few seconds: as soon as the role is given, the page is there. */
 export function NotAdmin({ user, begin, leave }) {
   useEffect(() => {
-    const timer = setInterval(begin, 3000);
-    return () => clearInterval(timer);
+    let there = true;
+    (async () => {
+      while (there) {
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+        if (there) await begin();
+      }
+    })();
+    return () => { there = false; };
   }, []);
   return html`<section class="gate" aria-labelledby="gate-title">
     <h2 id="gate-title">${t('gate.notAdmin')}</h2>
@@ -85,7 +92,7 @@ select * from tidings.online;</pre>
 export function Unknown({ since, error }) {
   return html`<section class="gate" aria-labelledby="gate-title">
     <h2 id="gate-title">${t('gate.unknown')}</h2>
-    <p role="status">${t('wrong.noAnswer', { since: moment(since), why: error.message })}</p>
-    <p>${t('do.noAnswer')}</p>
+    <p role="status">${t(`wrong.${noAnswer(error)}`, { since: moment(since), why: error.message })}</p>
+    <p>${t(`do.${noAnswer(error)}`)}</p>
   </section>`;
 }

@@ -98,7 +98,7 @@ export function Instances() {
 export function Log() {
   const { log, at } = service.value;
   if (log === null) return null;
-  const age = log.oldestAt === null ? null : (Date.parse(at) - Date.parse(log.oldestAt)) / 1000;
+  const age = log.oldestAt === null ? null : Math.max(0, (Date.parse(at) - Date.parse(log.oldestAt)) / 1000);
   return html`<section aria-labelledby="log-title">
     <h2 id="log-title">${t('log.title')}</h2>
     <p>${t('log.words', { bytes: bytes(log.bytes), max: bytes(log.maxBytes), entries: log.entries, age: duration(age), retention: duration(log.retentionSeconds) })}</p>

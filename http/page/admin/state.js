@@ -52,10 +52,11 @@ const before = new Map(); // by instance: the figures that its rate was last mad
 function rate(instance, last) {
   const was = before.get(instance.name);
   const at = Date.parse(instance.at);
-  if (was === undefined || at - was.at < 200) {
-    if (was === undefined) before.set(instance.name, { ...instance, at });
+  if (was === undefined || at < was.at) { // or its clock was put back
+    before.set(instance.name, { ...instance, at });
     return last;
   }
+  if (at - was.at < 200) return last;
   const seconds = (at - was.at) / 1000;
   before.set(instance.name, { ...instance, at });
   return {
@@ -107,7 +108,9 @@ let marks = []; // of what was refused: {t, names, totals}, the oldest first
 function countRefused(instances, now) {
   const mark = { t: now, names: new Set(instances.map((i) => i.name)), totals: new Map() };
   for (const i of instances) for (const { code, count } of i.refused) mark.totals.set(`${i.name} ${code}`, count);
-  marks = [...marks.filter((one) => now - one.t < 60_000), mark];
+  const recent = marks.filter((one) => now - one.t < 60_000);
+  if (recent.length === 0) recent.push(...marks.slice(-1).filter((one) => now - one.t < 90_000)); // a tab in the background asks once a minute
+  marks = [...recent, mark];
   const lately = {};
   for (const i of instances) {
     const first = marks.find((one) => one.names.has(i.name));
@@ -125,12 +128,13 @@ export const forget = (name) => { lost.value = lost.value.filter((one) => one.na
 const ofWho = (error) => ['UNAUTHENTICATED', 'FORBIDDEN', 'NOT_FOUND'].includes(error.code);
 
 async function ask() {
+  const since = Date.now();
   try {
     const answer = await graphql(query, {}, 5000);
     take(answer.service);
   } catch (error) {
     if (ofWho(error)) refused.value = error.code;
-    failing.value = { since: failing.value?.since ?? Date.now(), error };
+    failing.value = { since: failing.value?.since ?? since, error };
   }
 }
 
