@@ -3,13 +3,10 @@ package http_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"tidings/db/dbtest"
@@ -232,28 +229,14 @@ func testAdminLooks(t *testing.T, browser context.Context) {
 	s.dial("messages", "comments:1")
 	d.exec(`insert into messages (author_id, title, content) select 1, 'many ' || i, '' from generate_series(1, 30) as i`)
 	p.await(`history.length > 0 && document.querySelectorAll('.chart .line').length === 6`)
-	dir := t.ArtifactDir()
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{1280, 390} {
-			ctx, cancel := context.WithTimeout(p.ctx, patience)
-			defer cancel()
-			p.do(chromedp.EmulateViewport(width, 800))
-			if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
-			}); err != nil {
-				t.Fatal(err)
-			}
+			p.screen(width, scheme)
 			p.expectAccessible(fmt.Sprintf("in %s, at %d pixels", scheme, width))
 			if wide := evaluate[int](p, `document.documentElement.scrollWidth`); wide > int(width) {
 				t.Errorf("in %s, at %d pixels, the page is %d wide", scheme, width, wide)
 			}
-			picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("admin-%s-%d.png", scheme, width)), picture, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			p.picture(fmt.Sprintf("admin-%s-%d.png", scheme, width))
 		}
 	}
 	p.expectNoErrors()

@@ -8,12 +8,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/chromedp/cdproto"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -112,6 +114,33 @@ func openTabBy(t *testing.T, browser context.Context, how ...chromedp.ContextOpt
 		listening.Wait()
 	})
 	return p
+}
+
+// screen makes the page's screen so many pixels wide, in a scheme of colours, and of somebody who wants nothing to move.
+func (p *tab) screen(width int64, scheme string) {
+	p.t.Helper()
+	p.do(chromedp.EmulateViewport(width, 800))
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+	}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// picture keeps a picture of the page in a file, to be looked at (go test -artifacts).
+func (p *tab) picture(name string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.t.ArtifactDir(), name), picture, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // do runs actions in the page.

@@ -8,13 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"tidings/db"
@@ -171,24 +168,11 @@ func testGraphiQLLooks(t *testing.T, browser context.Context) {
 	s := start(t, d.url, options{})
 	g := openGraphiQL(t, browser, s)
 	for _, scheme := range []string{"light", "dark"} {
-		ctx, cancel := context.WithTimeout(g.ctx, patience)
-		defer cancel()
-		g.do(chromedp.EmulateViewport(1280, 800))
-		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-		}); err != nil {
-			t.Fatal(err)
-		}
+		g.screen(1280, scheme)
 		g.load(s)
 		g.run()
 		g.expect(`data?.messages.nodes[0].title === 'Welcome'`)
-		picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(t.ArtifactDir(), scheme+".png"), picture, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		g.picture(scheme + ".png")
 	}
 	g.expectNoErrors()
 }

@@ -7,10 +7,6 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
-
-	"tidings/db"
-	"tidings/db/dbtest"
-	"tidings/triggers"
 )
 
 func testPageFollows(t *testing.T, browser context.Context) {
@@ -132,17 +128,8 @@ func testPageShowsText(t *testing.T, browser context.Context) {
 
 // Where the application's tables are not, the page shows the events of what is watched.
 func testPageElsewhere(t *testing.T, browser context.Context) {
-	address := dbtest.Database(t)
-	opened, err := db.Open(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(opened.Close)
-	if err := opened.MigrateUp(t.Context(), db.MigrationSet{Name: "live", Files: triggers.Migrations}); err != nil {
-		t.Fatal(err)
-	}
-	d := &database{t: t, url: address, pool: opened.Pool}
-	s := start(t, address, options{})
+	d := anotherDatabase(t)
+	s := start(t, d.url, options{})
 	p := openTab(t, browser)
 	p.do(chromedp.Navigate("http://" + s.addr + "/"))
 	p.await(`document.body.textContent.includes('Nothing public is watched yet')`)

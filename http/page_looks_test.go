@@ -3,12 +3,9 @@ package http_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -32,17 +29,9 @@ func testPageLooks(t *testing.T, browser context.Context) {
 	d.exec(`update messages set title = title || '!' where id = 3`)
 	s := start(t, d.url, options{})
 	p := openTab(t, browser)
-	dir := t.ArtifactDir()
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{1280, 390, 320} {
-			ctx, cancel := context.WithTimeout(p.ctx, patience)
-			defer cancel()
-			p.do(chromedp.EmulateViewport(width, 800))
-			if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
-			}); err != nil {
-				t.Fatal(err)
-			}
+			p.screen(width, scheme)
 			p.do(chromedp.Navigate("http://" + s.addr + "/"))
 			p.awaitState("live")
 			p.await(`document.querySelectorAll('#messages > article').length === 4`)
@@ -52,13 +41,7 @@ func testPageLooks(t *testing.T, browser context.Context) {
 			if contrast := evaluate[float64](p, worstContrast); contrast < 4.5 {
 				t.Errorf("in %s, at %d pixels, some text has a contrast of %.1f, want 4.5", scheme, width, contrast)
 			}
-			picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", scheme, width)), picture, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			p.picture(fmt.Sprintf("%s-%d.png", scheme, width))
 		}
 	}
 	p.expectNoErrors()

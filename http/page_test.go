@@ -150,6 +150,23 @@ func TestPagePaths(t *testing.T) {
 // Where the application's tables are not, the page follows what is watched.
 func TestPageOfAnotherDatabase(t *testing.T) {
 	t.Parallel()
+	d := anotherDatabase(t)
+	d.exec(`create table orders (id int primary key)`)
+	d.exec(`create table private (id int primary key)`)
+	s := start(t, d.url, options{})
+	if data := readPage(t, s.get("/")); data.Channel || data.Topics == nil || len(data.Topics) != 0 {
+		t.Errorf("got %+v", data)
+	}
+	d.exec(`select tidings.watch('orders', read => 'public'), tidings.watch('private')`)
+	eventually(t, "the page has the topic", func() bool {
+		data := readPage(t, s.get("/"))
+		return !data.Channel && len(data.Topics) == 1 && data.Topics[0] == "orders"
+	})
+}
+
+// anotherDatabase returns one in which the application's tables are not.
+func anotherDatabase(t *testing.T) *database {
+	t.Helper()
 	address := dbtest.Database(t)
 	opened, err := db.Open(t.Context(), address)
 	if err != nil {
@@ -159,16 +176,5 @@ func TestPageOfAnotherDatabase(t *testing.T) {
 	if err := opened.MigrateUp(t.Context(), db.MigrationSet{Name: "live", Files: triggers.Migrations}); err != nil {
 		t.Fatal(err)
 	}
-	d := &database{t: t, url: address, pool: opened.Pool}
-	d.exec(`create table orders (id int primary key)`)
-	d.exec(`create table private (id int primary key)`)
-	s := start(t, address, options{})
-	if data := readPage(t, s.get("/")); data.Channel || data.Topics == nil || len(data.Topics) != 0 {
-		t.Errorf("got %+v", data)
-	}
-	d.exec(`select tidings.watch('orders', read => 'public'), tidings.watch('private')`)
-	eventually(t, "the page has the topic", func() bool {
-		data := readPage(t, s.get("/"))
-		return !data.Channel && len(data.Topics) == 1 && data.Topics[0] == "orders"
-	})
+	return &database{t: t, url: address, pool: opened.Pool}
 }

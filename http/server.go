@@ -35,8 +35,8 @@ type Options struct {
 	// MaxConnectionsPerAddress is how many of them an address may have, an IPv6 network of 64 bits counting as one; 0: 1,000, and this
 	// machine itself as many as it likes.
 	MaxConnectionsPerAddress int
-	// MaxCommandsPerSecond is how many commands, or GraphQL operations, a WebSocket may send a second; 50. CommandBurst is how many it may
-	// send at once after a quiet time; 500.
+	// MaxCommandsPerSecond is how many commands, or GraphQL operations, a user may send a second, or a WebSocket of nobody's; 50. CommandBurst
+	// is how many may be sent at once after a quiet time; 500.
 	MaxCommandsPerSecond int
 	CommandBurst         int
 	// TrustedProxies are the addresses of proxies that say in X-Forwarded-For whom they speak for; none.

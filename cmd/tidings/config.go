@@ -99,8 +99,8 @@ type serveCmd struct {
 	MaxConnections           int           `help:"Clients connected for events, by any transport." default:"20000" env:"TIDINGS_MAX_CONNECTIONS" placeholder:"N" group:"Limits"`
 	MaxConnectionsPerAddress int           `help:"Connections for events of one address, or of one IPv6 network of 64 bits. 0: 1000, and this machine as many as it likes." default:"0" env:"TIDINGS_MAX_CONNECTIONS_PER_ADDRESS" placeholder:"N" group:"Limits"`
 	MaxConnectionsPerUser    int           `help:"Connections for events of one user, to each server." default:"1000" env:"TIDINGS_MAX_CONNECTIONS_PER_USER" placeholder:"N" group:"Limits"`
-	MaxCommandsPerSecond     int           `help:"Commands a second of one WebSocket, GraphQL operations included." default:"50" env:"TIDINGS_MAX_COMMANDS_PER_SECOND" placeholder:"N" group:"Limits"`
-	CommandBurst             int           `help:"Commands that it may send at once, after a quiet time." default:"500" env:"TIDINGS_COMMAND_BURST" placeholder:"N" group:"Limits"`
+	MaxCommandsPerSecond     int           `help:"Commands a second, GraphQL operations included, of one user, or of one WebSocket of nobody's." default:"50" env:"TIDINGS_MAX_COMMANDS_PER_SECOND" placeholder:"N" group:"Limits"`
+	CommandBurst             int           `help:"Commands that may be sent at once, after a quiet time." default:"500" env:"TIDINGS_COMMAND_BURST" placeholder:"N" group:"Limits"`
 	MaxChannels              int           `help:"Channels of one connection." default:"100" env:"TIDINGS_MAX_CHANNELS" placeholder:"N" group:"Limits"`
 	MaxFrame                 int           `help:"Bytes of one command." default:"65536" env:"TIDINGS_MAX_FRAME" placeholder:"BYTES" group:"Limits"`
 	CompressMinBytes         int           `help:"Bytes of JSON from which on an event is compressed, for WebSockets whose clients offer permessage-deflate. 0: none is." default:"0" env:"TIDINGS_COMPRESS_MIN_BYTES" placeholder:"BYTES" group:"Limits"`

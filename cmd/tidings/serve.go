@@ -333,7 +333,7 @@ tidings is live.
   GraphQL:      http%[3]s://%[1]s/graphql
   A WebSocket:  ws%[3]s://%[1]s/ws?channel=messages
 
-  To see something happen on both, paste this into another terminal:
+  To see something happen, paste this into another terminal:
 
     psql "$(%[2]s)" -c "insert into messages (author_id, title, content) values (1, 'Hello', 'World')"
 
