@@ -179,15 +179,6 @@ func explain(err error) error {
 	return err
 }
 
-// ServerError is what the database itself says in an error; false if the error is none of its own.
-func ServerError(err error) (string, bool) {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		return refused.Message, true
-	}
-	return "", false
-}
-
 // CheckURL says what is wrong with a database URL, without connecting.
 func CheckURL(url string) error {
 	if _, err := pgxpool.ParseConfig(url); err != nil {

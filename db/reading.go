@@ -136,6 +136,15 @@ func Unavailable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, explain(err))
 }
 
+// Answered is what the database itself says of the error; empty: it has said nothing.
+func Answered(err error) string {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Message
+	}
+	return ""
+}
+
 // passing reports whether an error of the code may be gone the next time, by the code's class.
 func passing(code string) bool {
 	return len(code) > 2 && slices.Contains([]string{

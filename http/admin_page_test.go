@@ -207,7 +207,7 @@ func testAdminOutage(t *testing.T, browser context.Context) {
 	s.dial("messages")
 	cluster.Stop()
 	p.await(state + ` === 'live' && document.querySelector('.wrong.bad')?.textContent.includes('The database does not answer')`)
-	p.await(`document.querySelectorAll('tbody')[0].textContent.includes('does not read')`)
+	p.await(`document.querySelectorAll('tbody')[0].textContent.includes('does not read') && document.getElementById('log-title').closest('.stale') !== null`)
 	cluster.Start()
 	p.await(`document.querySelector('.wrong.well')`)
 	p.expectNoErrors()

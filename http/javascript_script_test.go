@@ -198,3 +198,34 @@ func TestJavaScriptCollectsWhatRowsContain(t *testing.T) {
 	n.expect(`[two.live, dials[0].asked()]`, []any{false, []string{"unsubscribe comments:2", "subscribe comments:2 rows"}})
 	n.run(`client.close()`)
 }
+
+// Rows that one user may read are not kept for another one, whether he comes on the same connection or on the next.
+func TestJavaScriptAnotherUser(t *testing.T) {
+	t.Parallel()
+	n := startScripted(t)
+	n.run(`(globalThis.tokens = ['a', 'b', 'c', 'c2', null], globalThis.client = scripted({ token: () => tokens.shift() }), globalThis.rows = client.collect('notes'),
+		client.subscribe('noise', {}), globalThis.titles = () => [...rows.rows.keys()].join(), soon())`)
+	n.run(`(dials[0].open().say({ type: 'authenticated', user: 'a' }), soon())`)
+	n.expect(`dials[0].asked()`, []string{"authenticate a", "subscribe notes rows", "subscribe noise"})
+	n.run(`(globalThis.came = (dial, user, ...said) => (dial.say(...said, { type: 'row', channel: 'notes', data: { id: user } }, { type: 'loaded', channel: 'notes', cursor: 'c1' },
+		{ type: 'subscribed', channel: 'notes', cursor: 'c1' }), null), dials[0].say({ type: 'subscribed', channel: 'noise', cursor: 'c1' }), came(dials[0], 'a'))`)
+	n.run(`(dials[0].say({ type: 'token_expiring' }), soon())`)
+	n.run(`(dials[0].say({ type: 'authenticated', user: 'b' }), soon())`)
+	n.expect(`dials[0].asked()`, []string{"authenticate b", "unsubscribe notes", "subscribe notes rows"})
+	n.run(`came(dials[0], 'b', { type: 'unsubscribed', channel: 'notes' })`)
+	n.expect(`titles()`, "b")
+	n.run(`(dials[0].end(1006), null)`)
+	n.until(`dials.length === 2`)
+	n.run(`(dials[1].open().say({ type: 'authenticated', user: 'c' }), soon())`)
+	n.expect(`dials[1].asked()`, []string{"authenticate c", "subscribe noise c1", "subscribe notes rows"})
+	n.run(`(dials[1].say({ type: 'subscribed', channel: 'noise', cursor: 'c1' }), came(dials[1], 'c'))`)
+	n.run(`(dials[1].end(1006), null)`)
+	n.until(`dials.length === 3`)
+	n.run(`(dials[2].open().say({ type: 'authenticated', user: 'c' }), soon())`)
+	n.expect(`[titles(), dials[2].asked()]`, []any{"c", []string{"authenticate c2", "subscribe noise+notes c1 rows"}})
+	n.run(`(dials[2].end(1006), null)`)
+	n.until(`dials.length === 4`)
+	n.run(`(dials[3].open(), soon())`)
+	n.expect(`dials[3].asked()`, []string{"subscribe noise c1", "subscribe notes rows"})
+	n.run(`client.close()`)
+}

@@ -153,7 +153,7 @@ func TestJavaScriptErrors(t *testing.T) {
 		[]any{true, true, "TidingsError", "unknown_channel", "nothing"})
 	n.expect(`(async () => { const told = []; try { for await (const m of client.subscribe(['nothing', 'private'])) told.push(m.type + m.error.code) } catch (e) { told.push(e.code) } return told })()`,
 		[]string{"errorunknown_channel", "forbidden"})
-	for _, bad := range []string{`''`, `':5'`, `'messages:'`, `[]`, `['messages', 5]`, `'a\u0000'`, `'x'.repeat(513)`} {
+	for _, bad := range []string{`''`, `':5'`, `'messages:'`, `[]`, `['messages', 5]`, `'a\u0000'`, `'a\ud800'`, `'x'.repeat(513)`} {
 		n.expect(`(() => { try { client.subscribe(`+bad+`, {}) } catch (e) { return e.code } })()`, "bad_channel")
 	}
 	n.expect(`(async () => { for await (const m of one); })().catch((e) => e.name)`, "TypeError")

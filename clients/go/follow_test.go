@@ -368,6 +368,45 @@ func TestManyRows(t *testing.T) {
 	}
 }
 
+// Rows go to and fro between channels that are read at different moments, because they are too many to be read at once: tables are as the
+// database is.
+func TestRowsMove(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	d.exec(`insert into orders (customer_id, note) select i % 2 + 1, repeat('x', 50) from generate_series(1, 40) as i`)
+	s := serve(t, d, "--queue-bytes", "9000") // less than thirty rows
+	// Those of the first are given to who comes within a second, so that they are older than those of the other one.
+	first := follow(t, s.client(), tidings.Options{Channels: []string{"orders:1"}, Rows: true})
+	first.expect(tidings.Rows)
+	first.expect(tidings.Live)
+	d.exec(`update orders set customer_id = 2 where id = 2`)
+	d.exec(`update orders set note = 'moved' where id = 2`)
+	d.exec(`update orders set customer_id = 2 where id = 4`)
+	d.exec(`delete from orders where id = 4`)
+	d.exec(`update orders set customer_id = 1 where id = 1`)
+	d.exec(`update orders set customer_id = 2, note = 'back' where id = 1`)
+	d.exec(`delete from orders where id = 3`)
+	key := func(o order) int64 { return o.ID }
+	one, two := &tidings.Table[int64, order]{Channel: "orders:1", Key: key}, &tidings.Table[int64, order]{Channel: "orders:2", Key: key}
+	live := 0
+	for m, err := range s.client().Follow(t.Context(), tidings.Options{Channels: []string{"orders:1", "orders:2"}, Rows: true}) {
+		if err = errors.Join(err, one.Apply(m), two.Apply(m)); err != nil {
+			t.Fatal(err)
+		}
+		if m.Kind == tidings.Live {
+			live++
+		}
+		if live == 2 {
+			break
+		}
+	}
+	for customer, table := range map[int]*tidings.Table[int64, order]{1: one, 2: two} {
+		if got, want := maps.Collect(table.All()), d.orders(fmt.Sprintf("customer_id = %d", customer)); !maps.Equal(got, want) {
+			t.Errorf("of customer %d there are %v, in the database %v", customer, got, want)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)

@@ -57,7 +57,7 @@ function call(callback, ...args) {
 function check(channels) {
   if (!channels.length) throw new TidingsError('bad_channel', 'there is no channel to subscribe to');
   for (const name of channels) {
-    if (typeof name !== 'string' || !/^[^:\p{Cc}]+(:[^\p{Cc}]+)?$/u.test(name) || new TextEncoder().encode(name).length > 512) {
+    if (typeof name !== 'string' || !/^[^:\p{Cc}\p{Cs}]+(:[^\p{Cc}\p{Cs}]+)?$/u.test(name) || new TextEncoder().encode(name).length > 512) {
       throw new TidingsError('bad_channel', `${JSON.stringify(name)} is no name of a channel`);
     }
   }
@@ -243,6 +243,7 @@ class Link {
   scheduled = false;
   /** @type {any} */ socket = undefined;
   token = undefined; // that the service was given last
+  /** @type {string | null | undefined} */ user = null; // whose that was; undefined: who has none; null: nobody has been one yet
   dialled = false;
   attempt = {}; // to connect; what belongs to another one is over
   timer = undefined; // until the next one
@@ -395,7 +396,7 @@ class Link {
       opened = true;
       this.heard();
       if (token) this.send({ type: 'authenticate', token });
-      else this.open();
+      else this.open(undefined);
     };
     socket.onmessage = ({ data }) => {
       this.heard();
@@ -416,12 +417,20 @@ class Link {
   }
 
   /** The service hears us. */
-  open() {
+  open(user) {
+    this.identified(user);
     this.ready = true;
     this.lost = false;
     this.client.connected = true;
     this.sync();
     this.client.update();
+  }
+
+  /** Rows are those that a user may read: for another one they come again. */
+  identified(user) {
+    const another = this.user !== null && user !== this.user;
+    this.user = user;
+    if (another) for (const sub of [...this.subs]) if (sub.rows) sub.restart();
   }
 
   /** Ends the connection, if there is one, and nothing of it is heard any more. */
@@ -564,7 +573,7 @@ class Link {
       if (frame.data !== null) this.rows.push(frame.data);
     } else if (type === 'loaded') this.loaded(channel, cursor, this.rows.splice(0));
     else if (type === 'cursor') this.cursor = cursor;
-    else if (type === 'authenticated') this.ready || this.open();
+    else if (type === 'authenticated') this.ready ? this.identified(frame.user) : this.open(frame.user);
     else if (type === 'token_expiring') this.client.asks && this.renew('expiring');
     else if (type === 'pong') return;
     else if (type === 'subscribed') this.subscribed(channel, cursor);

@@ -31,9 +31,9 @@ func openCursorFile(path string) (*cursorFile, string, error) {
 		return nil, "", fmt.Errorf("--cursor-file: %s has something else in it than a cursor, and is left alone", path)
 	}
 	f := &cursorFile{path: path}
-	probe, err := os.OpenFile(f.next(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	probe, err := f.next()
 	if err == nil {
-		err = errors.Join(probe.Close(), os.Remove(f.next()))
+		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("--cursor-file: it cannot be written: %w", err)
@@ -41,8 +41,10 @@ func openCursorFile(path string) (*cursorFile, string, error) {
 	return f, cursor, nil
 }
 
-// next is the file that takes the place of the one that there is.
-func (f *cursorFile) next() string { return f.path + ".new" }
+// next is a file to take the place of the one that there is. Who keeps his cursor in the same has another one.
+func (f *cursorFile) next() (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+".*.new")
+}
 
 func (f *cursorFile) keep(cursor string) error {
 	return f.write(cursor, time.Since(f.synced) > time.Second)
@@ -56,7 +58,7 @@ func (f *cursorFile) close() error {
 }
 
 func (f *cursorFile) write(cursor string, sync bool) error {
-	file, err := os.OpenFile(f.next(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := f.next()
 	if err != nil {
 		return fmt.Errorf("--cursor-file: %w", err)
 	}
@@ -66,9 +68,10 @@ func (f *cursorFile) write(cursor string, sync bool) error {
 		f.synced = time.Now()
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(f.next(), f.path)
+		err = os.Rename(file.Name(), f.path)
 	}
 	if err != nil {
+		_ = os.Remove(file.Name()) // of what is half written there is no use
 		return fmt.Errorf("--cursor-file: %w", err)
 	}
 	f.kept = cursor

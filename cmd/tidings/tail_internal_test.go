@@ -3,9 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	tidings "tidings/clients/go"
 )
@@ -28,6 +33,67 @@ func TestConditions(t *testing.T) {
 		} else if got := f.wantsRow("row", row); got != want {
 			t.Errorf("%s is %t", condition, got)
 		}
+	}
+}
+
+// Two that keep their cursor in one file do not keep each other from it: it has a whole one at any time.
+func TestCursorFileOfTwo(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cursor")
+	var two errgroup.Group
+	for _, cursor := range []string{"a-1", "a-" + strings.Repeat("2", 5000)} {
+		two.Go(func() error {
+			f, _, err := openCursorFile(path)
+			for i := 0; i < 200 && err == nil; i++ {
+				err = f.write(cursor, false)
+				if text, readErr := os.ReadFile(path); err == nil && (readErr != nil || len(text) != 4 && len(text) != 5003) {
+					err = fmt.Errorf("there are %d bytes, %w", len(text), readErr)
+				}
+			}
+			return err
+		})
+	}
+	if err := two.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a row has in it does nothing to a terminal, as JSON neither; jq is given it as it came.
+func TestTailJSON(t *testing.T) {
+	t.Parallel()
+	frame := "{\"type\":\"a_added\",\t\"data\":{\"a\":\"\u009b2J\u202e\x7f\u0436\"}}"
+	for want, terminal := range map[string]bool{frame + "\n": false, `{"type":"a_added","data":{"a":"\u009b2J\u202e\u007fж"}}` + "\n": true} {
+		var b bytes.Buffer
+		p := tailPrinter{out: &b, json: true, terminal: terminal}
+		if err := p.frame([]byte(frame)); err != nil || b.String() != want {
+			t.Errorf("on a terminal %t: got %q, %v, want %q", terminal, &b, err, want)
+		}
+	}
+}
+
+// A disk that is full leaves nothing behind but the cursor that there was.
+func TestCursorFileIsNotWritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cursor")
+	f, _, err := openCursorFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.keep("a-1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+".old", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.path = path + ".old" // which no file takes the place of
+	if err := f.keep("a-2"); err == nil || !strings.Contains(err.Error(), "--cursor-file") {
+		t.Errorf("got %v", err)
+	}
+	if left, err := filepath.Glob(path + "*new"); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "a-1\n" {
+		t.Errorf("got %q, %v", text, err)
 	}
 }
 

@@ -47,12 +47,15 @@ func newTailPrinter(c *tailCmd) *tailPrinter {
 
 // frame prints a frame as it is, on one line.
 func (p *tailPrinter) frame(frame []byte) error {
-	_, err := p.out.Write(append(oneLine(frame), '\n'))
+	_, err := p.out.Write(append(p.oneLine(frame), '\n'))
 	return err
 }
 
-// oneLine is JSON without the line breaks that a column of type json may have.
-func oneLine(text []byte) []byte {
+// oneLine is JSON without the line breaks that a column of type json may have; for a terminal, also without what it would do something by.
+func (p *tailPrinter) oneLine(text []byte) []byte {
+	if p.terminal {
+		return []byte(plain(string(compact(text))))
+	}
 	if !bytes.ContainsAny(text, "\r\n") {
 		return bytes.Clone(text)
 	}
@@ -93,7 +96,7 @@ func (p *tailPrinter) rows(m tidings.Message, filter *tailFilter) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, `{"type":"row","channel":%s,"data":%s}`+"\n", channel, oneLine(row))
+			fmt.Fprintf(out, `{"type":"row","channel":%s,"data":%s}`+"\n", channel, p.oneLine(row))
 			continue
 		}
 		one := tidings.Message{Type: "row", Channel: m.Channel, Data: row}

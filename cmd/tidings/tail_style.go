@@ -113,6 +113,7 @@ func pad(text string, columns int) string {
 
 // plain is text that does nothing to a terminal but to be read: what would is written as in JSON.
 func plain(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	if !strings.ContainsFunc(text, commands) {
 		return text
 	}

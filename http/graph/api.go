@@ -95,6 +95,8 @@ type API struct {
 
 	admins admins
 
+	overviews overviews
+
 	executions, statements atomic.Uint64
 }
 

@@ -17,57 +17,8 @@ import (
 // An operator's page asks how the service is doing once a second: a poll of one administrator is cheap, and what comes late or not at all is
 // plain to see, which it would not be of a subscription that the troubled service itself is to feed.
 
-const (
-	// lookTimeout is how long the database may take for what is told of it: who looks on while it is restarting waits no longer for the rest.
-	lookTimeout = 1500 * time.Millisecond
-	// trustedFor is how long somebody who was an administrator may look on while it cannot be asked whether he still is.
-	trustedFor = 10 * time.Minute
-	maxTables  = 500
-)
-
-// admins are those who were found to be administrators, and when.
-type admins struct {
-	mu    sync.Mutex
-	known map[int64]time.Time
-}
-
-func (a *admins) found(id int64, admin bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !admin {
-		delete(a.known, id)
-		return
-	}
-	if a.known == nil {
-		a.known = make(map[int64]time.Time)
-	}
-	a.known[id] = time.Now()
-}
-
-func (a *admins) were(id int64) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	at, known := a.known[id]
-	return known && time.Since(at) < trustedFor
-}
-
-// mayLookOn says why the viewer is not told how the service is doing; nil: he is. Where the database cannot be asked whether he is an
-// administrator still, that is the problem, and he is told nothing of what it has.
-func (s *session) mayLookOn(ctx context.Context) (problem, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	err = s.mayAdminister(ctx)
-	late := errors.Is(err, context.DeadlineExceeded)
-	switch {
-	case !late && !errors.Is(err, db.ErrUnavailable):
-		return nil, err
-	case s.admins.were(s.viewer.UserID()):
-		return err, nil
-	case late:
-		return nil, db.ErrUnavailable // it is not that too much was asked for
-	}
-	return nil, err
-}
+// maxTables is how many tables are offered.
+const maxTables = 500
 
 func (queries) Service(ctx context.Context) (*Service, error) {
 	s := of(ctx)
@@ -96,11 +47,7 @@ func (v *Service) overview(ctx context.Context) (db.Overview, error) {
 	if v.unasked != nil {
 		return db.Overview{}, v.unasked
 	}
-	v.once.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-		defer cancel()
-		v.database, v.problem = of(ctx).store.DB.Overview(ctx)
-	})
+	v.once.Do(func() { v.database, v.problem = of(ctx).overviews.newest(ctx, of(ctx).store.DB.Overview) })
 	return v.database, v.problem
 }
 
@@ -117,14 +64,13 @@ func (v *Service) DatabaseProblem(ctx context.Context) (*string, error) {
 		return nil, nil
 	}
 	var problem string
-	refusal, refused := db.ServerError(err)
 	switch _, why, unavailable := strings.Cut(err.Error(), db.ErrUnavailable.Error()+": "); {
 	case errors.Is(err, context.DeadlineExceeded):
 		problem = "it takes longer than " + lookTimeout.String()
 	case unavailable:
 		problem = why
-	case refused: // of a standby, or where something was not granted
-		problem = "it answers with an error: " + refusal
+	case db.Answered(err) != "": // it is a standby, or something was not granted
+		problem = "it answers with an error: " + db.Answered(err)
 	default:
 		return nil, err
 	}

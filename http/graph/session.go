@@ -37,6 +37,8 @@ type session struct {
 	grants  grants // nil: it is asked what the viewer may
 	admins  *admins
 
+	overviews *overviews
+
 	once once
 }
 
@@ -61,7 +63,7 @@ func optionsOf(ctx context.Context) *Options { return of(ctx).options }
 
 // newSession begins an execution.
 func (a *API) newSession(viewer Viewer, kind sessionKind) *session {
-	s := &session{options: &a.options, hub: a.hub, viewer: viewer, kind: kind, store: a.store, tables: a.tables(), read: a.store.Read(), admins: &a.admins}
+	s := &session{options: &a.options, hub: a.hub, viewer: viewer, kind: kind, store: a.store, tables: a.tables(), read: a.store.Read(), admins: &a.admins, overviews: &a.overviews}
 	if kind == ofQuery {
 		s.read = a.store.ReadSnapshot()
 	}

@@ -84,7 +84,7 @@ function State() {
   }
   if (answeredAt.value === null) return html`<p id="state" class="mark note" data-state="asking">${t('header.asking')}</p>`;
   const bad = wrong.value.some((w) => w.level === 'bad');
-  return html`<p id="state" class="mark ${bad ? 'bad' : 'well'}" data-state="live"><span>${t('header.live')}</span> <time>${moment(answeredAt.value)}</time></p>`;
+  return html`<p id="state" class="mark ${bad ? 'bad' : 'well'}" data-state="live"><span>${t(bad ? 'header.trouble' : 'header.live')}</span> <time>${moment(answeredAt.value)}</time></p>`;
 }
 
 function Header() {
@@ -113,7 +113,7 @@ function Page() {
     <${Follow} />
     <${Tables} />
     <div class="columns"><${Broadcast} /><${Users} /></div>
-    <div class=${stale.value ? 'stale' : ''}><${Log} /></div>
+    <div class=${stale.value || service.value.databaseProblem !== null ? 'stale' : ''}><${Log} /></div>
     <${Suggestions} />`}`;
 }
 

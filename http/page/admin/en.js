@@ -1,6 +1,7 @@
 export const en = {
   'header.title': 'admin',
   'header.live': 'live',
+  'header.trouble': 'something is wrong',
   'header.asking': 'Asking the service …',
   'header.stale': 'no answer since {since}',
   'header.age': 'what is shown is {age} old',

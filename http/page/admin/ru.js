@@ -1,6 +1,7 @@
 export const ru = {
   'header.title': 'администратор',
   'header.live': 'на связи',
+  'header.trouble': 'что-то не так',
   'header.asking': 'Спрашиваем сервис …',
   'header.stale': 'нет ответа с {since}',
   'header.age': 'показано то, что было {age} назад',

@@ -91,7 +91,7 @@ function take(answer) {
     logBytes: answer.log?.bytes ?? null,
   };
   batch(() => {
-    service.value = { ...answer, log: answer.log ?? service.value?.log ?? null, usersOnline: answer.usersOnline ?? service.value?.usersOnline ?? null };
+    service.value = { ...answer, log: answer.log ?? service.value?.log ?? null };
     mayWatch.value = answer.mayWatch;
     rates.value = current;
     failing.value = null;
