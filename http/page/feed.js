@@ -39,7 +39,7 @@ async function more(which) {
 }
 
 /** Goes to the newest message. */
-export async function toNewest() {
+async function toNewest() {
   if (newer.peek().more) await loadEnd('newest');
   unseen.value = 0;
   requestAnimationFrame(() => {
@@ -83,7 +83,7 @@ function End({ which }) {
   </div>`;
 }
 
-export const Skeleton = () => html`<div class="skeleton" aria-hidden="true"><span></span><div><i></i><i></i><i></i></div></div>`;
+const Skeleton = () => html`<div class="skeleton" aria-hidden="true"><span></span><div><i></i><i></i><i></i></div></div>`;
 
 // Keeps what is read where it is, when something comes above it, in browsers that don't do so themselves.
 function useAnchor() {

@@ -29,7 +29,7 @@ function Popover({ name, label, button, children }) {
     <div class="panel" id="panel-${name}" popover="auto" role="dialog" aria-label=${label} ref=${panel}>${open.value && children(close)}</div>`;
 }
 
-export function Connection() {
+function Connection() {
   const state = connection.value;
   return html`<div class="connection">
     <p class="state" id="state" role="status" data-state=${state}><${Icon} name=${state} /><span>${t(`state.${state}`)}</span></p>
@@ -42,7 +42,7 @@ function Choice({ name, value, values }) {
     <input type="radio" name=${name} value=${key} checked=${value.value === key} onChange=${() => { value.value = key; }} /><span>${text}</span></label>`)}</fieldset>`;
 }
 
-export const Settings = () => html`<${Choice} name="language" value=${language} values=${[['en', 'English'], ['ru', 'Русский']]} />
+const Settings = () => html`<${Choice} name="language" value=${language} values=${[['en', 'English'], ['ru', 'Русский']]} />
   <${Choice} name="theme" value=${theme} values=${['auto', 'light', 'dark'].map((key) => [key, t(`theme.${key}`)])} />`;
 
 function Menu({ close }) {

@@ -9,7 +9,7 @@ import { arrived, loadMoreNotifications, markAllRead, markRead, moreNotification
 import { userOf } from './people.js';
 import { Time } from './time.js';
 
-export const notificationText = (one) => t(`notification.${one.kind}`, { name: nameOf(userOf(one.actorId)), title: one.title ?? t('notification.gone') });
+const notificationText = (one) => t(`notification.${one.kind}`, { name: nameOf(userOf(one.actorId)), title: one.title ?? t('notification.gone') });
 
 function Notification({ one, onGo }) {
   const open = () => {

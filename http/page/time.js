@@ -1,7 +1,7 @@
 // When something was: in words, which follow the time, and exactly.
 
 import { html, signal } from './lib/ui.js';
-import { formatter } from './i18n.js';
+import { formatter } from './words.js';
 
 const now = signal(Date.now());
 setInterval(() => { now.value = Date.now(); }, 20_000);

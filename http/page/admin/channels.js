@@ -7,7 +7,7 @@ import { refusedLately, service, watched } from './state.js';
 import { Scrolled } from './table.js';
 
 /** Channels to choose from, where one is typed. */
-export const suggestions = computed(() => [...new Set([
+const suggestions = computed(() => [...new Set([
   ...(watched.value ?? []).map((w) => w.topic), 'presence', ...(service.value?.channels ?? []).map((c) => c.channel),
 ])]);
 

@@ -1,28 +1,13 @@
-// The page's words and numbers, in the language that is chosen. Whoever calls these while drawing is drawn anew when it changes.
+// The page's words and numbers, in the language that is chosen.
 
+import { formatter, wording } from '../words.js';
 import { en } from './en.js';
 import { ru } from './ru.js';
-import { language } from '../settings.js';
 
-const words = { en, ru };
-const made = new Map();
+export { formatter };
 
-/** A formatter of Intl, made once for each language and options. */
-export function formatter(kind, options = {}) {
-  const key = `${language.value} ${kind} ${JSON.stringify(options)}`;
-  if (!made.has(key)) made.set(key, new Intl[kind](language.value, options));
-  return made.get(key);
-}
-
-/** A text by its name. `{n}` chooses the plural where there is one, and each `{name}` stands for a value. */
-export function t(name, values = {}) {
-  let text = words[language.value][name] ?? en[name] ?? name;
-  if (typeof text === 'object') text = text[formatter('PluralRules').select(values.n)] ?? text.other;
-  return text.replace(/\{(\w+)\}/g, (all, key) => {
-    const value = values[key];
-    return typeof value === 'number' ? number(value) : value ?? all;
-  });
-}
+/** A text by its name. */
+export const t = wording({ en, ru }, number);
 
 /** A number as people write it: 12,345 or 0.42. */
 export function number(n) {
