@@ -33,7 +33,7 @@ func (p *tab) expectAccessible(what string) {
 		results.violations.flatMap((v) => v.nodes.map((node) => v.id + ': ' + node.html + ' ' + node.failureSummary)))`,
 		func(p *runtime.EvaluateParams) { p.AwaitPromise = new(true) }))
 	if err != nil {
-		p.t.Fatal(err)
+		p.t.Fatalf("%s: %v", what, err)
 	}
 	for _, f := range found {
 		p.t.Errorf("%s: %s", what, f)

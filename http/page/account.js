@@ -82,8 +82,13 @@ export function SignDialog() {
     if (kind && !dialog.current.open) dialog.current.showModal();
   }, [kind]);
   if (!kind) return null;
-  const close = () => dialog.current.close();
-  return html`<dialog class="dialog" ref=${dialog} aria-labelledby="sign-title" onClose=${() => { asked.value = null; }}>
+  // The dialog tells that it was closed a moment later, when it may be asked for again.
+  const close = () => {
+    dialog.current.close();
+    asked.value = null;
+  };
+  const closed = (event) => { if (event.currentTarget === dialog.current) asked.value = null; };
+  return html`<dialog class="dialog" ref=${dialog} aria-labelledby="sign-title" onClose=${closed}>
     <header class="panel-head"><h2 id="sign-title">${t(kind)}</h2><button type="button" class="round" aria-label=${t('close')} onClick=${close}><${Icon} name="close" /></button></header>
     <${SignForm} kind=${kind} onKind=${(other) => { asked.value = other; }} onDone=${close} />
   </dialog>`;

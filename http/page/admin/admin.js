@@ -52,10 +52,15 @@ async function leave() {
   const pasted = token.value !== null;
   token.value = null;
   staying.value = null;
+  followed.close();
+  const asking = stop !== null;
+  await stop?.(); // what is asked while the session ends would be refused
+  stop = null;
   try {
     if (!pasted) await signOut();
   } catch (error) {
     staying.value = error;
+    if (asking) stop = follow();
     return;
   }
   forgetAll();

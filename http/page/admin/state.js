@@ -147,18 +147,20 @@ export async function askWatched() {
   }
 }
 
-let timers = null;
-
-/** Asks until the function that it returns is called. */
+/** Asks until the function that it returns is called, which resolves when what was being asked is answered. */
 export function follow() {
-  timers = { stopped: false };
-  const mine = timers;
+  let stopped = false;
+  let asking = null;
   (async () => {
-    for (let n = 0; !mine.stopped; n += 1) {
+    for (let n = 0; !stopped; n += 1) {
       // What is wrong with the tables takes the database a while to find out: every ten seconds will do.
-      await Promise.all([ask(), n % 10 === 0 ? askWatched() : null]);
+      asking = Promise.all([ask(), n % 10 === 0 ? askWatched() : null]);
+      await asking;
       await new Promise((resolve) => setTimeout(resolve, failing.value === null ? 1000 : 1000 + 1000 * Math.random()));
     }
   })();
-  return () => { mine.stopped = true; };
+  return () => {
+    stopped = true;
+    return asking;
+  };
 }
