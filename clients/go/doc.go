@@ -51,7 +51,8 @@
 // # Who the client is
 //
 // [Client.Token] is asked for a token whenever a connection is opened, when the token that was given is about to run out, and when one was
-// not taken. A token that is renewed in time does not interrupt anything.
+// not taken. A token that is renewed in time does not interrupt anything. All of them are to be of one user: what a Follow has told of another's
+// rows is not taken back.
 //
 // The package needs github.com/gorilla/websocket and the standard library, and nothing else of tidings: it may be copied.
 package tidings
