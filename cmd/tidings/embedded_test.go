@@ -28,8 +28,11 @@ func TestFirstMinute(t *testing.T) {
 	line := regexp.MustCompile(`psql .*`).FindString(invitation)
 	address, _, _ := strings.Cut(strings.TrimPrefix(page, "http://"), "/")
 
-	if status, body := get(t, page); status != 200 || !strings.Contains(body, `Try it`) {
+	if status, body := get(t, page); status != 200 || !strings.Contains(body, `{"channel":true,"public":true,"accounts":true,"signUp":true,`) {
 		t.Errorf("the page is %d: %s", status, body)
+	}
+	if status, body := get(t, page+"channels/messages"); status != 200 || !strings.Contains(body, `"title":"Try it"`) {
+		t.Errorf("the messages are %d: %s", status, body)
 	}
 	c := dial(t, socket)
 	c.expect("subscribed", "")

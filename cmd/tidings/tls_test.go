@@ -72,7 +72,7 @@ func TestServeByTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if body, err := io.ReadAll(response.Body); err != nil || response.StatusCode != 200 || !strings.Contains(string(body), "Try it") {
+	if body, err := io.ReadAll(response.Body); err != nil || response.StatusCode != 200 || !strings.Contains(string(body), `{"channel":true,`) {
 		t.Errorf("the page is %d %s, %v", response.StatusCode, body, err)
 	}
 	ws, _, err := (&websocket.Dialer{TLSClientConfig: clients.Clone()}).DialContext(t.Context(), socket, nil)
