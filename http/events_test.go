@@ -417,7 +417,7 @@ func TestEventsStatuses(t *testing.T) {
 func TestEventsOneBadChannel(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	s := start(t, d.url, options{hub: realtime.Options{MaxChannels: 2}})
+	s := start(t, d.url, options{hub: realtime.Options{MaxChannels: 3}})
 	overEach(t, func(t *testing.T, protocol string) {
 		s := s.in(t)
 		e := s.events(protocol, "channel=nothing&channel=messages&channel=:&colour=red&channel=comments&channel=comments:1&channel=messages", "")
