@@ -141,10 +141,11 @@ func (p *tab) expectSame(others ...*tab) {
 }
 
 // expectFewErrors fails if the page has complained of anything but a lost connection, of which the browser itself tells.
-func (p *tab) expectFewErrors() {
+func (p *tab) expectFewErrors(also ...string) {
 	p.t.Helper()
+	known := append([]string{"WebSocket connection to", "net::ERR_"}, also...)
 	for _, e := range p.errors() {
-		if !strings.Contains(e, "WebSocket connection to") && !strings.Contains(e, "net::ERR_") {
+		if !slices.ContainsFunc(known, func(part string) bool { return strings.Contains(e, part) }) {
 			p.t.Errorf("the page complains: %s", e)
 		}
 	}
