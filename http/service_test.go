@@ -128,6 +128,10 @@ func start(t testing.TB, url string, o options) *service {
 	t.Helper()
 	s := launch(t, url, o)
 	eventually(t, "the service is live", s.hub.Live)
+	eventually(t, "it knows which tokens were revoked", func() bool {
+		_, err := s.server.Revoked("", "", time.Now())
+		return err == nil
+	})
 	return s
 }
 
