@@ -64,6 +64,7 @@ func (r *Reader) listenConn(ctx context.Context) error {
 				return nil, errors.Join(err, conn.Close(ctx))
 			}
 			listener.Handle(handler.signals, handler) // it listens to what has a handler when this has returned
+			handler.unheard = map[string]bool{doorbell: true, r.pingChannel(): true, handler.signals: true}
 			return conn, nil
 		},
 		LogError: func(_ context.Context, err error) {
@@ -113,12 +114,14 @@ func (r *Reader) listenConn(ctx context.Context) error {
 type bellHandler struct {
 	reader    *Reader
 	connected func()
-	signals   string // the channel on which they are told
+	signals   string          // the channel on which they are told
+	unheard   map[string]bool // the channels on which LISTEN has not taken effect
 }
 
-// HandleBacklog is called when LISTEN has taken effect.
+// HandleBacklog is called when LISTEN has taken effect on a channel, in any order of them.
 func (h *bellHandler) HandleBacklog(_ context.Context, channel string, _ *pgx.Conn) error {
-	if channel == doorbell {
+	delete(h.unheard, channel)
+	if len(h.unheard) == 0 {
 		h.connected()
 	}
 	return nil
