@@ -44,8 +44,8 @@ func TestUnwatchWhileConnected(t *testing.T) {
 	} {
 		t.Run(step.change, func(t *testing.T) {
 			s := s.in(t)
-			d.exec(`select tidings.unwatch('things')`)
-			d.exec(`select tidings.watch('things', read => 'public')`)
+			// At once: who subscribes in between would be told of its end.
+			d.exec(`select tidings.unwatch('things'), tidings.watch('things', read => 'public')`)
 			eventually(t, "things can be followed", func() bool { return slices.Contains(s.hub.PublicTopics(), "things") })
 			both, key, messages := s.dial("things", "messages"), s.dial("things:1"), s.dial("messages")
 			d.exec(`insert into things values (1, 'told')`)
