@@ -16,7 +16,7 @@ let renewing = null;
 let knew = kept('session') !== null; // whether what is remembered was ever there
 let renewed = 0; // when
 
-/** Calls back when somebody else, or nobody, has signed in: all is to be loaded anew; and before one signs out. */
+/** Calls back when somebody else, or nobody, has signed in: all is to be loaded anew; and before one signs out, which waits for it. */
 export function onSession(changed, leaving = () => {}) {
   onChange = changed;
   onLeave = leaving;
@@ -59,7 +59,7 @@ function began(answer) {
 
 /** Nothing is followed meanwhile, and in no window is the session renewed that ends. */
 export async function signOut(everywhere = false) {
-  onLeave();
+  await onLeave();
   try {
     await locked(async () => {
       await auth('sign-out', everywhere ? { everywhere } : {});

@@ -23,8 +23,15 @@ const staying = signal(null);
 let stop = null;
 let again = 0;
 
-/** Finds out whether who has signed in is an administrator; returns whether it is known who that is. */
-async function begin() {
+let beginning = null;
+
+/** Finds out whether who has signed in is an administrator; resolves with whether it is known who that is. */
+function begin() {
+  beginning = find();
+  return beginning;
+}
+
+async function find() {
   clearTimeout(again);
   try {
     await graphql('query Who { service { instance } }', {}, 5000);
@@ -52,15 +59,10 @@ async function leave() {
   const pasted = token.value !== null;
   token.value = null;
   staying.value = null;
-  followed.close();
-  const asking = stop !== null;
-  await stop?.(); // what is asked while the session ends would be refused
-  stop = null;
   try {
     if (!pasted) await signOut();
   } catch (error) {
     staying.value = error;
-    if (asking) stop = follow();
     return;
   }
   forgetAll();
@@ -79,6 +81,11 @@ onSession(() => {
   if (token.value !== null) return;
   forgetAll();
   begin();
+}, async () => {
+  followed.close();
+  await beginning; // what is asked while the session ends would be refused
+  await stop?.();
+  stop = null;
 });
 
 function State() {
