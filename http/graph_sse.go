@@ -18,7 +18,7 @@ type graphEvents struct {
 
 var graphEventsDialect = &dialect{
 	item:    appendOperation,
-	goodbye: func(b []byte, g goodbye) []byte { return append(appendRetry(b, g), ": "+g.reason+"\n\n"...) },
+	goodbye: func(b []byte, g goodbye) []byte { return append(b, ": "+g.reason+"\n\n"...) },
 	word: func(b []byte, word, _ string, expires time.Time) []byte {
 		return append(b, ": "+word+" "+expires.UTC().Format(time.RFC3339)+"\n\n"...)
 	},

@@ -33,7 +33,6 @@ var sseDialect = &dialect{
 		return appendMessage(b, realtime.Cursor{}, func(b []byte) []byte { return appendWord(b, "type", word, user, expires) })
 	},
 	goodbye: func(b []byte, g goodbye) []byte {
-		b = appendRetry(b, g)
 		return appendMessage(b, realtime.Cursor{}, func(b []byte) []byte {
 			code, message, _ := strings.Cut(g.reason, ": ")
 			b = append(b, `{"type":"goodbye","code":`...)
@@ -163,14 +162,6 @@ func beginEvents(w http.ResponseWriter) {
 // not do so again.
 func retryIn(ms int) []byte {
 	return fmt.Appendf(nil, "retry: %d\n\n", ms+rand.N(2*ms))
-}
-
-// appendRetry has those who are sent away together come back at moments of their own.
-func appendRetry(b []byte, g goodbye) []byte {
-	if g == goodbyeShutdown {
-		return append(b, retryIn(750)...)
-	}
-	return b
 }
 
 // unanswerable says why there is nothing to stream, if that is so.
