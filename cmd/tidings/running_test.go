@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,9 @@ func TestRunning(t *testing.T) {
 	rooms[0].wait()
 	expect("the one that was killed is silent", at[1], at[2])
 	eventually(t, "and then not there", func() bool { return ask[int](t, database, `select count(*) from tidings.running`) == 2 })
+	for _, room := range rooms[1:] {
+		room.await(&room.stderr, `level=WARN msg="an instance is gone without a word" host=\S+ address=`+regexp.QuoteMeta(at[0]))
+	}
 	rooms[1].signal(15)
 	rooms[1].wait()
 	if n := ask[int](t, database, `select count(*) from tidings.running`); n != 1 {
