@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"time"
 )
 
@@ -13,11 +14,12 @@ const easyPace = 100
 // drain has the clients move to other instances: it lets load balancers notice that this one stops, and then asks the clients one by
 // one, in an order and at moments that are left to chance, so that those who take them are not overrun. It returns when all have been
 // asked, or have gone by themselves, or nobody listens any more.
-func (s *Server) drain(listening context.Context) {
+func (s *Server) drain(listening context.Context, server *http.Server) {
 	s.stopping.Store(true)
 	s.Logger.Info("stopping", "clients", s.connections.Load(), "delay", s.options.DrainDelay)
 	sleepUntil(listening, time.Now().Add(s.options.DrainDelay))
 
+	server.SetKeepAlivesEnabled(false) // or who comes back would do so on the connection on which its stream has ended
 	clients, gone := s.takeNoMore()
 	ctx, cancel := context.WithCancel(listening)
 	defer cancel()

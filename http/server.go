@@ -247,7 +247,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serve %s: %w", listener.Addr(), <-failed)
 	case <-ctx.Done():
 	}
-	s.drain(listening)
+	s.drain(listening, server)
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.ShutdownTimeout)
 	defer cancel()
 	cut := 0
