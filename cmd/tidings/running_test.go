@@ -1,9 +1,11 @@
 package main_test
 
 import (
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tidings/db/dbtest"
@@ -50,4 +52,19 @@ func TestRunning(t *testing.T) {
 		t.Errorf("one was stopped, and %d are there", n)
 	}
 	expect("the last one runs", at[2])
+}
+
+// An instance that is stopping goes on for as long as it was told to, and a second signal ends it at once.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p, at := serve(t, environ(), "--database-url", dbtest.Database(t), "--drain-delay", "1h")
+	p.signal(syscall.SIGTERM)
+	eventually(t, "it says that it stops", func() bool { return readyz(t, at) == http.StatusServiceUnavailable })
+	if status, _ := get(t, "http://"+at+"/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz is %d", status)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != -1 {
+		t.Errorf("it ends with %d", code)
+	}
 }
