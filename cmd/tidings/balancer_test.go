@@ -126,10 +126,11 @@ func (b *balancer) pass(ctx context.Context, client *net.TCPConn) {
 	}
 	instance := conn.(*net.TCPConn)
 	defer instance.Close()
-	defer context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		_ = client.Close()
 		_ = instance.Close()
-	})()
+	})
+	defer stop()
 	var group sync.WaitGroup
 	for _, way := range [][2]*net.TCPConn{{client, instance}, {instance, client}} {
 		group.Go(func() {
