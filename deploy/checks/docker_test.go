@@ -315,7 +315,10 @@ func TestImage(t *testing.T) {
 		}
 		database := startPostgres(t, freePort(t), "secret")
 		address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-		server := start(t, inside([]string{"DATABASE_URL=" + database.database(t, "alone"), "TIDINGS_NO_SIGN_IN=true", "TIDINGS_LISTEN=" + address, "TZ=Asia/Tokyo"}, built.command...))
+		secrets := filepath.Join(built.root, "run/secrets")
+		defer os.RemoveAll(filepath.Dir(secrets))
+		writeFile(t, filepath.Join(secrets, "database_url"), database.database(t, "alone")+"\n")
+		server := start(t, inside([]string{"DATABASE_URL_FILE=/run/secrets/database_url", "TIDINGS_NO_SIGN_IN=true", "TIDINGS_LISTEN=" + address, "TZ=Asia/Tokyo"}, built.command...))
 		if !slices.Equal(built.healthcheck[:1], []string{"CMD"}) {
 			t.Fatalf("its healthcheck is %v: there is no shell", built.healthcheck)
 		}
@@ -327,6 +330,9 @@ func TestImage(t *testing.T) {
 		server.end(syscall.SIGTERM)
 		if code := server.cmd.ProcessState.ExitCode(); code != 0 {
 			t.Errorf("SIGTERM ends it with %d", code)
+		}
+		if strings.Contains(server.wrote(), `"level":"WARN"`) {
+			t.Errorf("it is not content with its secret: %s", server.wrote())
 		}
 		if !strings.Contains(server.wrote(), `+09:00","level":"INFO","msg":"live"`) {
 			t.Errorf("it does not know the time in Tokyo, or did not log as JSON: %s", server.wrote())

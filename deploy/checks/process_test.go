@@ -60,7 +60,8 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 		_ = cmd.Process.Kill()
 		<-p.ended
 		if t.Failed() {
-			t.Logf("%s wrote:\n%s", strings.Join(cmd.Args, " "), p.wrote())
+			wrote := p.wrote()
+			t.Logf("%s wrote:\n%s", strings.Join(cmd.Args, " "), wrote[max(0, len(wrote)-4000):])
 		}
 	})
 	return p
@@ -92,7 +93,7 @@ func eventually(t *testing.T, what string, holds func() (bool, string)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		good, instead := holds()
@@ -145,16 +146,21 @@ func freePort(t *testing.T) int {
 	ports.Lock()
 	defer ports.Unlock()
 	for range 1000 {
-		ports.next++
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports.next))
-		if err != nil {
-			continue
+		if ports.next++; free(ports.next) {
+			return ports.next
 		}
-		_ = listener.Close()
-		return ports.next
 	}
 	t.Fatal("no port is free")
 	return 0
+}
+
+func free(port int) bool {
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	_ = listener.Close()
+	return true
 }
 
 var ports = struct {

@@ -78,10 +78,10 @@ var proxies = map[string]func(t *testing.T, upstreams [2]string) *proxy{
 			check.Env = append(env[:len(env):len(env)], "SITE_ADDRESS="+site)
 			output(t, check)
 		}
-		file := writeFile(t, filepath.Join(dir, "Caddyfile"), "{\n\tadmin off\n\tauto_https off\n}\n"+
-			substitute(t, readFile(t, "../caddy/Caddyfile"), "\trespond /readyz 404\n", "\trespond /readyz 404\n\ttls "+certificate+" "+key+"\n"))
+		file := writeFile(t, filepath.Join(dir, "Caddyfile"), substitute(t, readFile(t, "../caddy/Caddyfile"),
+			"\tadmin ", "\tauto_https off\n\tadmin ", "\trespond /readyz 404\n", "\trespond /readyz 404\n\ttls "+certificate+" "+key+"\n"))
 		run := exec.Command(program, "run", "--adapter", "caddyfile", "--config", file)
-		run.Env = append(env, "SITE_ADDRESS=https://"+address, "TIDINGS_UPSTREAMS="+strings.Join(upstreams[:], " "))
+		run.Env = append(env, "CADDY_ADMIN=off", "SITE_ADDRESS=https://"+address, "TIDINGS_UPSTREAMS="+strings.Join(upstreams[:], " "))
 		start(t, run)
 		return &proxy{"Caddy", address, trust}
 	},

@@ -21,10 +21,10 @@ random() {
 	openssl rand -hex 32
 }
 
-for name in postgres_password tidings_password tidings_secret grafana_password redis_password; do
+for name in postgres_password live_password tidings_secret grafana_password redis_password; do
 	[ -e "$name" ] || random | keep "$name"
 done
 # What follows from these is written each time.
-printf 'postgres://tidings:%s@postgres:5432/tidings?sslmode=disable\n' "$(cat tidings_password)" | keep database_url
+printf 'postgres://live:%s@postgres:5432/live?sslmode=disable\n' "$(cat live_password)" | keep database_url
 printf 'redis://:%s@redis:6379/0\n' "$(cat redis_password)" | keep redis_url
 printf 'user default on >%s ~* &* +@all\n' "$(cat redis_password)" | keep redis_users
