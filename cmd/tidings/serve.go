@@ -16,6 +16,7 @@ import (
 	tidingshttp "tidings/http"
 	"tidings/http/graph"
 	"tidings/realtime"
+	"tidings/redis"
 	"tidings/triggers"
 )
 
@@ -85,6 +86,10 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	if c.HeartbeatInterval == 0 {
 		reader.BeatInterval = -1
 	}
+	if relay := c.Redis.open(reader, logger); relay != nil {
+		defer relay.Close()
+		reader.Relay = relay
+	}
 	hub := realtime.NewHub(reader, realtime.Options{
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
 		RecheckInterval: c.RecheckInterval,
@@ -125,7 +130,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
-				Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events,
+				Relay: string(s.Role), Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events,
 				Logged: s.Audited.Logged, Audited: s.Audited.Read, Missing: s.Audited.Missing,
 			}
 		},
@@ -193,6 +198,17 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		return nil
 	})
 	return group.Wait()
+}
+
+// open puts together what shares the reading of the log; nil: nothing does.
+func (f *redisFlags) open(reader *db.Reader, logger *slog.Logger) *redis.Relay {
+	if f.URL == "" {
+		return nil
+	}
+	return &redis.Relay{
+		URL: f.URL, Name: reader.Name(), Logger: logger, OnNudge: reader.Nudge, Lease: f.Lease, Timeout: f.Timeout,
+		StreamBytes: f.StreamBytes, StreamAge: f.StreamAge,
+	}
 }
 
 // open puts together the service's own accounts; nil: there are none.
