@@ -118,7 +118,7 @@ func TestCompose(t *testing.T) {
 
 // notYet reports whether a file is of those that come with TIDINGS_ADMIN_LISTEN.
 func notYet(path string) bool {
-	return isComing("TIDINGS_ADMIN_LISTEN") && (strings.Contains(path, "/prometheus") || strings.Contains(path, "/grafana"))
+	return isComing("TIDINGS_ADMIN_LISTEN") && (strings.Contains(path, "/prometheus/") || strings.Contains(path, "/grafana"))
 }
 
 // bare runs the services of a compose file on this machine: what is told them of containers – names of hosts, ports, paths – is
