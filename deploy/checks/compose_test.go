@@ -11,9 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -109,6 +109,20 @@ func TestCompose(t *testing.T) {
 		t.Errorf("the folder of secrets: %v, %v", info.Mode(), err)
 	}
 
+	// Grafana's figures come from the Prometheus that is here, and the dashboard is where it looks.
+	datasource := readFile(t, filepath.Join(dir, "compose/grafana.yaml"))
+	if !strings.Contains(datasource, "url: http://prometheus:9090\n") {
+		t.Errorf("Grafana has its figures from elsewhere: %s", datasource)
+	}
+	if provider := filepath.Join(dir, "grafana/provisioning/dashboards/tidings.yaml"); !notYet(provider) {
+		folder := regexp.MustCompile(`path: (\S+)`).FindStringSubmatch(readFile(t, provider))
+		if !slices.ContainsFunc(project.Services["grafana"].Volumes, func(v types.ServiceVolumeConfig) bool {
+			return folder != nil && v.Target == folder[1]+"/tidings.json"
+		}) {
+			t.Errorf("Grafana looks for dashboards in %v, and there is none", folder)
+		}
+	}
+
 	before := readFile(t, filepath.Join(dir, "compose/secrets/database_url"))
 	output(t, exec.Command(filepath.Join(dir, "compose/secrets.sh")))
 	if readFile(t, filepath.Join(dir, "compose/secrets/database_url")) != before {
@@ -129,9 +143,7 @@ type bare struct {
 	dir      string
 	ports    map[string]map[string]int // by service and its own port
 	postgres *postgres
-
-	mu      sync.Mutex
-	running map[string]*process
+	running  map[string]*process
 }
 
 // own are the ports of each service's program, in its container.

@@ -136,7 +136,7 @@ func buildImage() (*image, error) {
 		case *instructions.HealthCheckCommand:
 			built.healthcheck = c.Health.Test
 		case *instructions.EntrypointCommand:
-			built.command = slices.Concat([]string(c.CmdLine), built.command)
+			built.command = slices.Concat(c.CmdLine, built.command)
 		case *instructions.CmdCommand:
 			built.command = append(built.command, c.CmdLine...)
 		default:

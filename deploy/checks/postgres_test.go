@@ -16,7 +16,6 @@ type postgres struct {
 	port     int
 	as       *syscall.Credential
 	password string
-	env      []string // for the programs that ask it
 }
 
 func postgresPrograms(t *testing.T) string {

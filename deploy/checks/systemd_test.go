@@ -45,8 +45,9 @@ func TestUnit(t *testing.T) {
 func TestUnitCommand(t *testing.T) {
 	t.Parallel()
 	dir := directory(t)
-	port := 0
-	for port = 9000 + os.Getpid()%500; !free(port) || !free(10000+port); port++ { // four digits, with a 1 before for the metrics
+	port := 9000 + os.Getpid()%500 // four digits; with a 1 before them for the metrics
+	for !free(port) || !free(10000+port) {
+		port++
 	}
 	postgres := startPostgres(t, freePort(t), "secret")
 	specifiers := strings.NewReplacer("%i", fmt.Sprint(port), "%d", dir, "/usr/local/bin/tidings", program(t))
