@@ -368,6 +368,21 @@ func TestComposeServices(t *testing.T) {
 		}
 	}
 
+	eventually(t, "one instance reads for both", func() (bool, string) {
+		var roles []string
+		for _, instance := range []string{"tidings-1", "tidings-2"} {
+			response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", b.ports[instance]["8080"]))
+			if err != nil {
+				return false, err.Error()
+			}
+			var health struct{ Redis string }
+			_ = json.NewDecoder(response.Body).Decode(&health)
+			_ = response.Body.Close()
+			roles = append(roles, health.Redis)
+		}
+		slices.Sort(roles)
+		return slices.Equal(roles, []string{"following", "leading"}), strings.Join(roles, ", ")
+	})
 	redis := exec.Command(need(t, "redis-cli"), "-p", fmt.Sprint(b.ports["redis"]["6379"]), "ping")
 	secret, err := url.Parse(strings.TrimSpace(readFile(t, project.Secrets["redis_url"].File)))
 	if err != nil {
