@@ -27,6 +27,7 @@ type cli struct {
 	Watched watchedCmd `cmd:"" help:"List the watched tables."`
 	Tail    tailCmd    `cmd:"" help:"Follow channels in the terminal."`
 	Bench   benchCmd   `cmd:"" help:"Put load on a running service, and measure what it takes."`
+	Ready   readyCmd   `cmd:"" help:"Ask a running service whether it is ready: ends with 0 if it is."`
 	URL     urlCmd     `cmd:"" name:"url" help:"Print the database's URL, for psql."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
