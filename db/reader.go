@@ -396,10 +396,11 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, p
 	defer stop()
 
 	var batch realtime.Batch
+	began := time.Now()
 	bytes := 0
 	last := uint64(0)
 	flush := func(to realtime.Cursor) {
-		batch.From, batch.To = *position, to
+		batch.From, batch.To, batch.Began = *position, to, began
 		r.Sink.Publish(batch)
 		for _, order := range r.count(batch) {
 			r.obey(order)

@@ -76,6 +76,7 @@ func (e *Event) size() int {
 type Batch struct {
 	From, To Cursor
 	Events   []*Event
+	Began    time.Time // the read that has brought it; zero: not known
 }
 
 // Run is a sequence of events that many subscribers take together. Its encodings are made once and shared.
@@ -85,6 +86,7 @@ type Run struct {
 	guard   *guard // nil: whoever takes it is told all of it
 	count   int    // of events, before the guard
 	bytes   int
+	trail   Trail                    // of the batch; nil: nobody follows it
 	encoded atomic.Pointer[encoding] // the first of a list, which is changed with mu held
 
 	mu    sync.Mutex

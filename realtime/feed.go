@@ -100,6 +100,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		s.retry()
 		return false, nil
 	}
+	s.fromLog = true
 	s.pushPage(Batch{From: from, To: to, Events: events}, replay)
 	switch {
 	case replay == nil:
@@ -188,9 +189,22 @@ func (s *Subscriber) catchUp() bool {
 	}
 	s.setLive(true)
 	s.from = Cursor{}
+	s.returned()
 	s.announce()
 	s.admit()
 	return true
+}
+
+// returned counts a subscriber that has been given what it lacked, by where that was found.
+func (s *Subscriber) returned() {
+	switch {
+	case !s.returns:
+	case s.fromLog:
+		s.hub.counters.returnsLog.Add(1)
+	default:
+		s.hub.counters.returnsMemory.Add(1)
+	}
+	s.returns, s.fromLog = false, false
 }
 
 // mayRead counts in one more reader of the database, or notes that the subscriber waits to be one; h.mu is held.
