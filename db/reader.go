@@ -51,6 +51,9 @@ type Reader struct {
 	// Disconnect is called when a user's connections are to be closed, or those of one session, if that is not empty; revoked says that the
 	// tokens from before then are not valid any more. Nil: nobody's are.
 	Disconnect func(user, session string, revoked bool, at time.Time)
+	// Lagged is called with what a heartbeat of this reader's took, from before it was written until it was published, with locks held:
+	// it does not block. Nil: nobody wants to know.
+	Lagged func(time.Duration)
 	// AuditInterval is how often what was read is compared with what the log has; 1 min.
 	AuditInterval time.Duration
 
