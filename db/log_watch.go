@@ -79,7 +79,7 @@ func (w *LogWatch) Run(ctx context.Context) error {
 			}
 			large = is
 		case ctx.Err() == nil && !complained:
-			logger.Warn("how large the log is cannot be read", "error", err)
+			logger.Warn("how the log stands cannot be read", "error", err)
 		}
 		complained = err != nil
 		if !pause(ctx, w.Every()) {

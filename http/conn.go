@@ -274,7 +274,7 @@ func (c *conn) writeItems(items []realtime.Item) error {
 		}
 		if item.Run != nil {
 			events += len(item.Run.Events)
-			runs = followed(runs, item.Run)
+			runs = followed(runs, item)
 		}
 		if shared == nil {
 			continue
@@ -296,10 +296,10 @@ func (c *conn) delivered(events int, runs []*realtime.Run) {
 	}
 }
 
-// followed appends a run that somebody follows.
-func followed(runs []*realtime.Run, run *realtime.Run) []*realtime.Run {
-	if run.Followed() {
-		runs = append(runs, run)
+// followed appends the item's run, if somebody follows it.
+func followed(runs []*realtime.Run, i *realtime.Item) []*realtime.Run {
+	if i.Followed() {
+		runs = append(runs, i.Run)
 	}
 	return runs
 }

@@ -126,7 +126,7 @@ func (d *desk) serve(c *conn) {
 func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
 	if len(control) == 0 && len(items) == 1 {
 		if frames := c.dialect.shared(items[0]); frames != nil {
-			d.runs = followed(d.runs[:0], items[0].Run)
+			d.runs = followed(d.runs[:0], &items[0])
 			return d.flush(c, frames, len(items[0].Run.Events), nil, false)
 		}
 	}
@@ -152,7 +152,7 @@ func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
 		}
 		if item.Run != nil {
 			events += len(item.Run.Events)
-			d.runs = followed(d.runs, item.Run)
+			d.runs = followed(d.runs, item)
 		}
 		if cap(frames) <= 2*maxGather {
 			d.frames = frames

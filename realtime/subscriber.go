@@ -13,6 +13,7 @@ type Item struct {
 	Notice *Notice
 	Of     *Subscriber // whose it is
 	Told   int         // how much of it has been written: the transport's own
+	live   bool        // it was queued as it was published
 }
 
 // Notice is something said to one subscriber.
@@ -342,7 +343,9 @@ func (s *Subscriber) drain(items []Item) []Item {
 			}
 			s.bytes -= run.bytes
 			if len(run.Events) == 0 {
-				run.Wrote()
+				if s.queue[n].Followed() {
+					run.Wrote()
+				}
 				continue // nothing of it is for this one
 			}
 			s.told = true
@@ -704,7 +707,7 @@ func (s *Subscriber) offer(b *batch, run *Run) {
 		b.queued.Add(1)
 	}
 	s.hub.counters.routed.Add(uint64(run.count))
-	s.push(Item{Run: run})
+	s.push(Item{Run: run, live: true})
 }
 
 // push queues an item; only s.mu is needed.
