@@ -177,7 +177,7 @@ func (c *serveCmd) Validate() error {
 	}
 	if c.AdminListen != "" {
 		if _, _, err := net.SplitHostPort(c.AdminListen); err != nil {
-			return fmt.Errorf("--admin-listen: %q is not host:port, such as 127.0.0.1:9090", c.AdminListen)
+			return fmt.Errorf("--admin-listen: %q is not host:port, such as 127.0.0.1:8081", c.AdminListen)
 		}
 		if c.AdminListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
 			return fmt.Errorf("--admin-listen: %q is where clients come, by --listen: give it another port", c.AdminListen)
