@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what only the tests need, with the system's package manager: a C compiler for the race detector, Chromium for the
 # tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm; what is
-# typed in docs/getting-started.md. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
+# typed in docs/getting-started.md; Prometheus, which evaluates the alerts. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
 # With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
 set -eu
 
@@ -43,6 +43,10 @@ has_clients() {
 has_typed() {
 	command -v bash >/dev/null && command -v curl >/dev/null && command -v openssl >/dev/null &&
 		{ python3 -c 'import websockets' || /usr/bin/python3 -c 'import websockets'; } 2>/dev/null
+}
+
+has_prometheus() {
+	command -v promtool >/dev/null
 }
 
 # macOS lets no library be put before the system's programs: it is of no use there.
@@ -147,6 +151,18 @@ install_typed() {
 	esac
 }
 
+# On Debian the package would begin to run a server of its own, where there is something that starts it.
+install_prometheus() {
+	case $manager in
+	apt-get) apt_install prometheus ;;
+	dnf) as_root dnf -y install golang-github-prometheus ;; # on RHEL from EPEL
+	apk) as_root apk add prometheus ;;
+	pacman) as_root pacman -S --needed --noconfirm prometheus || as_root pacman -Sy --needed --noconfirm prometheus ;;
+	zypper) as_root zypper --non-interactive install golang-github-prometheus-prometheus ;;
+	brew) brew install prometheus ;;
+	esac
+}
+
 install_faketime() {
 	case $manager in
 	apt-get) apt_install libfaketime ;;
@@ -162,7 +178,7 @@ install_faketime() {
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 	case $manager in
-	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Node, npm\n\n' >&2 ;;
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Prometheus, Node, npm\n\n' >&2 ;;
 	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
 	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
 	esac
@@ -174,7 +190,7 @@ if [ "${1-}" = faults ]; then
 	if has_faketime; then
 		exit 0
 	fi
-elif has_compiler && has_chromium && has_typed && has_node && has_clients; then
+elif has_compiler && has_chromium && has_typed && has_prometheus && has_node && has_clients; then
 	exit 0
 fi
 
@@ -223,6 +239,18 @@ if ! has_typed; then
 		say "bash, curl, openssl or Python with websockets is missing; installing it with $manager"
 		if ! install_typed; then
 			say "warning: $manager could not install them: the tests of the documents need bash, curl, openssl and Python with websockets"
+		fi
+	fi
+fi
+
+if ! has_prometheus; then
+	if ! can_install; then
+		say "warning: promtool, for the tests of the alerts, is missing, and this user cannot install it. Type:"
+		how_to
+	else
+		say "Prometheus is missing; installing it with $manager"
+		if ! install_prometheus; then
+			say "warning: $manager could not install Prometheus: the tests of the alerts need promtool"
 		fi
 	fi
 fi

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -19,8 +20,6 @@ import (
 	tidingshttp "tidings/http"
 	"tidings/metrics"
 	"tidings/realtime"
-
-	"net/http/httptest"
 )
 
 // post sends JSON, and returns the answer.
@@ -238,7 +237,7 @@ func TestAlertsOfTheLog(t *testing.T) {
 	t.Parallel()
 	database := channelDatabase(t)
 	sql(t, database, `insert into messages (author_id, title, content)
-		select 1, 'long', (select string_agg(md5(random()::text || x), '') from generate_series(1, 1000) as x) from generate_series(1, 100) as m`)
+		select 1, 'long', (select string_agg(md5(random()::text || x), '') from generate_series(1, 1000) as x) from generate_series(1, 300) as m`)
 	var started []float64
 	try := func(change string) sample {
 		sql(t, database, change)
@@ -251,17 +250,16 @@ func TestAlertsOfTheLog(t *testing.T) {
 	}
 	const bytes = `(select sum(bytes) from tidings.log_partitions)`
 	large := try(`update tidings.settings set max_bytes = ` + bytes + ` / 2`)
-	fires(t, large, large, "TidingsLogTooLarge")
+	fires(t, large, large, "TidingsLogTooLarge", "TidingsForgetsEarly") // it is full, and all of it is new
 	early := try(`update tidings.settings set max_bytes = ` + bytes + ` / 0.95`)
 	fires(t, early, early, "TidingsForgetsEarly")
 	broken := try(`update tidings.settings set max_bytes = default; alter table messages disable trigger tidings_insert`)
 	fires(t, broken, broken, "TidingsWatchProblem")
 	try(`alter table messages enable trigger tidings_insert`)
-	values := make([]string, 0, len(started))
-	for _, at := range started {
-		values = append(values, fmt.Sprintf("%fx7", at))
+	values := []string{fmt.Sprintf("%fx%d", started[0], scrapes-10)}
+	for _, at := range started[1:] {
+		values = append(values, fmt.Sprintf("%fx1", at)) // two of each: the last are behind the two hours
 	}
-	values[0] = fmt.Sprintf("%fx%d", started[0], scrapes-40) // the last of these is at two hours
 	firesOver(t, map[string]string{series("up", nil): fmt.Sprintf("1x%d", scrapes), series("process_start_time_seconds", nil): strings.Join(values, " ")}, "TidingsRestarts")
 }
 
@@ -286,10 +284,7 @@ func TestAlertOfMissingEvents(t *testing.T) {
 	m.Collect(metrics.Service{Hub: hub, Server: server, Reader: reader, DB: database, Log: log, Revocations: &db.Revocations{DB: database}})
 	operators := httptest.NewServer(m.Handler())
 	defer operators.Close()
-	at := "x"
-	if _, err := fmt.Sscanf(operators.URL, "http://%s", &at); err != nil {
-		t.Fatal(err)
-	}
+	at := strings.TrimPrefix(operators.URL, "http://")
 
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -298,8 +293,7 @@ func TestAlertOfMissingEvents(t *testing.T) {
 	running.Go(func() { _ = reader.Run(ctx) })
 	running.Go(func() { _ = hub.Run(ctx) })
 	running.Go(func() { _ = log.Run(ctx) })
-	// tests get at /metrics, and this has nothing else
-	before := scrapeAt(t, at)
+	before := settles(t, at, "the log is read", func(s sample) bool { return s.of("tidings_live") == 1 })
 	eventually(t, "events are missing", func() bool {
 		read := reader.Status().Events
 		sql(t, url, `insert into messages (author_id, title, content) values (1, 'one', 'more')`)
@@ -308,10 +302,4 @@ func TestAlertOfMissingEvents(t *testing.T) {
 		return reader.Status().Audited.Missing > 0
 	})
 	fires(t, before, settles(t, at, "all is known", func(s sample) bool { return s.of("tidings_ready") == 1 && s.of("tidings_log_bytes") > 0 }), "TidingsEventsMissing")
-}
-
-// scrapeAt waits until there is something to scrape.
-func scrapeAt(t testing.TB, operators string) sample {
-	t.Helper()
-	return settles(t, operators, "the service reads", func(s sample) bool { return s.of("tidings_live") == 1 })
 }

@@ -131,8 +131,8 @@ func promtool(t testing.TB, args ...string) {
 	}
 }
 
-// Prometheus asks every 15 seconds, for so many times, which is longer than any alert waits.
-const scrapes = 500
+// Prometheus asks every minute, for so many times, which is longer than any alert waits.
+const scrapes = 122
 
 // fires has Prometheus evaluate the rules over what was scraped, as if it went on like this for two hours: what has risen from one scrape to
 // the next goes on to rise, and the rest stays. Exactly the alerts named are to fire then.
@@ -140,13 +140,13 @@ func fires(t testing.TB, before, after sample, alerts ...string) {
 	t.Helper()
 	moved := map[string]string{}
 	for name, value := range after {
-		was, there := before[name]
+		was := before[name] // of what was never counted before, 0
 		switch plain, _, _ := strings.Cut(name, "{"); {
 		case strings.HasSuffix(plain, "_timestamp_seconds"): // promtool's time begins at 0, and ends as long ago as it was
 			ago := after[series("tidings_log_state_timestamp_seconds", nil)] - value
-			value = 15*scrapes - ago
+			value = 60*scrapes - ago
 			moved[name] = fmt.Sprintf("%gx%d", value, scrapes)
-		case there && value > was && (strings.HasSuffix(plain, "_total") || strings.HasSuffix(plain, "_sum") || strings.HasSuffix(plain, "_count")):
+		case value > was && (strings.HasSuffix(plain, "_total") || strings.HasSuffix(plain, "_sum") || strings.HasSuffix(plain, "_count")):
 			moved[name] = fmt.Sprintf("%g+%gx%d", was, value-was, scrapes)
 		default:
 			moved[name] = fmt.Sprintf("%gx%d", value, scrapes)
@@ -159,6 +159,10 @@ func fires(t testing.TB, before, after sample, alerts ...string) {
 func firesOver(t testing.TB, values map[string]string, alerts ...string) {
 	t.Helper()
 	path, err := filepath.Abs(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +181,9 @@ func firesOver(t testing.TB, values map[string]string, alerts ...string) {
 	}
 	var input []given
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		input = append(input, given{name, values[name]})
+		if plain, _, _ := strings.Cut(name, "{"); strings.Contains(string(rules), plain) { // the rest makes it slow
+			input = append(input, given{name, values[name]})
+		}
 	}
 	known := map[string]bool{}
 	var questions []question
@@ -199,8 +205,8 @@ func firesOver(t testing.TB, values map[string]string, alerts ...string) {
 		}
 	}
 	text, err := yaml.Marshal(map[string]any{
-		"rule_files": []string{path}, "evaluation_interval": "15s",
-		"tests": []any{map[string]any{"interval": "15s", "input_series": input, "promql_expr_test": questions}},
+		"rule_files": []string{path}, "evaluation_interval": "1m",
+		"tests": []any{map[string]any{"interval": "1m", "input_series": input, "promql_expr_test": questions}},
 	})
 	if err != nil {
 		t.Fatal(err)
