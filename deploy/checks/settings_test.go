@@ -9,7 +9,7 @@ import (
 )
 
 // coming are settings that deploy's files have and the program has not, yet.
-var coming = []string{"TIDINGS_ADMIN_LISTEN", "TIDINGS_DRAIN_DELAY", "TIDINGS_DRAIN_TIME"}
+var coming = []string{}
 
 var helpOnce = sync.OnceValues(func() (map[string]bool, error) {
 	built, err := theImage()
