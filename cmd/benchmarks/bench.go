@@ -47,6 +47,7 @@ var sections = []struct {
 	{"upkeep", (*bench).upkeep},
 	{"stall", (*bench).stall},
 	{"storm", (*bench).storm},
+	{"instances", (*bench).instances},
 }
 
 func sectionNames() []string {
