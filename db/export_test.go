@@ -14,6 +14,8 @@ const (
 
 var ReservedType = reservedType
 
+func (r *Reader) OnDuty() bool { return r.onDuty() }
+
 func (d *DB) ConnectReader(ctx context.Context) (*pgx.Conn, error) { return d.connect(ctx, "reader") }
 
 // Statement is one with its arguments.
