@@ -48,6 +48,7 @@ var sections = []struct {
 	{"stall", (*bench).stall},
 	{"storm", (*bench).storm},
 	{"instances", (*bench).instances},
+	{"model", (*bench).model},
 }
 
 func sectionNames() []string {

@@ -60,7 +60,7 @@ func (b *bench) instances(ctx context.Context) (section, error) {
 		title: "Many instances, with and without Redis",
 		method: fmt.Sprintf(`So many instances serve one database, each with %s that get every row; *with Redis* one of them reads the log for all (`+"`--redis-url`"+`), and Redis keeps
 nothing on a disk. They are watched for %s while nobody writes; then one writer writes %d rows a second for %s, on a fixed schedule, and then %s. At the first rate a reader
-sleeps, and each row rings for it; at the second it stays awake. CPU is that of all of PostgreSQL's processes, the writer's among them: *no instance* is what the writing takes by itself. *Transactions* are
+sleeps, and each row rings for it; at the second it stays awake. CPU is that of all of PostgreSQL's processes, the writer's among them: *no instance* is what the writing takes by itself. *Rows/s* are those that the writer came to, *transactions* are
 those beside the writer's, *blocks* those that PostgreSQL looked at in memory, all of them by second. *With Redis* is divided by the same number of instances without, in the same round. %s.
 What each instance does once a minute (it compares what it has read with the log) and every quarter of a minute (it looks whether the log is to be rotated) seldom falls into such a time.`,
 			plural(instanceClients, "client"), idle, instanceLoads[1], window.Round(time.Second), asCount(float64(instanceLoads[2])), plural(b.few(), "round")),
@@ -101,8 +101,9 @@ What each instance does once a minute (it compares what it has read with the log
 		for load, w := range by {
 			watches[f][load] = append(watches[f][load], w)
 		}
-		b.say("  round %d, %s: PostgreSQL's CPU %s a second idle, %s at %d rows/s, %s at %d, p50 there %s", round+1, f, asMilliseconds(by[0].postgres),
-			asMilliseconds(by[instanceLoads[1]].postgres), instanceLoads[1], asMilliseconds(by[instanceLoads[2]].postgres), instanceLoads[2], asMilliseconds(by[instanceLoads[2]].p50))
+		few, many := by[instanceLoads[1]], by[instanceLoads[2]]
+		b.say("  round %d, %s: PostgreSQL's CPU %s a second idle, %s at %s rows/s, %s at %s, p50 there %s", round+1, f, asMilliseconds(by[0].postgres),
+			asMilliseconds(few.postgres), asCount(few.rate), asMilliseconds(many.postgres), asCount(many.rate), asMilliseconds(many.p50))
 		return nil
 	})
 	if err != nil {
@@ -256,4 +257,3 @@ func (b *bench) startFleet(ctx context.Context, database *postgres, relay *redis
 	}
 	return services, err
 }
-

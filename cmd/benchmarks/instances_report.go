@@ -26,9 +26,10 @@ func loadName(load int) string {
 // fleetPostgres is PostgreSQL's CPU, and what it is asked to do.
 func fleetPostgres(numbers []int, watches fleetWatches) (cpu, work resultTable) {
 	cpu.head = []string{"", "Instances", "PostgreSQL's CPU", "lowest – highest", "with Redis", "lowest – highest", "Ratio", "lowest – highest"}
-	work.head = []string{"", "Instances", "Transactions", "with Redis", "Blocks", "with Redis", "Connections", "with Redis", "that listen", "with Redis"}
+	work.head = []string{"", "Instances", "Rows/s", "with Redis", "Transactions", "with Redis", "Blocks", "with Redis", "Connections", "with Redis", "that listen", "with Redis"}
 	used := func(w watch) float64 { return w.postgres }
 	columns := []func(watch) float64{
+		func(w watch) float64 { return w.rate },
 		func(w watch) float64 { return w.transacted }, func(w watch) float64 { return w.blocks },
 		func(w watch) float64 { return float64(w.connections) }, func(w watch) float64 { return float64(w.listening) },
 	}

@@ -33,8 +33,8 @@ type redisStrain struct {
 	in, out  int64 // bytes
 }
 
-// countsPause is how long PostgreSQL's processes may keep what they have counted to themselves.
-const countsPause = 1200 * time.Millisecond
+// countsPause is how long PostgreSQL's processes may keep what they have counted to themselves: until the first statement that comes a second later.
+const countsPause = 2200 * time.Millisecond
 
 // strainOf returns what was done so far, without what PostgreSQL counts.
 func (p *postgres) strainOf(services []*service, relay *redistest.Server) (s strain, err error) {
