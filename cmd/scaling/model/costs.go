@@ -31,13 +31,14 @@ type Costs struct {
 
 	// PostgreSQL.
 	Row           float64 // CPU to write a row of a watched table, in a transaction of its own
-	RowOnly       float64 // the same without the trigger
-	Ring          float64 // CPU to notify, where a reader sleeps
+	Quiet         float64 // CPU more for each of the first rows of a second, AwakeAt of them: whatever sleeps is to be woken
 	Read          float64 // CPU to read what is new, however much that is
 	ReadEvent     float64 // CPU to read an event
 	Instance      float64 // CPU a second for an instance that reads, besides
 	Follower      float64 // the same for one that follows by Redis
-	Judge         float64 // CPU to ask row level security of a row, for one set of rights
+	Judge         float64 // CPU to ask row level security of what a read has brought
+	JudgeSet      float64 // besides, for each set of rights
+	JudgeRow      float64 // besides, for each row and set of rights
 	Presence      float64 // CPU for a user who comes or goes
 	PresenceCheck float64 // CPU for a user of an instance who is told of anew, once a minute
 	LogBytes      float64 // of an entry with its indexes, for an event of EventBytes
@@ -50,7 +51,10 @@ type Costs struct {
 	RedisIdleOf float64 // CPU a second for an instance that follows
 	Call        float64 // CPU to take what was read together
 	Entry       float64 // CPU to give that to an instance that follows
+	RedisByte   float64 // CPU to take or give a byte
 	RecordBytes float64 // of an event in it, beside the row itself
+	CallBytes   float64 // of a call, beside what it gives
+	EntryBytes  float64 // of an entry, for one that follows, beside what is in it
 	StreamBytes float64 // --redis-stream-bytes
 	StreamAge   float64 // seconds: --redis-stream-age
 	LogEvent    float64 // seconds to read an event of the log for a client that comes back
@@ -60,34 +64,56 @@ type Costs struct {
 	AwakeWait float64
 }
 
-// Measured are the costs of docs/benchmarks.md: two cores of an AMD EPYC, PostgreSQL 15, Linux 6.18, loopback. Each line says from what it follows.
+// Measured are the costs of docs/benchmarks.md and docs/performance.md: two cores of an AMD EPYC, PostgreSQL 15, Linux 6.18, loopback. Each line says
+// from which section it follows.
 var Measured = Costs{
-	Base:     1e-3,                       // Connections at rest: nobody connected
-	Wake:     0.38e-3,                    // How cost grows with subscribers: 400 µs a row for one subscriber, without its write and the base
-	Event:    3.5e-6,                     // Where the time goes: 6 to 8 µs a row at 12,000 rows a second, of which 3 are for waking up, and half a one for writes
-	WriteFew: 7.2e-6, WriteMany: 10.2e-6, // How cost grows with subscribers: 1,000 and 10,000 of them, without the waking up
-	Delivery:  0.05e-6,                // Full speed: 0.38 µs a delivery, of which a nineteenth of a write is the most
-	GraphQL:   1.2,                    // GraphQL subscriptions: 1.16 and 1.26
-	Rest:      0.92e-6,                // Connections at rest
-	Accept:    228e-6,                 // Everybody comes back at once: 2.28 s of two cores for 10,000, half of it the clients'
-	BaseBytes: 18e6, RestBytes: 7.8e3, // Connections at rest
-	StormBytes: 23e3,                                           // Everybody comes back at once: 324 MB for 10,000, without the 95 MB at rest
-	QueueBytes: 1 << 20, RecentBytes: 64 << 20, RecentAge: 300, // configuration.md
-	Garbage: 2, // Go's collector, as it is set
+	Base:        1e-3,     // Connections at rest: with nobody connected
+	Wake:        0.38e-3,  // How cost grows with subscribers: 400 µs a row for one subscriber, without its write and the base
+	Event:       3.5e-6,   // A writer, the service beside it: 6 to 8 µs a row at 12,000 rows a second, of which 3 are for waking up, and half a one for writes
+	WriteFew:    7.2e-6,   // How cost grows with subscribers: 1,000 of them, without the waking up
+	WriteMany:   10.2e-6,  // the same: 10,000
+	Delivery:    0.05e-6,  // Full speed: 0.38 µs a delivery, of which the share in a write is the most
+	GraphQL:     1.2,      // GraphQL subscriptions: 1.16 and 1.26
+	Rest:        0.92e-6,  // Connections at rest
+	Accept:      228e-6,   // Everybody comes back at once: 2.28 s of two cores for 10,000, half of it the clients'
+	BaseBytes:   18e6,     // Connections at rest
+	RestBytes:   7.8e3,    // Connections at rest
+	StormBytes:  23e3,     // Everybody comes back at once: 324 MB for 10,000, without the 95 MB at rest
+	QueueBytes:  1 << 20,  // --queue-bytes
+	RecentBytes: 64 << 20, // --recent-bytes
+	RecentAge:   300,      // --recent-age
+	Garbage:     2,        // Go's collector, as it is set
 
-	Row: 45e-6, RowOnly: 30e-6, // Many instances: no instance, at 1,000 rows a second; Writing single rows: the ratio 0.68
-	Ring: 40e-6, Read: 180e-6, // Many instances: at 100 and at 1,000 rows a second
-	ReadEvent: 4e-6,                     // Where the time goes
-	Instance:  2.5e-3, Follower: 0.5e-3, // Many instances: nobody writes
-	Judge:    92e-6,                      // Row security: 9.20 s for a million deliveries, which were 20,000 evaluations by 50 sets… see docs/scaling.md
-	Presence: 27e-6, PresenceCheck: 5e-6, // Presence: 140 ms for 5,000
-	LogBytes: 403, EventBytes: 330, // Writing on and on
-	Connections: 5, Listens: 2, // Many instances
+	Row:           110e-6,  // A writer, the service beside it: 120 µs with pgbench
+	Quiet:         0.3e-3,  // Many instances: no instance, at 100 rows a second
+	Read:          0.22e-3, // Many instances: what one more costs, at 1,000 rows a second
+	ReadEvent:     4e-6,    // A writer, the service beside it
+	Instance:      1.5e-3,  // Many instances: what one more costs while nobody writes
+	Follower:      0.8e-3,  // the same, with Redis
+	Judge:         1.2e-3,  // Row security: the four lines together
+	JudgeSet:      136e-6,
+	JudgeRow:      14e-6,
+	Presence:      28e-6, // Presence: 140 ms for 5,000
+	PresenceCheck: 13e-6, // tidings.present() with all of 100,000 users, which were there: 1.35 s
+	LogBytes:      403,   // Writing on and on
+	EventBytes:    330,   // the rows of all sections
+	Connections:   5,     // Many instances
+	Listens:       1,     // Many instances: 40 connections of 8, and with Redis 34
 
-	RedisIdle: 1e-3, RedisIdleOf: 1e-3, Call: 0.2e-3, Entry: 50e-6, RecordBytes: 70, // Many instances
-	StreamBytes: 256 << 20, StreamAge: 3600, // configuration.md
-	LogEvent: 3e-6,                  // How cost grows with the log: resuming
-	AwakeAt:  200, AwakeWait: 10e-3, // How it works
+	RedisIdle:   3e-3,      // Many instances: nobody writes
+	RedisIdleOf: 0.15e-3,   // the same, from 1 to 8 instances
+	Call:        0.3e-3,    // Many instances: one instance
+	Entry:       35e-6,     // the same, from 1 to 8
+	RedisByte:   0.11e-9,   // redis-benchmark, GET of one byte and of 40,000
+	RecordBytes: 70,        // Many instances: bytes to Redis
+	CallBytes:   400,       // the same, at 100 rows a second
+	EntryBytes:  150,       // the same
+	StreamBytes: 256 << 20, // --redis-stream-bytes
+	StreamAge:   3600,      // --redis-stream-age
+	LogEvent:    3e-6,      // How cost grows with the log: resuming
+
+	AwakeAt:   200,   // How it works
+	AwakeWait: 10e-3, // How it works
 }
 
 // Load is what is asked of it all.
@@ -132,26 +158,32 @@ type Use struct {
 
 // Predict says what a load needs.
 func (c Costs) Predict(l Load) Use {
-	u := Use{Events: l.Rows, Connections: l.Clients / l.Instances}
-	reads := c.reads(l.Rows)
+	u := Use{Connections: l.Clients / l.Instances}
+	arrivals := 0.0 // of clients a second, at all instances
+	if l.Minutes > 0 {
+		arrivals = l.Clients / (60 * l.Minutes)
+	}
+	comings := 0.0 // users who come or go, of each of which there is an event
+	if l.Clients > 0 {
+		comings = 2 * arrivals * l.Users / l.Clients
+	}
+	u.Events = l.Rows + comings
+	reads := c.reads(u.Events)
 	each := 0.0 // events a second of one client
 	if l.Clients > 0 {
 		each = l.Rows * l.Subscribers / l.Clients
 	}
 	u.Deliveries = each * u.Connections
-	u.Writes = together(each, reads, l.Rows < c.AwakeAt) * u.Connections
+	u.Writes = together(each, reads, u.Events < c.AwakeAt) * u.Connections
 	write, delivery := c.write(u.Connections), c.Delivery
 	if l.GraphQL {
 		write, delivery = write*c.GraphQL, delivery*c.GraphQL
 	}
-	u.CPU = c.Base + reads*c.Wake + l.Rows*c.Event + u.Writes*write + u.Deliveries*delivery + u.Connections*c.Rest
-	arrivals := 0.0 // a second, of all
-	if l.Minutes > 0 {
-		arrivals = l.Clients / (60 * l.Minutes)
-	}
+	u.CPU = c.Base + reads*c.Wake + u.Events*c.Event + u.Writes*write + u.Deliveries*delivery + u.Connections*c.Rest
 	u.CPU += arrivals / l.Instances * c.Accept
 	record := l.EventBytes + c.RecordBytes
-	recent := min(c.RecentBytes, l.Rows*c.RecentAge*record)
+	written := u.Events * record // bytes a second
+	recent := min(c.RecentBytes, written*c.RecentAge)
 	u.Memory = c.BaseBytes + u.Connections*c.RestBytes + l.Slow*u.Connections*c.QueueBytes + c.Garbage*recent
 	const header = 4 + 40 // of a WebSocket's frame, and of IP and TCP
 	u.Out = u.Deliveries*(l.EventBytes+4) + u.Writes*(header-4)
@@ -160,27 +192,22 @@ func (c Costs) Predict(l Load) Use {
 	if l.Redis {
 		readers = 1
 	}
-	u.PostgresWriting = l.Rows * c.Row
-	if l.Rows < c.AwakeAt {
-		u.PostgresWriting += l.Rows * c.Ring
-	}
-	u.PostgresReading = readers*(c.Instance+reads*c.Read+l.Rows*c.ReadEvent) + (l.Instances-readers)*c.Follower
-	u.PostgresReading += l.Rows * l.Rights * l.Instances * c.Judge
-	comings := 0.0
-	if l.Clients > 0 {
-		comings = 2 * arrivals * l.Users / l.Clients
+	u.PostgresWriting = l.Rows*c.Row + min(l.Rows, c.AwakeAt)*c.Quiet
+	u.PostgresReading = readers*(c.Instance+reads*c.Read+u.Events*c.ReadEvent) + (l.Instances-readers)*c.Follower
+	if l.Rights > 0 { // each instance asks for its own clients
+		u.PostgresReading += l.Instances * (reads*(c.Judge+l.Rights*c.JudgeSet) + l.Rows*l.Rights*c.JudgeRow)
 	}
 	u.PostgresPresence = comings*c.Presence + l.Users/60*c.PresenceCheck
 	u.PostgresCPU = u.PostgresWriting + u.PostgresReading + u.PostgresPresence
-	u.PostgresOut = readers * l.Rows * record
+	u.PostgresOut = readers * written
 	u.PostgresConnections = l.Instances*c.Connections - (l.Instances-readers)*c.Listens
-	u.Log = l.Rows * l.Retention * c.LogBytes * l.EventBytes / c.EventBytes
+	u.Log = u.Events * l.Retention * c.LogBytes * l.EventBytes / c.EventBytes
 
 	if l.Redis {
 		followers := l.Instances - 1
-		u.RedisCPU = c.RedisIdle + followers*c.RedisIdleOf + reads*(c.Call+followers*c.Entry)
-		u.RedisIn = l.Rows * record
-		u.RedisOut = followers * u.RedisIn
+		u.RedisIn = written + reads*c.CallBytes
+		u.RedisOut = followers * (written + reads*c.EntryBytes)
+		u.RedisCPU = c.RedisIdle + followers*c.RedisIdleOf + reads*(c.Call+followers*c.Entry) + (u.RedisIn+u.RedisOut)*c.RedisByte
 	}
 	return u
 }

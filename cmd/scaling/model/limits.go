@@ -19,14 +19,13 @@ type Site struct {
 	Connections               float64 // an instance takes at most: --max-connections
 	PostgresConnections       float64 // max_connections
 	PostgresRows              float64 // that it can commit in a second
-	Log                       float64 // bytes: max_bytes
 	Busy                      float64
 }
 
 // Small is a site of usual machines: instances with 4 cores, 8 GB and 10 Gbit/s, a PostgreSQL with 16, and a Redis, of whose cores one does the work.
 var Small = Site{
 	Instance: Machine{4, 8e9, 1.25e9}, Postgres: Machine{16, 64e9, 1.25e9}, Redis: Machine{1, 16e9, 1.25e9},
-	Connections: 20_000, PostgresConnections: 500, PostgresRows: 20_000, Log: 16 << 30, Busy: 0.6,
+	Connections: 20_000, PostgresConnections: 500, PostgresRows: 20_000, Busy: 0.6,
 }
 
 // Part is one of what may give out, and how much of it is used: 1 is all of it.
@@ -35,6 +34,9 @@ type Part struct {
 	Share float64
 }
 
+// Connections is the part that more instances always help with.
+const Connections = "an instance's connections"
+
 // Parts are all of them, the one that gives out first at the head.
 func (s Site) Parts(c Costs, l Load) []Part {
 	u := c.Predict(l)
@@ -42,14 +44,13 @@ func (s Site) Parts(c Costs, l Load) []Part {
 		{"an instance's CPU", u.CPU / s.Instance.Cores},
 		{"an instance's memory", u.Memory / s.Instance.Memory},
 		{"an instance's network", u.Out / s.Instance.Network},
-		{"an instance's connections", u.Connections / s.Connections},
+		{Connections, u.Connections / s.Connections},
 		{"one reader's pace", u.Events * c.pace()},
 		{"PostgreSQL's CPU", u.PostgresCPU / s.Postgres.Cores},
 		{"PostgreSQL's commits", l.Rows / s.PostgresRows},
 		{"PostgreSQL's connections", u.PostgresConnections / s.PostgresConnections},
 		{"PostgreSQL's network", u.PostgresOut / s.Postgres.Network},
 		{"presence, one change at a time", u.PostgresPresence},
-		{"the log's size", u.Log / s.Log},
 	}
 	if l.Redis {
 		parts = append(parts, Part{"Redis' CPU", u.RedisCPU / s.Redis.Cores}, Part{"Redis' network", u.RedisOut / s.Redis.Network})
