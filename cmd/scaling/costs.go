@@ -29,7 +29,7 @@ func costs() table {
 	t.add("a read of the log by an instance, and each event in it", digits(c.Read*1e6)+" and "+micro(c.ReadEvent), fleets+", and "+where+"A writer: the service beside it")
 	t.add("an instance that reads, besides; one that follows by Redis", digits(c.Instance*1e3)+"; "+perSecond(c.Follower), fleets+": nobody writes")
 	t.add("row level security: what a read has brought; each set of rights; each row and set", digits(c.Judge*1e6)+"; "+digits(c.JudgeSet*1e6)+"; "+micro(c.JudgeRow), bench+"Row security")
-	t.add("a user who comes or goes; one who is there, once a minute", digits(c.Presence*1e6)+"; "+micro(c.PresenceCheck), bench+"Presence; "+byHand+"one call with 100,000 users")
+	t.add("a user who comes or goes; one who is there, when all of an instance are told anew", digits(c.Presence*1e6)+"; "+micro(c.PresenceCheck), bench+"Presence; "+byHand+"one call with 100,000 users")
 	t.add("an event in the log, with its indexes", size(c.LogBytes)+" of disk", bench+"Writing on and on")
 	t.add("**Redis**: taking what a read has brought; giving it to an instance", digits(c.Call*1e6)+"; "+micro(c.Entry), fleets)
 	t.add("an instance that follows, besides", perSecond(c.RedisIdleOf), fleets+": nobody writes")

@@ -43,6 +43,7 @@ func digits(v float64) string {
 	}
 	step := math.Pow(10, math.Floor(math.Log10(math.Abs(v)))-1)
 	v = math.Round(v/step) * step
+	step = math.Pow(10, math.Floor(math.Log10(math.Abs(v))+1e-9)-1) // 9.99 has become 10
 	decimals := 0
 	if step < 1 {
 		decimals = int(math.Round(-math.Log10(step)))

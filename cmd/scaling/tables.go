@@ -20,9 +20,9 @@ var kinds = []struct {
 	}},
 }
 
-// large is a site for many: instances with 16 cores and 64 GB that take 100,000 each, and a PostgreSQL with 64 cores.
+// large is a site for many: instances with 8 cores and 16 GB that take 100,000 each, and a PostgreSQL with 64 cores.
 var large = model.Site{
-	Instance: model.Machine{Cores: 16, Memory: 64e9, Network: 1.25e9}, Postgres: model.Machine{Cores: 64, Memory: 512e9, Network: 3e9},
+	Instance: model.Machine{Cores: 8, Memory: 16e9, Network: 1.25e9}, Postgres: model.Machine{Cores: 64, Memory: 512e9, Network: 3e9},
 	Redis: model.Machine{Cores: 1, Memory: 64e9, Network: 3e9}, Connections: 100_000, PostgresConnections: 2000, PostgresRows: 40_000, Busy: 0.6,
 }
 
@@ -132,14 +132,19 @@ func storms() table {
 
 // present is what presence takes of the one lock under which it is told.
 func present() table {
-	t := table{name: "presence", head: []string{"users online", "who stay 10 minutes", "30 minutes", "3 hours", "for ever"}}
-	for _, users := range []float64{10_000, 100_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000} {
-		row := []string{count(users)}
-		for _, minutes := range []float64{10, 30, 180, 0} {
-			u := model.Measured.Predict(model.Load{Clients: users, Users: users, Instances: 1, Minutes: minutes})
-			row = append(row, percent(u.PostgresPresence))
+	t := table{name: "presence", head: []string{"users online", "at instances with", "who stay 10 minutes", "30 minutes", "3 hours", "for ever"}}
+	for _, users := range []float64{10_000, 100_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000} {
+		for _, each := range []float64{20_000, 100_000} {
+			if users < each && each > 20_000 {
+				continue
+			}
+			row := []string{count(users), count(min(users, each)) + " of them each"}
+			for _, minutes := range []float64{10, 30, 180, 0} {
+				u := model.Measured.Predict(model.Load{Clients: users, Users: users, Instances: max(1, users/each), Minutes: minutes})
+				row = append(row, percent(u.PostgresPresence))
+			}
+			t.add(row...)
 		}
-		t.add(row...)
 	}
 	return t
 }

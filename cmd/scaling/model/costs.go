@@ -40,7 +40,9 @@ type Costs struct {
 	JudgeSet      float64 // besides, for each set of rights
 	JudgeRow      float64 // besides, for each row and set of rights
 	Presence      float64 // CPU for a user who comes or goes
-	PresenceCheck float64 // CPU for a user of an instance who is told of anew, once a minute
+	PresenceCheck float64 // CPU for a user of an instance who is told of anew
+	CheckEvery    float64 // seconds until that is done again, at least
+	CheckEach     float64 // seconds for each user of an instance, if that is more
 	LogBytes      float64 // of an entry with its indexes, for an event of EventBytes
 	EventBytes    float64 // of the events that were measured
 	Connections   float64 // of an instance that reads
@@ -94,6 +96,8 @@ var Measured = Costs{
 	JudgeSet:      136e-6,
 	JudgeRow:      14e-6,
 	Presence:      28e-6, // Presence: 140 ms for 5,000
+	CheckEvery:    60,    // db.Presence
+	CheckEach:     5e-3,  // db.Presence
 	PresenceCheck: 13e-6, // tidings.present() with all of 100,000 users, which were there: 1.35 s
 	LogBytes:      403,   // Writing on and on
 	EventBytes:    330,   // the rows of all sections
@@ -197,7 +201,7 @@ func (c Costs) Predict(l Load) Use {
 	if l.Rights > 0 { // each instance asks for its own clients
 		u.PostgresReading += l.Instances * (reads*(c.Judge+l.Rights*c.JudgeSet) + l.Rows*l.Rights*c.JudgeRow)
 	}
-	u.PostgresPresence = comings*c.Presence + l.Users/60*c.PresenceCheck
+	u.PostgresPresence = comings*c.Presence + l.Users/max(c.CheckEvery, l.Users/l.Instances*c.CheckEach)*c.PresenceCheck
 	u.PostgresCPU = u.PostgresWriting + u.PostgresReading + u.PostgresPresence
 	u.PostgresOut = readers * written
 	u.PostgresConnections = l.Instances*c.Connections - (l.Instances-readers)*c.Listens
