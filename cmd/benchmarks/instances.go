@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"tidings/redis/redistest"
@@ -71,7 +72,7 @@ What each instance does once a minute (it compares what it has read with the log
 	}
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		s.remarks = "Not measured: there is no redis-server."
-		return s, nil //nolint:nilerr // it is said
+		return s, nil
 	}
 	relay, err := redistest.New(b.dir)
 	if err != nil {
@@ -164,7 +165,7 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 				return nil, err
 			}
 		}
-		w, err := b.watchLoad(ctx, database, relay, services, p, load, idle, window)
+		w, err := b.watchLoad(ctx, database, relay, services, conn, p, load, idle, window)
 		if err != nil {
 			return nil, err
 		}
@@ -174,11 +175,8 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 }
 
 // watchLoad watches while so many rows are written in a second, or nobody writes.
-func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redistest.Server, services []*service, p *path, load int, idle, window time.Duration) (w watch, err error) {
-	if err := pause(ctx, countsPause); err != nil {
-		return w, err
-	}
-	counted, err := database.count(ctx)
+func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redistest.Server, services []*service, writer *pgxpool.Conn, p *path, load int, idle, window time.Duration) (w watch, err error) {
+	counted, err := database.count(ctx, writer)
 	if err != nil {
 		return w, err
 	}
@@ -203,12 +201,7 @@ func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redist
 	if err != nil {
 		return w, err
 	}
-	if load > 0 {
-		if err := pause(ctx, countsPause); err != nil {
-			return w, err
-		}
-	}
-	if after.counted, err = database.count(ctx); err != nil {
+	if after.counted, err = database.count(ctx, writer); err != nil {
 		return w, err
 	}
 	if w.connections, _, w.listening, err = database.connected(ctx); err != nil {
@@ -217,8 +210,12 @@ func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redist
 	d, took := after.minus(before), seconds(after.at.Sub(before.at))
 	w.rate = float64(rows) / took
 	w.postgres = seconds(d.postgres) / took
-	w.transacted = max(0, float64(d.counted.transactions-int64(rows))-1) / took // and the one that asked
-	w.blocks = float64(d.counted.blocks) / took
+	counting := took
+	if load == 0 {
+		counting = seconds(after.counted.at.Sub(before.counted.at))
+	}
+	w.transacted = max(0, float64(d.counted.transactions-int64(rows))-2) / counting // and those that asked
+	w.blocks = float64(d.counted.blocks) / counting
 	w.redisCPU, w.commands = seconds(d.redis.cpu)/took, float64(d.redis.commands)/took
 	w.in, w.out = float64(d.redis.in)/took, float64(d.redis.out)/took
 	for _, used := range d.instances {

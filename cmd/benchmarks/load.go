@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"tidings/redis/redistest"
 )
 
@@ -22,6 +24,7 @@ type strain struct {
 
 // counts are what PostgreSQL counts in the database. Its processes tell of it after a second at most.
 type counts struct {
+	at           time.Time
 	transactions int64
 	blocks       int64 // that were looked at, in memory or not
 }
@@ -73,9 +76,27 @@ func (s strain) minus(before strain) strain {
 	return d
 }
 
-func (p *postgres) count(ctx context.Context) (c counts, err error) {
-	const query = `select xact_commit + xact_rollback, blks_hit + blks_read from pg_stat_database where datname = current_database()`
-	if err := p.db.Pool.QueryRow(ctx, query).Scan(&c.transactions, &c.blocks); err != nil {
+// count returns what was counted so far, when all have told of it; writer is the connection that is not in the pool meanwhile.
+func (p *postgres) count(ctx context.Context, writer *pgxpool.Conn) (c counts, err error) {
+	if err := pause(ctx, countsPause); err != nil {
+		return c, err
+	}
+	// The connections of this program that do nothing now would tell of it only with their next statement.
+	idle := append(p.db.Pool.AcquireAllIdle(ctx), writer)
+	for _, conn := range idle {
+		if _, pinged := conn.Exec(ctx, `select`); pinged != nil {
+			err = pinged
+		}
+		if conn != writer {
+			conn.Release()
+		}
+	}
+	c.at = time.Now()
+	if err == nil {
+		const query = `select xact_commit + xact_rollback, blks_hit + blks_read from pg_stat_database where datname = current_database()`
+		err = writer.QueryRow(ctx, query).Scan(&c.transactions, &c.blocks)
+	}
+	if err != nil {
 		return c, fmt.Errorf("what the database has counted: %w", err)
 	}
 	return c, nil

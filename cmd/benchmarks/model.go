@@ -22,11 +22,11 @@ func (m modelled) String() string {
 	return fmt.Sprintf("%s, %s, %s, %d rows/s", m.fleet, plural(m.clients, "client"), plural(m.rooms, "room"), m.rows)
 }
 
-// load is the point as the model takes it.
-func (m modelled) load(eventBytes float64) model.Load {
+// load is the point as the model takes it, with as many rows a second as the writer came to.
+func (m modelled) load(c compared) model.Load {
 	return model.Load{
-		Clients: float64(m.clients), Instances: float64(m.instances), Redis: m.redis, Rows: float64(m.rows),
-		Subscribers: float64(m.clients) / float64(m.rooms), EventBytes: eventBytes,
+		Clients: float64(m.clients), Instances: float64(m.instances), Redis: m.redis, Rows: c.rate, Since: float64(c.rows) / c.rate,
+		Subscribers: float64(m.clients) / float64(m.rooms), EventBytes: c.eventBytes,
 	}
 }
 
@@ -44,7 +44,8 @@ var modelPoints = []modelled{
 // compared is what a point came to.
 type compared struct {
 	instance, postgres, redis, memory, toRedis, fromRedis float64
-	eventBytes                                            float64
+	eventBytes, rate                                      float64
+	rows                                                  int64 // that were written in all
 }
 
 // model compares what docs/scaling.md calculates with, with the service.
@@ -58,7 +59,7 @@ func (b *bench) model(ctx context.Context) (section, error) {
 		title: "The model, and the service",
 		method: fmt.Sprintf(`What [scaling.md](scaling.md) says is calculated from what single operations cost (cmd/scaling/model), as this page had it at a certain time. Here the same calculation is made
 for some thousand clients and compared with the service: rows are written for %s to all rooms in turn, and each comes to all clients of its room. The points are other
-mixtures of clients, rooms and rates than those from which the costs follow. CPU is by second; an instance's is the average of all. *Ratio* is measured to calculated. %s.`, window, plural(b.few(), "round")),
+mixtures of clients, rooms and rates than those from which the costs follow. *Rows/s* are those that the writer came to. CPU is by second; an instance's is the average of all. *Ratio* is measured to calculated. %s.`, window, plural(b.few(), "round")),
 	}
 	if !b.measured {
 		s.remarks = "Not measured: this system does not tell what a process uses in the way that this program reads it."
@@ -66,7 +67,7 @@ mixtures of clients, rooms and rates than those from which the costs follow. CPU
 	}
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		s.remarks = "Not measured: there is no redis-server."
-		return s, nil //nolint:nilerr // it is said
+		return s, nil
 	}
 	relay, err := redistest.New(b.dir)
 	if err != nil {
@@ -80,7 +81,7 @@ mixtures of clients, rooms and rates than those from which the costs follow. CPU
 		if err != nil {
 			return fmt.Errorf("%s: %w", points[n], err)
 		}
-		use := model.Measured.Predict(points[n].load(c.eventBytes))
+		use := model.Measured.Predict(points[n].load(c))
 		b.say("  round %d, %s: CPU of an instance %s, calculated %s; of PostgreSQL %s, %s; memory %s, %s", round+1, points[n],
 			asMilliseconds(c.instance), asMilliseconds(use.CPU), asMilliseconds(c.postgres), asMilliseconds(use.PostgresCPU), asMegabytes(c.memory), asMegabytes(use.Memory))
 		results[n] = append(results[n], c)
@@ -89,7 +90,7 @@ mixtures of clients, rooms and rates than those from which the costs follow. CPU
 	if err != nil {
 		return s, err
 	}
-	t := resultTable{head: []string{"Clients", "Instances", "Rooms", "Rows/s", "", "Calculated", "Measured", "lowest – highest", "Ratio"}}
+	t := resultTable{head: []string{"Clients", "Instances", "Rooms", "Rows/s", "", "Calculated", "Measured", "lowest – highest", "Ratio", "lowest – highest"}}
 	for n, p := range points {
 		values := func(of func(compared) float64) (all []float64) {
 			for _, c := range results[n] {
@@ -97,19 +98,23 @@ mixtures of clients, rooms and rates than those from which the costs follow. CPU
 			}
 			return all
 		}
-		use := model.Measured.Predict(p.load(spreadOf(values(func(c compared) float64 { return c.eventBytes })).median))
-		add := func(name string, format func(float64) string, calculated float64, of func(compared) float64) {
-			measured := spreadOf(values(of))
-			t.add(asCount(float64(p.clients)), strconv.Itoa(p.instances)+map[bool]string{true: ", Redis", false: ""}[p.redis], asCount(float64(p.rooms)), asCount(float64(p.rows)), name,
-				format(calculated), measured.cells(format), asRatio(measured.median/calculated))
+		rate := spreadOf(values(func(c compared) float64 { return c.rate })).median
+		add := func(name string, format func(float64) string, used func(model.Use) float64, of func(compared) float64) {
+			var calculated []float64 // by round, as the rate is
+			for _, c := range results[n] {
+				calculated = append(calculated, used(model.Measured.Predict(p.load(c))))
+			}
+			measured := values(of)
+			t.add(asCount(float64(p.clients)), strconv.Itoa(p.instances)+map[bool]string{true: ", Redis", false: ""}[p.redis], asCount(float64(p.rooms)), asCount(rate), name,
+				format(spreadOf(calculated).median), spreadOf(measured).cells(format), ratioOf(measured, calculated).cells(asRatio))
 		}
-		add("CPU of an instance", asMilliseconds, use.CPU, func(c compared) float64 { return c.instance })
-		add("CPU of PostgreSQL", asMilliseconds, use.PostgresCPU, func(c compared) float64 { return c.postgres })
-		add("memory of an instance", asMegabytes, use.Memory, func(c compared) float64 { return c.memory })
+		add("CPU of an instance", asMilliseconds, func(u model.Use) float64 { return u.CPU }, func(c compared) float64 { return c.instance })
+		add("CPU of PostgreSQL", asMilliseconds, func(u model.Use) float64 { return u.PostgresCPU }, func(c compared) float64 { return c.postgres })
+		add("memory of an instance", asMegabytes, func(u model.Use) float64 { return u.Memory }, func(c compared) float64 { return c.memory })
 		if p.redis {
-			add("CPU of Redis", asMilliseconds, use.RedisCPU, func(c compared) float64 { return c.redis })
-			add("bytes to Redis", asKilobytes, use.RedisIn, func(c compared) float64 { return c.toRedis })
-			add("bytes from Redis", asKilobytes, use.RedisOut, func(c compared) float64 { return c.fromRedis })
+			add("CPU of Redis", asMilliseconds, func(u model.Use) float64 { return u.RedisCPU }, func(c compared) float64 { return c.redis })
+			add("bytes to Redis", asKilobytes, func(u model.Use) float64 { return u.RedisIn }, func(c compared) float64 { return c.toRedis })
+			add("bytes from Redis", asKilobytes, func(u model.Use) float64 { return u.RedisOut }, func(c compared) float64 { return c.fromRedis })
 		}
 	}
 	s.tables = []resultTable{t}
@@ -165,7 +170,7 @@ func (b *bench) compare(ctx context.Context, relay *redistest.Server, m modelled
 	if _, err := b.drive(ctx, p, max(20, m.rows/2)); err != nil { // so that readers are awake, or not
 		return c, err
 	}
-	w, err := b.watchLoad(ctx, database, relay, services, p, m.rows, 0, window)
+	w, err := b.watchLoad(ctx, database, relay, services, conn, p, m.rows, 0, window)
 	if err != nil {
 		return c, err
 	}
@@ -179,6 +184,7 @@ func (b *bench) compare(ctx context.Context, relay *redistest.Server, m modelled
 	if sample := p.crowd.sample.Load(); sample != nil {
 		c.eventBytes = float64(len(*sample))
 	}
+	c.rate, c.rows = w.rate, p.next-*next
 	c.instance, c.postgres, c.redis, c.toRedis, c.fromRedis = w.instanceCPU, w.postgres, w.redisCPU, w.in, w.out
 	return c, nil
 }

@@ -134,6 +134,7 @@ type Load struct {
 	Slow        float64 // the share of clients that do not read
 	GraphQL     bool
 	Retention   float64 // seconds for which the log is kept
+	Since       float64 // seconds for which this has gone on; 0: long
 }
 
 // Use is how much of everything that is.
@@ -187,7 +188,11 @@ func (c Costs) Predict(l Load) Use {
 	u.CPU += arrivals / l.Instances * c.Accept
 	record := l.EventBytes + c.RecordBytes
 	written := u.Events * record // bytes a second
-	recent := min(c.RecentBytes, written*c.RecentAge)
+	age := c.RecentAge
+	if l.Since > 0 {
+		age = min(age, l.Since)
+	}
+	recent := min(c.RecentBytes, written*age)
 	u.Memory = c.BaseBytes + u.Connections*c.RestBytes + l.Slow*u.Connections*c.QueueBytes + c.Garbage*recent
 	const header = 4 + 40 // of a WebSocket's frame, and of IP and TCP
 	u.Out = u.Deliveries*(l.EventBytes+4) + u.Writes*(header-4)
