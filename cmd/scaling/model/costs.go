@@ -56,6 +56,7 @@ type Costs struct {
 	RedisByte   float64 // CPU to take or give a byte
 	RecordBytes float64 // of an event in it, beside the row itself
 	CallBytes   float64 // of a call, beside what it gives
+	AskBytes    float64 // of a question of one that follows
 	EntryBytes  float64 // of an entry, for one that follows, beside what is in it
 	StreamBytes float64 // --redis-stream-bytes
 	StreamAge   float64 // seconds: --redis-stream-age
@@ -106,11 +107,12 @@ var Measured = Costs{
 
 	RedisIdle:   3e-3,      // Many instances: nobody writes
 	RedisIdleOf: 0.15e-3,   // the same, from 1 to 8 instances
-	Call:        0.3e-3,    // Many instances: one instance
+	Call:        0.4e-3,    // Many instances: one instance
 	Entry:       35e-6,     // the same, from 1 to 8
 	RedisByte:   0.11e-9,   // redis-benchmark, GET of one byte and of 40,000
 	RecordBytes: 70,        // Many instances: bytes to Redis
 	CallBytes:   400,       // the same, at 100 rows a second
+	AskBytes:    160,       // the same, from 1 to 8 instances
 	EntryBytes:  150,       // the same
 	StreamBytes: 256 << 20, // --redis-stream-bytes
 	StreamAge:   3600,      // --redis-stream-age
@@ -214,7 +216,7 @@ func (c Costs) Predict(l Load) Use {
 
 	if l.Redis {
 		followers := l.Instances - 1
-		u.RedisIn = written + reads*c.CallBytes
+		u.RedisIn = written + reads*(c.CallBytes+followers*c.AskBytes)
 		u.RedisOut = followers * (written + reads*c.EntryBytes)
 		u.RedisCPU = c.RedisIdle + followers*c.RedisIdleOf + reads*(c.Call+followers*c.Entry) + (u.RedisIn+u.RedisOut)*c.RedisByte
 	}
