@@ -1,7 +1,6 @@
 package model
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"slices"
 )
@@ -36,44 +35,51 @@ type Calm struct {
 // and up to half less by chance), to an instance by chance, which takes one after another, as fast as its cores allow.
 func (c Costs) Weather(s Storm) Calm {
 	random := rand.New(rand.NewPCG(s.Seed, 1))
-	attempts := make(queue, 0, s.Clients)
+	var attempts [][]attempt // by the millisecond
+	add := func(a attempt) {
+		slot := int(a.at * 1000)
+		for len(attempts) <= slot {
+			attempts = append(attempts, nil)
+		}
+		attempts[slot] = append(attempts[slot], a)
+	}
 	for range s.Clients {
 		lost := random.Float64() * s.Over
-		attempts = append(attempts, attempt{at: lost + pauseBefore(0, random), lost: lost})
+		add(attempt{at: lost + pauseBefore(0, random), lost: lost})
 	}
-	heap.Init(&attempts)
 	free := make([]float64, s.Instances) // when each has done what it has taken
 	each := c.Accept / s.Cores
 	var calm Calm
 	back := make([]float64, 0, s.Clients)
 	waiting := 0.0 // the most that wait at an instance
-	for len(attempts) > 0 {
-		a := heap.Pop(&attempts).(attempt)
-		calm.Attempts++
-		instance := random.IntN(s.Instances)
-		begun := max(a.at, free[instance])
-		waiting = max(waiting, (begun-a.at)/each+1)
-		done := begun + each
-		if s.Give > 0 && done-a.at > s.Give {
-			// What was begun for it is for nothing: it is found out when the answer is written.
-			free[instance] += each / 2
-			a.failures++
-			a.at += s.Give + pauseBefore(a.failures, random)
-			heap.Push(&attempts, a)
-			continue
-		}
-		free[instance] = done
-		back = append(back, done)
-		missed := done - a.lost
-		calm.Longest = max(calm.Longest, missed)
-		switch {
-		case missed <= c.remembered(s):
-			calm.Memory++
-		case s.Redis && missed <= min(c.StreamAge, c.StreamBytes/max(s.Rows*(s.EventSize+c.RecordBytes), 1)):
-			calm.Stream++
-		default:
-			calm.Log++
-			calm.LogSeconds += missed * s.Rows * s.Missed * c.LogEvent / 4
+	for slot := 0; slot < len(attempts); slot++ {
+		for _, a := range attempts[slot] {
+			calm.Attempts++
+			instance := random.IntN(s.Instances)
+			begun := max(a.at, free[instance])
+			waiting = max(waiting, (begun-a.at)/each+1)
+			done := begun + each
+			if s.Give > 0 && done-a.at > s.Give {
+				// What was begun for it is for nothing: it is found out when the answer is written.
+				free[instance] += each / 2
+				a.failures++
+				a.at += s.Give + pauseBefore(a.failures, random)
+				add(a)
+				continue
+			}
+			free[instance] = done
+			back = append(back, done)
+			missed := done - a.lost
+			calm.Longest = max(calm.Longest, missed)
+			switch {
+			case missed <= c.remembered(s):
+				calm.Memory++
+			case s.Redis && missed <= min(c.StreamAge, c.StreamBytes/max(s.Rows*(s.EventSize+c.RecordBytes), 1)):
+				calm.Stream++
+			default:
+				calm.Log++
+				calm.LogSeconds += missed * s.Rows * s.Missed * c.LogEvent / 4
+			}
 		}
 	}
 	slices.Sort(back)
@@ -103,18 +109,4 @@ func pauseBefore(failures int, random *rand.Rand) float64 {
 type attempt struct {
 	at, lost float64
 	failures int
-}
-
-// queue has the earliest attempt at its head.
-type queue []attempt
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].at < q[j].at }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)        { *q = append(*q, x.(attempt)) }
-func (q *queue) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return last
 }
