@@ -11,19 +11,19 @@ import "math"
 // Costs are what an operation takes. CPU is in seconds of one core.
 type Costs struct {
 	// An instance.
-	Base       float64 // CPU a second, with nobody connected
-	Wake       float64 // CPU to hear of, and read, what is new, however much that is
-	Event      float64 // CPU for an event, however many get it
-	WriteFew   float64 // CPU to write to a socket, where an instance has a thousand
-	WriteMany  float64 // the same, where it has ten thousand or more
-	Delivery   float64 // CPU for an event in what is written
-	GraphQL    float64 // how many times a delivery's CPU one on /graphql takes
-	Rest       float64 // CPU a second of a connection on which nothing happens
-	Accept     float64 // CPU to accept a client that comes back, and to subscribe it where it was
-	BaseBytes  float64
-	RestBytes  float64 // memory of a connection at rest
-	StormBytes float64 // and on top of that, at most, while it comes back with all the others
-	QueueBytes float64 // memory of a client that does not read: --queue-bytes
+	Base        float64 // CPU a second, with nobody connected
+	Wake        float64 // CPU to hear of, and read, what is new, however much that is
+	Event       float64 // CPU for an event, however many get it
+	WriteFew    float64 // CPU to write to a socket, where an instance has a thousand
+	WriteMany   float64 // the same, where it has ten thousand or more
+	Delivery    float64 // CPU for an event in what is written
+	GraphQL     float64 // how many times a delivery's CPU one on /graphql takes
+	Rest        float64 // CPU a second of a connection on which nothing happens
+	Accept      float64 // CPU to accept a client that comes back, and to subscribe it where it was
+	BaseBytes   float64
+	ClientBytes float64 // memory of a connection
+	StormBytes  float64 // and on top of that, at most, while it comes back with all the others
+	QueueBytes  float64 // memory of a client that does not read: --queue-bytes
 	// Of what is in memory, --recent-bytes, and how many times that a process may hold before it is collected.
 	RecentBytes float64
 	RecentAge   float64 // seconds
@@ -79,8 +79,8 @@ var Measured = Costs{
 	GraphQL:     1.2,      // GraphQL subscriptions: 1.16 and 1.26
 	Rest:        0.92e-6,  // Connections at rest
 	Accept:      228e-6,   // Everybody comes back at once: 2.28 s of two cores for 10,000, half of it the clients'
-	BaseBytes:   18e6,     // Connections at rest
-	RestBytes:   7.8e3,    // Connections at rest
+	BaseBytes:   22e6,     // How cost grows with subscribers: memory with one of them
+	ClientBytes: 9.7e3,    // the same: with 10,000; at rest it is 7.8 KB
 	StormBytes:  23e3,     // Everybody comes back at once: 324 MB for 10,000, without the 95 MB at rest
 	QueueBytes:  1 << 20,  // --queue-bytes
 	RecentBytes: 64 << 20, // --recent-bytes
@@ -195,7 +195,7 @@ func (c Costs) Predict(l Load) Use {
 		age = min(age, l.Since)
 	}
 	recent := min(c.RecentBytes, written*age)
-	u.Memory = c.BaseBytes + u.Connections*c.RestBytes + l.Slow*u.Connections*c.QueueBytes + c.Garbage*recent
+	u.Memory = c.BaseBytes + u.Connections*c.ClientBytes + l.Slow*u.Connections*c.QueueBytes + c.Garbage*recent
 	const header = 4 + 40 // of a WebSocket's frame, and of IP and TCP
 	u.Out = u.Deliveries*(l.EventBytes+4) + u.Writes*(header-4)
 
