@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"tidings/redis/redistest"
@@ -165,7 +164,7 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 				return nil, err
 			}
 		}
-		w, err := b.watchLoad(ctx, database, relay, services, conn, p, load, idle, window)
+		w, err := b.watchLoad(ctx, database, relay, services, conn.Ping, p, load, idle, window)
 		if err != nil {
 			return nil, err
 		}
@@ -175,8 +174,8 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 }
 
 // watchLoad watches while so many rows are written in a second, or nobody writes.
-func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redistest.Server, services []*service, writer *pgxpool.Conn, p *path, load int, idle, window time.Duration) (w watch, err error) {
-	counted, err := database.count(ctx, writer)
+func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redistest.Server, services []*service, ping func(ctx context.Context) error, p *path, load int, idle, window time.Duration) (w watch, err error) {
+	counted, err := database.count(ctx, ping)
 	if err != nil {
 		return w, err
 	}
@@ -201,7 +200,7 @@ func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redist
 	if err != nil {
 		return w, err
 	}
-	if after.counted, err = database.count(ctx, writer); err != nil {
+	if after.counted, err = database.count(ctx, ping); err != nil {
 		return w, err
 	}
 	if w.connections, _, w.listening, err = database.connected(ctx); err != nil {

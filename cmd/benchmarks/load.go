@@ -3,12 +3,11 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"tidings/redis/redistest"
 )
@@ -76,25 +75,21 @@ func (s strain) minus(before strain) strain {
 	return d
 }
 
-// count returns what was counted so far, when all have told of it; writer is the connection that is not in the pool meanwhile.
-func (p *postgres) count(ctx context.Context, writer *pgxpool.Conn) (c counts, err error) {
+// count returns what was counted so far, when all have told of it; ping sends a statement on the writer's connection, which is not in the pool meanwhile.
+func (p *postgres) count(ctx context.Context, ping func(ctx context.Context) error) (c counts, err error) {
 	if err := pause(ctx, countsPause); err != nil {
 		return c, err
 	}
 	// The connections of this program that do nothing now would tell of it only with their next statement.
-	idle := append(p.db.Pool.AcquireAllIdle(ctx), writer)
-	for _, conn := range idle {
-		if _, pinged := conn.Exec(ctx, `select`); pinged != nil {
-			err = pinged
-		}
-		if conn != writer {
-			conn.Release()
-		}
+	err = ping(ctx)
+	for _, conn := range p.db.Pool.AcquireAllIdle(ctx) {
+		err = errors.Join(err, conn.Ping(ctx))
+		conn.Release()
 	}
 	c.at = time.Now()
 	if err == nil {
 		const query = `select xact_commit + xact_rollback, blks_hit + blks_read from pg_stat_database where datname = current_database()`
-		err = writer.QueryRow(ctx, query).Scan(&c.transactions, &c.blocks)
+		err = p.db.Pool.QueryRow(ctx, query).Scan(&c.transactions, &c.blocks)
 	}
 	if err != nil {
 		return c, fmt.Errorf("what the database has counted: %w", err)

@@ -170,7 +170,7 @@ func (b *bench) compare(ctx context.Context, relay *redistest.Server, m modelled
 	if _, err := b.drive(ctx, p, max(20, m.rows/2)); err != nil { // so that readers are awake, or not
 		return c, err
 	}
-	w, err := b.watchLoad(ctx, database, relay, services, conn, p, m.rows, 0, window)
+	w, err := b.watchLoad(ctx, database, relay, services, conn.Ping, p, m.rows, 0, window)
 	if err != nil {
 		return c, err
 	}
