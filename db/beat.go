@@ -15,7 +15,6 @@ type beats struct {
 	sent  map[int64]time.Time // by this reader: when their writing began
 	early map[int64]time.Time // heard before the writer was told which entry it had written
 	heard time.Time           // the last one, anybody's
-	own   bool                // whether that was this reader's
 }
 
 // recent reports whether one was heard when it should have been.
@@ -52,7 +51,6 @@ func (r *Reader) beatOnce(ctx context.Context) error {
 	b := &r.beats
 	if heard, ok := b.early[*entry]; ok {
 		r.lags(heard.Sub(begun))
-		b.own = b.own || heard.Equal(b.heard)
 		delete(b.early, *entry)
 		return nil
 	}
@@ -75,8 +73,7 @@ func (r *Reader) lags(lag time.Duration) {
 func (r *Reader) beatHeard(entry int64) {
 	b := &r.beats
 	b.heard = time.Now()
-	begun, own := b.sent[entry]
-	if b.own = own; own {
+	if begun, own := b.sent[entry]; own {
 		r.lags(b.heard.Sub(begun))
 		delete(b.sent, entry)
 		return
@@ -85,12 +82,4 @@ func (r *Reader) beatHeard(entry int64) {
 		b.early = make(map[int64]time.Time)
 	}
 	b.early[entry] = b.heard
-}
-
-// onDuty reports whether what one of many instances should do is this one's: it is the one that leads or, where each reads for itself, the one whose
-// heartbeat was the last. Where none is heard, each is.
-func (r *Reader) onDuty() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.role == RoleLeading || r.BeatInterval < 0 || r.beats.own || !r.beats.recent(r.BeatInterval, r.Timeout)
 }

@@ -15,8 +15,6 @@ const (
 
 var ReservedType = reservedType
 
-func (r *Reader) OnDuty() bool { return r.onDuty() }
-
 func (p *Presence) CheckEvery() time.Duration { return p.checkEvery() }
 
 func (d *DB) ConnectReader(ctx context.Context) (*pgx.Conn, error) { return d.connect(ctx, "reader") }

@@ -36,9 +36,6 @@ func (r *Reader) upkeepOnce(ctx context.Context) error {
 	if rotated {
 		r.Logger.Info("the log has a new partition, and the oldest is forgotten")
 	}
-	if !r.onDuty() { // it reads the source of each trigger function: with many watches, that is dear
-		return nil
-	}
 	var problem *string
 	if err := r.DB.Pool.QueryRow(ctx, `select problem from tidings.follow_partitions()`).Scan(&problem); err != nil {
 		return explain(err)
