@@ -9,10 +9,8 @@ import (
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
-	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 //go:embed migrations/*.sql
@@ -78,16 +76,15 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 }
 
 func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) (err error) {
-	conn := stdlib.OpenDB(*d.config)
-	driver, err := migratepgx.WithInstance(conn, &migratepgx.Config{SchemaName: "tidings", MigrationsTable: versionTable(set)})
+	driver, err := d.openMigrations(ctx, versionTable(set))
 	if err != nil {
-		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, explain(err)), conn.Close())
+		return fmt.Errorf("migrate %s: %w", set.Name, err)
 	}
 	source, err := iofs.New(set.Files, "migrations")
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrations of %s: %w", set.Name, err), driver.Close())
 	}
-	m, err := migrate.NewWithInstance("iofs", source, "pgx5", driver)
+	m, err := migrate.NewWithInstance("iofs", source, "tidings", driver)
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, err), driver.Close())
 	}

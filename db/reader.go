@@ -415,8 +415,7 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, p
 	scan := logScan{backend: backend, progress: progress, saw: saw}
 	for end := false; !end; {
 		var to realtime.Cursor
-		var err error
-		to, end, err = scan.run(ctx, conn, *position, func(e *realtime.Event) error {
+		take := func(e *realtime.Event) error {
 			if e.Topic == ownTopic {
 				stale = stale || e.Type == "topics"
 			} else if stale {
@@ -438,6 +437,10 @@ func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, p
 				flush(e.Cursor)
 			}
 			return nil
+		}
+		err := r.DB.readLog(ctx, conn, func(q querier) (err error) {
+			to, end, err = scan.run(ctx, q, *position, take)
+			return err
 		})
 		var unserved *realtime.ResetError
 		switch {
@@ -545,7 +548,7 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
-	tx, err := r.DB.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "begin; " + planForLog("set local")})
+	tx, err := r.DB.Pool.BeginTx(ctx, beginRead)
 	if err != nil {
 		return nil, from, false, fmt.Errorf("read log: %w", silent(ctx, explain(err), 2*r.Timeout))
 	}

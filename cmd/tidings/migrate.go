@@ -123,7 +123,7 @@ func withDatabase(ctx context.Context, where *database, use func(*db.DB) error) 
 	if err != nil {
 		return err
 	}
-	database, err := db.Open(ctx, url)
+	database, err := db.OpenDirect(ctx, url, where.DirectURL)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,9 @@
 // A package that uses it says so once:
 //
 //	func TestMain(m *testing.M) { dbtest.Main(m) }
+//
+// The programs are those that the service would find by itself, or those in the directory that TIDINGS_TEST_POSTGRES names: so all tests
+// can be run with another version of PostgreSQL. Of some versions, npm brings the programs: see Versions.
 package dbtest
 
 import (
@@ -169,7 +172,7 @@ func newServer(settings map[string]string) (*server, error) {
 	}
 	all := map[string]string{"fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB"}
 	maps.Copy(all, settings)
-	s := &server{embedded: &db.Embedded{DataDir: dir.path, Settings: all}, dir: dir}
+	s := &server{embedded: &db.Embedded{DataDir: dir.path, BinDir: os.Getenv("TIDINGS_TEST_POSTGRES"), Settings: all}, dir: dir}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.embedded.Start(ctx); err != nil {
