@@ -64,12 +64,12 @@ func TestExactlyOnceThroughPooler(t *testing.T) {
 			presence.Arrive("1")
 
 			all, comments := listeners(t, hub)
-			writeAll(t, address, 2, transactions(t, 5), 1)
-			await(t, "some is heard", func() bool { return comments.count() > 0 })
+			writeAll(t, address, 2, transactions(t, 10), 1)
+			await(t, "some is heard", func() bool { return all["the fast one"].count() > 0 })
 			pooler.Stop()
-			writeAll(t, address, 2, transactions(t, 5), 2)
+			writeAll(t, address, 2, transactions(t, 10), 2)
 			pooler.Start()
-			writeAll(t, address, 2, transactions(t, 5), 3)
+			writeAll(t, address, 2, transactions(t, 10), 3)
 			finish(t, database, all, comments)
 			await(t, "the service is well", func() bool {
 				s := reader.Status()

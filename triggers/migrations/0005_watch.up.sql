@@ -811,7 +811,7 @@ create view tidings.watched as
 comment on view tidings.watched is 'the watched tables, and what is wrong with a watch, if anything: whether all of the table is heard, for one';
 
 create function tidings.follow_partitions(tables oid[] default null, out renewed integer, out problem text)
-language plpgsql set search_path = pg_catalog, pg_temp set jit = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     w tidings.watches;
 begin
