@@ -41,8 +41,8 @@ func (r *Reader) listen(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errShared):
 			if !told {
-				r.Logger.Error("LISTEN is not heard through a transaction pooler; polling instead: say by --direct-database-url how the database "+
-					"is reached past it, or --no-listen-notify", "poll", unheardPoll)
+				r.Logger.Error("LISTEN is not heard through a transaction pooler: give --direct-database-url or --no-listen-notify; polling until then",
+					"poll", unheardPoll)
 			}
 			told = true
 			if !pause(ctx, listenAgain) {

@@ -63,7 +63,7 @@ export const en = {
   'wrong.lag': '{instance}: the last heartbeat took {lag} from being written to being told.',
   'do.lag': 'The database or the machine is busy. If writers are many, see what PostgreSQL waits for: select wait_event, count(*) from pg_stat_activity group by 1;',
   'wrong.notListening': '{instance} does not hear the doorbell. Events are found by polling, up to 50 ms late.',
-  'do.notListening': 'It passes when the connection is back. If not: LISTEN does not work through a transaction pooler. Connect past it, or say --no-listen-notify.',
+  'do.notListening': 'It passes when the connection is back. If not: LISTEN does not work through a transaction pooler. Say --direct-database-url, or --no-listen-notify.',
   'wrong.missing': '{instance} has read {n} events more or fewer than the log has.',
   'do.missing': 'That must never be. Its log says between which positions. Clients may have to load afresh; please report it.',
   'wrong.full': '{instance} has {n} of {max} connections.',
