@@ -15,6 +15,7 @@ type beats struct {
 	sent  map[int64]time.Time // by this reader: when their writing began
 	early map[int64]time.Time // heard before the writer was told which entry it had written
 	heard time.Time           // the last one, anybody's
+	own   bool                // whether that was this reader's
 }
 
 // recent reports whether one was heard when it should have been.
@@ -50,7 +51,8 @@ func (r *Reader) beatOnce(ctx context.Context) error {
 	defer r.mu.Unlock()
 	b := &r.beats
 	if heard, ok := b.early[*entry]; ok {
-		r.lag = heard.Sub(begun)
+		r.lags(heard.Sub(begun))
+		b.own = b.own || heard.Equal(b.heard)
 		delete(b.early, *entry)
 		return nil
 	}
@@ -61,12 +63,21 @@ func (r *Reader) beatOnce(ctx context.Context) error {
 	return nil
 }
 
+// lags notes what a heartbeat took; r.mu is held.
+func (r *Reader) lags(lag time.Duration) {
+	r.lag = lag
+	if r.Lagged != nil {
+		r.Lagged(lag)
+	}
+}
+
 // beatHeard is called when a heartbeat has been published; r.mu is held.
 func (r *Reader) beatHeard(entry int64) {
 	b := &r.beats
 	b.heard = time.Now()
-	if begun, own := b.sent[entry]; own {
-		r.lag = b.heard.Sub(begun)
+	begun, own := b.sent[entry]
+	if b.own = own; own {
+		r.lags(b.heard.Sub(begun))
 		delete(b.sent, entry)
 		return
 	}
@@ -74,4 +85,12 @@ func (r *Reader) beatHeard(entry int64) {
 		b.early = make(map[int64]time.Time)
 	}
 	b.early[entry] = b.heard
+}
+
+// onDuty reports whether what one of many instances should do is this one's: it is the one that leads or, where each reads for itself, the one whose
+// heartbeat was the last. Where none is heard, each is.
+func (r *Reader) onDuty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.role == RoleLeading || r.BeatInterval < 0 || r.beats.own || !r.beats.recent(r.BeatInterval, r.Timeout)
 }

@@ -34,7 +34,25 @@ type ring struct {
 func (r *Reader) listen(ctx context.Context) error {
 	told := false
 	for {
-		err := r.listenConn(ctx)
+		following, changed := r.following()
+		if following { // what this one has to hear is relayed
+			select {
+			case <-ctx.Done():
+				return nil // ctx ended
+			case <-changed:
+			}
+			continue
+		}
+		listening, stop := context.WithCancel(ctx)
+		go func() {
+			select {
+			case <-listening.Done():
+			case <-changed:
+				stop()
+			}
+		}()
+		err := r.listenConn(listening)
+		stop()
 		if ctx.Err() != nil {
 			return nil // ctx ended
 		}
@@ -166,6 +184,9 @@ func (h *bellHandler) HandleNotification(_ context.Context, n *pgconn.Notificati
 			break
 		}
 		h.reader.Sink.Signal(s)
+		if h.reader.Relay != nil {
+			h.reader.Relay.Signal(s)
+		}
 	case doorbell:
 		h.rung(n.Payload)
 	default: // the ping

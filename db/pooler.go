@@ -113,10 +113,12 @@ func setLocal(settings []setting) string {
 	return b.String()
 }
 
-// readLog calls read with what has the settings by which the log is read: the connection or, behind a pooler, a transaction on it.
-func (d *DB) readLog(ctx context.Context, conn *pgx.Conn, read func(q querier) error) error {
-	if !d.direct.leadsThroughPooler() {
-		return read(conn)
+// readLog calls read with what has the settings by which the log is read: a connection or a transaction that has them, or, where a pooler keeps a
+// connection from having any, a transaction on it.
+func (d *DB) readLog(ctx context.Context, on querier, read func(q querier) error) error {
+	conn, ok := on.(*pgx.Conn)
+	if !ok || !d.direct.leadsThroughPooler() {
+		return read(on)
 	}
 	return pgx.BeginTxFunc(ctx, conn, beginRead, func(tx pgx.Tx) error { return read(tx) })
 }

@@ -90,7 +90,12 @@ func TestExactlyOnceThroughPooler(t *testing.T) {
 			write()
 			pooler.Start()
 			write()
-			finish(t, database, all, comments)
+			past, err := db.Open(t.Context(), address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer past.Close()
+			finish(t, past, all, comments)
 			await(t, "the service is well", func() bool {
 				s := reader.Status()
 				return s.Live && s.Listening && s.Beating && presence.Status().Live

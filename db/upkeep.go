@@ -14,6 +14,9 @@ const upkeepInterval = 15 * time.Second
 func (r *Reader) upkeep(ctx context.Context) error {
 	complained := false
 	for pause(ctx, upkeepInterval) {
+		if following, _ := r.following(); following {
+			continue // the one that leads does it
+		}
 		err := r.upkeepOnce(ctx)
 		if err != nil && ctx.Err() == nil && !complained {
 			r.Logger.Warn("the log's upkeep does not succeed", "error", err)
@@ -32,6 +35,9 @@ func (r *Reader) upkeepOnce(ctx context.Context) error {
 	}
 	if rotated {
 		r.Logger.Info("the log has a new partition, and the oldest is forgotten")
+	}
+	if !r.onDuty() { // it reads the source of each trigger function: with many watches, that is dear
+		return nil
 	}
 	var problem *string
 	if err := r.DB.Pool.QueryRow(ctx, `select problem from tidings.follow_partitions()`).Scan(&problem); err != nil {

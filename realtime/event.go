@@ -72,12 +72,6 @@ func (e *Event) size() int {
 	return n
 }
 
-// Batch is what one read brought, or a part of it, in order. The parts follow each other: one's To is the next one's From.
-type Batch struct {
-	From, To Cursor
-	Events   []*Event
-}
-
 // Run is a sequence of events that many subscribers take together. Its encodings are made once and shared.
 type Run struct {
 	Events []*Event
@@ -85,6 +79,7 @@ type Run struct {
 	guard   *guard // nil: whoever takes it is told all of it
 	count   int    // of events, before the guard
 	bytes   int
+	trail   Trail                    // of the batch; nil: nobody follows it
 	encoded atomic.Pointer[encoding] // the first of a list, which is changed with mu held
 
 	mu    sync.Mutex

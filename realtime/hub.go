@@ -21,6 +21,9 @@ type Options struct {
 	RecentAge time.Duration
 	// RecheckInterval is how often policies are asked again who may subscribe, besides when something is known to have changed; 1 min.
 	RecheckInterval time.Duration
+	// Follow is asked of each batch with events, before it is routed, whether somebody wants to follow it to its clients; nil, as
+	// what it returns: nobody does. It is called by whoever publishes, and does not block.
+	Follow func(b Batch) Trail
 	// Readers is how many subscribers are fed from the database at once; the others wait their turn. 4.
 	Readers int
 }
@@ -49,10 +52,19 @@ func (o Options) withDefaults() Options {
 
 // Log is the event log as the hub needs it for those who are behind.
 type Log interface {
-	// Read returns the events of the topics after the cursor, in order, the position behind them, and whether that is
-	// the end: all that was committed when the read began or, with a non-zero upto, all that upto sees. It returns
-	// about maxBytes, at least one event. A cursor that cannot be served is a *ResetError.
-	Read(ctx context.Context, from Cursor, upto Snapshot, topics []string, maxBytes int) (events []*Event, to Cursor, end bool, err error)
+	// Read returns the events of the topics after the cursor, as far as upto sees them, if that is not zero. They have about maxBytes, or
+	// are one. A cursor that cannot be served is a *ResetError.
+	Read(ctx context.Context, from Cursor, upto Snapshot, topics []string, maxBytes int) (LogPage, error)
+}
+
+// LogPage is what a read of the log returns.
+type LogPage struct {
+	Events []*Event // in order
+	To     Cursor   // the position behind them
+	// End says that there is nothing else: these are all that were committed when the read began, or that are wanted.
+	End bool
+	// Relayed says that they were read where another instance has put what it read.
+	Relayed bool
 }
 
 // Source is what a hub asks of the side that feeds it.
@@ -95,7 +107,8 @@ type Hub struct {
 	registry registry
 	now      atomic.Pointer[batch] // is being published: up to the position, and not yet queued for everyone
 	counters counters
-	refused  refusals
+	refused  tally[Code]
+	resets   tally[Reset]
 
 	// Of Publish alone.
 	round uint64
@@ -104,8 +117,9 @@ type Hub struct {
 
 // counters count events times subscribers.
 type counters struct {
-	routed, delivered, fromMemory, fromLog, loaded, reads atomic.Uint64
-	behind                                                atomic.Int64 // subscribers
+	routed, delivered, fromMemory, fromLog, fromRelay, loaded, reads atomic.Uint64
+	overflows, returnsMemory, returnsRelay, returnsLog               atomic.Uint64
+	behind                                                           atomic.Int64 // subscribers
 }
 
 // NewHub makes a hub. It is not live until Start and SetLive have been called.
@@ -204,9 +218,14 @@ func (h *Hub) wakeWaiting() {
 // The hub's lock is held while the position changes, and not while the batch's subscribers are found and it is queued for
 // them: whoever changes one of them meanwhile queues first what of the batch is that one's.
 func (h *Hub) Publish(published Batch) {
+	var trail Trail
+	if h.options.Follow != nil && len(published.Events) > 0 {
+		trail = h.options.Follow(published)
+	}
 	h.mu.Lock()
 	h.round++
 	b := h.recent.add(published, h.round)
+	b.trail = trail
 	h.position = b.To
 	if len(b.Events) > 0 {
 		h.now.Store(b)
@@ -217,12 +236,15 @@ func (h *Hub) Publish(published Batch) {
 	for _, s := range h.registry.find(b, &h.found) {
 		s.mu.Lock()
 		if s.takes(b) {
-			s.offer(b.From, s.runOf(b))
+			s.offer(b, s.runOf(b))
 		}
 		s.mu.Unlock()
 	}
 	h.now.Store(nil)
 	h.found.forget()
+	if trail != nil {
+		trail.Routed(int(b.queued.Load()))
+	}
 }
 
 // MaxChannels is how many channels a subscriber may have.
@@ -266,12 +288,19 @@ type Stats struct {
 	Routed            uint64 // queued as they were published
 	ResumedFromMemory uint64 // queued for who was behind
 	ResumedFromLog    uint64 // the same, by reading the log
+	ResumedFromRelay  uint64 // the same, by reading what another instance has read of it
 	Loaded            uint64 // rows, queued for who asked for them
 	Delivered         uint64 // of all these, written to their clients
 	Judged            uint64 // of which row security was asked, once for all subscribers with the same rights
 	Reads             uint64 // queries that this took, of the log and of tables
 
-	Refused map[Code]uint64 // subscribers that did not get a channel, or lost it, by why
+	Overflows         uint64 // times that a queue was full, and its subscriber fell behind
+	ReturnsFromMemory uint64 // subscribers that had fallen behind, or came back with a cursor, and were given all they lacked
+	ReturnsFromLog    uint64 // the same, where the log had to be read for it
+	ReturnsFromRelay  uint64 // the same, where it was enough to read what another instance has read of it
+
+	Resets  map[Reset]uint64 // channels of which events were lost to a subscriber, by why
+	Refused map[Code]uint64  // subscribers that did not get a channel, or lost it, by why
 }
 
 // Stats returns the hub's figures.
@@ -281,13 +310,32 @@ func (h *Hub) Stats() Stats {
 	s := Stats{
 		Subscribers: h.count, Behind: int(h.counters.behind.Load()), Waiting: len(h.toRead), Subscriptions: h.registry.count(), Recent: h.recent.size(),
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
-		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
-		Refused: h.refused.totals(),
+		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(), ResumedFromRelay: h.counters.fromRelay.Load(),
+		Overflows: h.counters.overflows.Load(), ReturnsFromMemory: h.counters.returnsMemory.Load(), ReturnsFromLog: h.counters.returnsLog.Load(),
+		ReturnsFromRelay: h.counters.returnsRelay.Load(),
+		Resets:           h.resets.totals(), Refused: h.refused.totals(),
 	}
 	h.bench.mu.Lock()
 	defer h.bench.mu.Unlock()
 	s.Judged = h.bench.judged
 	return s
+}
+
+// Queued is what waits in the subscribers' queues to be written: events, their bytes, and those of the fullest queue. It looks at all
+// subscribers: not for every event.
+func (h *Hub) Queued() (events, bytes, largest int) {
+	for s := range h.registry.subscribers() {
+		s.mu.Lock()
+		for _, i := range s.queue {
+			if i.Run != nil {
+				events += i.Run.count
+			}
+		}
+		bytes += s.bytes
+		largest = max(largest, s.bytes)
+		s.mu.Unlock()
+	}
+	return events, bytes, largest
 }
 
 // Channels returns the channels that the most subscribe to, at most n of them, and whether there are no others that anybody does. It looks at

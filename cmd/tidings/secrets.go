@@ -17,6 +17,7 @@ type secretFlag struct {
 var secretFlags = []secretFlag{
 	{"database-url", "DATABASE_URL", hasPassword},
 	{"direct-database-url", "DIRECT_DATABASE_URL", hasPassword},
+	{"redis-url", "TIDINGS_REDIS_URL", isGiven},
 	{"jwt-secret", "TIDINGS_JWT_SECRET", isGiven},
 	{"secret", "TIDINGS_SECRET", isGiven},
 	{"token", "TIDINGS_TOKEN", isGiven},
@@ -134,8 +135,12 @@ func readSecrets(exposed *[]string, files ...secretFile) error {
 	return nil
 }
 
-// isExposed reports whether all users of the machine may read a file.
+// isExposed reports whether all users of the machine may read a file. What is in /run/secrets was put there for a container, which is a
+// machine with one user; it is readable, as who puts it there does not know which user that is.
 func isExposed(path string) bool {
+	if strings.HasPrefix(path, "/run/secrets/") {
+		return false
+	}
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().Perm()&0o004 != 0
 }
@@ -148,11 +153,12 @@ func (c *serveCmd) validateSecrets() error {
 	if c.TLSKey != "" && isExposed(c.TLSKey) {
 		c.exposed = append(c.exposed, c.TLSKey)
 	}
-	err := readSecrets(&c.exposed, secretFile{"jwt-secret", c.JWT.SecretFile, &c.JWT.Secret}, secretFile{"secret", c.SecretFile, &c.Secret})
+	err := readSecrets(&c.exposed, secretFile{"jwt-secret", c.JWT.SecretFile, &c.JWT.Secret}, secretFile{"secret", c.SecretFile, &c.Secret},
+		secretFile{"redis-url", c.Redis.URLFile, &c.Redis.URL})
 	if err != nil {
 		return err
 	}
-	c.JWT.SecretFile, c.SecretFile = "", "" // they have been read
+	c.JWT.SecretFile, c.SecretFile, c.Redis.URLFile = "", "", "" // they have been read
 	for _, secret := range []struct{ name, value string }{{"jwt-secret", c.JWT.Secret}, {"secret", c.Secret}} {
 		if n := len(secret.value); n > 0 && n < 32 {
 			return fmt.Errorf("--%s: it has %d bytes, and is too easily guessed: at least 32", secret.name, n)

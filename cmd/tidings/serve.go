@@ -15,14 +15,16 @@ import (
 	"tidings/db"
 	tidingshttp "tidings/http"
 	"tidings/http/graph"
+	"tidings/metrics"
 	"tidings/realtime"
+	"tidings/redis"
 	"tidings/triggers"
 )
 
 // liveMigrations are schema tidings.
 var liveMigrations = db.MigrationSet{Name: "live", Files: triggers.Migrations}
 
-// Run starts the service and ends it when ctx does: first the clients are told, then reading stops, then the database.
+// Run starts the service and ends it when ctx does: first the clients move, then reading stops, then the database.
 func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error {
 	logger := log.logger(os.Stderr)
 
@@ -38,11 +40,16 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return fmt.Errorf("--tls-cert and --tls-key: %w", err)
 		}
 	}
-	listener, err := listen(ctx, c.Listen)
+	listener, err := listenAt(ctx, "--listen", c.Listen)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
+	observed, err := c.observe(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer observed.close(logger)
 
 	// What is below goes on until what is above has ended.
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
@@ -80,14 +87,18 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 
 	reader := &db.Reader{
 		DB: database, Logger: logger, PollInterval: c.PollInterval, Timeout: c.DatabaseTimeout, NoListen: !c.Listening,
-		BeatInterval: c.HeartbeatInterval,
+		BeatInterval: c.HeartbeatInterval, Lagged: observed.heartbeats(),
 	}
 	if c.HeartbeatInterval == 0 {
 		reader.BeatInterval = -1
 	}
+	if relay := c.Redis.open(reader, logger); relay != nil {
+		defer relay.Close()
+		reader.Relay = relay
+	}
 	hub := realtime.NewHub(reader, realtime.Options{
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
-		RecheckInterval: c.RecheckInterval,
+		RecheckInterval: c.RecheckInterval, Follow: observed.followers(),
 	})
 	reader.Sink = hub
 	presence := &db.Presence{DB: database, Logger: logger, Heartbeat: c.Presence.Heartbeat, DeadAfter: c.Presence.DeadAfter, Grace: c.Presence.Grace}
@@ -104,7 +115,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Introspection: development, OpenWrites: development,
 		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
 		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,
-		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes,
+		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes, Observe: observed.operations(),
 		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
 	}
 	accounts := c.Accounts.open(c.Secret, database, logger)
@@ -125,23 +136,32 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
-				Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events,
+				Relay: string(s.Role), Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events,
 				Logged: s.Audited.Logged, Audited: s.Audited.Read, Missing: s.Audited.Missing,
 			}
 		},
-		Channel: hasChannel.Load,
+		Channel: hasChannel.Load, Observers: observed.requests(),
 		Options: tidingshttp.Options{
 			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 			MaxCommandsPerSecond: c.MaxCommandsPerSecond, CommandBurst: c.CommandBurst, TrustedProxies: c.trustedProxies(), MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
 			PageRows: c.PageRows, PageBytes: c.PageBytes,
 			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
-			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
+			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout,
+			DrainDelay: c.DrainDelay, DrainTime: c.DrainTime, ShutdownTimeout: c.ShutdownTimeout,
 			TokenWarning: c.TokenWarning, MaxConnectionsPerUser: c.MaxConnectionsPerUser,
 		},
 	}
 
+	if c.DrainTime == 0 {
+		server.Options.DrainTime = -1
+	}
+
 	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger}
+	server.Alone = reporter.Alone
 	revocations := &db.Revocations{DB: database, Logger: logger}
+	logWatch := &db.LogWatch{DB: database, Logger: logger, Timeout: c.DatabaseTimeout}
+	service := metrics.Service{Hub: hub, Server: server, Reader: reader, DB: database, Log: logWatch, Revocations: revocations}
+	observed.watch(service)
 	server.Revoked, server.Signal = revocations.Revoked, database.Signal
 	subjects := c.JWT.subjects(database, hasChannel.Load)
 	issuer, err := c.JWT.issuer(below, logger)
@@ -168,6 +188,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		defer stopBelow()
 		return server.Serve(ctx, listener)
 	})
+	group.Go(func() error { return observed.serve(below, service, logger) })
 	group.Go(func() error {
 		prepared, err := c.prepare(ctx, database, channel, embedded != nil, logger)
 		if err != nil || ctx.Err() != nil {
@@ -180,6 +201,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		following.Go(func() error { return presence.Run(below) })
 		following.Go(func() error { return revocations.Run(below) })
 		following.Go(func() error { return reporter.Run(below) })
+		following.Go(func() error { return logWatch.Run(below) })
 		return following.Wait()
 	})
 	group.Go(func() error {
@@ -193,6 +215,17 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		return nil
 	})
 	return group.Wait()
+}
+
+// open puts together what shares the reading of the log; nil: nothing does.
+func (f *redisFlags) open(reader *db.Reader, logger *slog.Logger) *redis.Relay {
+	if f.URL == "" {
+		return nil
+	}
+	return &redis.Relay{
+		URL: f.URL, Name: reader.Name(), Logger: logger, OnNudge: reader.Nudge, Lease: f.Lease, Timeout: f.Timeout,
+		StreamBytes: f.StreamBytes, StreamAge: f.StreamAge,
+	}
 }
 
 // open puts together the service's own accounts; nil: there are none.
@@ -213,14 +246,14 @@ func (f *accountFlags) open(secret string, database *db.DB, logger *slog.Logger)
 	}
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func listenAt(ctx context.Context, flag, address string) (net.Listener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op.Err
 		}
-		return nil, fmt.Errorf("--listen: cannot listen on %s: %w", address, err)
+		return nil, fmt.Errorf("%s: cannot listen on %s: %w", flag, address, err)
 	}
 	return listener, nil
 }

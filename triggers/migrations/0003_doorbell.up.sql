@@ -70,13 +70,19 @@ end $$;
 comment on function tidings.leave(text) is 'says that a server is no longer there. Servers call it.';
 revoke all on function tidings.leave(text) from public;
 
-create function tidings.report(instance text, status jsonb) returns void
+create function tidings.report(instance text, status jsonb)
+returns table (name text, host text, address text, stopping boolean, silent_for interval)
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     -- A row of one whose reader has said nothing yet counts for nobody who is asleep.
     insert into tidings.instances as i (name, asleep, told_at, status) values (report.instance, false, clock_timestamp(), report.status)
-        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status
+        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status;
+    select i.name, i.status ->> 'host', i.status ->> 'address', coalesce((i.status ->> 'stopping')::boolean, false),
+           greatest(clock_timestamp() - i.told_at, '0')
+      from tidings.instances i where i.name <> report.instance and i.told_at is not null
 $$;
-comment on function tidings.report(text, jsonb) is 'says how a server is doing. Servers call it.';
+comment on function tidings.report(text, jsonb) is
+    'says how a server is doing, and returns what is known of the others: whether they are about to stop, and for how long they have not said anything. '
+    'Servers call it.';
 revoke all on function tidings.report(text, jsonb) from public;
 
 -- One that says nothing for a few seconds is shown as silent, and then not at all: it was killed, or cannot reach the database.
@@ -98,14 +104,15 @@ create view tidings.running as
            (i.status ->> 'behind')::integer                    as behind,
            make_interval(secs => (i.status ->> 'cpu_seconds')::float8) as cpu,
            pg_size_pretty((i.status ->> 'memory_bytes')::bigint) as memory,
-           not i.asleep                                        as awake
+           not i.asleep and i.status ->> 'relay' is distinct from 'following' as awake,
+           i.status ->> 'relay'                                as redis
       from tidings.instances i
      where i.told_at between clock_timestamp() - interval '10 seconds' and clock_timestamp() + interval '1 minute'
      order by host, address, i.name;
 comment on view tidings.running is
     'the servers that run: how far behind they are (lag: of the last heartbeat), what they have read and delivered since their start, how many '
     'connections they have, and of how many users; behind: subscribers that are being fed what they have missed; silent_for: more than a few seconds: '
-    'it was killed, or cannot reach the database';
+    'it was killed, or cannot reach the database; redis: leading, it reads the log for all; following; or alone, as Redis cannot be used';
 
 create function tidings.ring(topic text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

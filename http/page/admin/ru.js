@@ -62,6 +62,8 @@ export const ru = {
   'do.notBeating': 'Можно ли писать в базу? Не полон ли диск, не реплика ли это, не заблокировано ли что-то? Контрольная запись проходит весь путь события.',
   'wrong.lag': '{instance}: последняя контрольная запись шла {lag}.',
   'do.lag': 'База или машина занята. Если много пишут, посмотрите, чего ждёт PostgreSQL: select wait_event, count(*) from pg_stat_activity group by 1;',
+  'wrong.alone': '{instance} не может использовать Redis и сам читает PostgreSQL. Клиенты ничего не замечают; у базы больше работы.',
+  'do.alone': 'Пройдёт, когда Redis снова будет доступен. Журнал сервиса говорит, что не так: Redis не запущен, слишком медленный, заполнен, или его пользователю не хватает прав.',
   'wrong.notListening': '{instance} не слышит звонка. События находятся опросом, с задержкой до 50 мс.',
   'do.notListening': 'Пройдёт, когда соединение восстановится. Если нет: LISTEN не работает через пул транзакций. Укажите --direct-database-url или --no-listen-notify.',
   'wrong.missing': '{instance} прочитал на {n} событий больше или меньше, чем есть в журнале.',
@@ -118,6 +120,9 @@ export const ru = {
   'state.notLive': 'не читает',
   'state.notBeating': 'запаздывает',
   'state.notListening': 'нет звонка',
+  'state.ALONE': 'работает без Redis',
+  'state.LEADING': 'работает, читает за всех',
+  'state.FOLLOWING': 'работает, следует',
 
   'column.instance': 'Экземпляр',
   'column.state': 'Состояние',
