@@ -161,7 +161,7 @@ func (p *Presence) Run(ctx context.Context) error {
 
 // tellOn tells on one connection until ctx ends: first everything, then what changes.
 func (p *Presence) tellOn(ctx context.Context, timeout time.Duration, ok func()) error {
-	conn, err := p.DB.dial(ctx, "presence", "")
+	conn, err := p.DB.dial(ctx, "presence", nil)
 	if err != nil {
 		return err
 	}

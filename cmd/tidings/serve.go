@@ -79,7 +79,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			}
 		}()
 	}
-	database, err := db.Open(ctx, url)
+	database, err := db.OpenDirect(ctx, url, where.DirectURL)
 	if err != nil {
 		return err
 	}
