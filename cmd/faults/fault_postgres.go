@@ -4,7 +4,7 @@ import "context"
 
 var killPostgres = fault{
 	name: "kill-postgres", title: "PostgreSQL killed (-9)", about: "all of PostgreSQL's processes are killed with -9, and it is started again",
-	short: true,
+	short: true, fleets: []fleet{alone, two, four, twoBy, fourBy},
 	cause: func(ctx context.Context, s *stage) error {
 		return s.restartAgainAndAgain(ctx, "killed", func() error { return s.primary().kill() })
 	},
@@ -12,7 +12,7 @@ var killPostgres = fault{
 
 var restartPostgres = fault{
 	name: "restart-postgres", title: "PostgreSQL restarted (fast)", about: "PostgreSQL is stopped, which ends all connections, and started again",
-	short: true,
+	short: true, fleets: []fleet{alone, twoBy},
 	cause: func(ctx context.Context, s *stage) error {
 		return s.restartAgainAndAgain(ctx, "restarted", func() error { return s.primary().stop() })
 	},
