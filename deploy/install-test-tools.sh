@@ -2,7 +2,7 @@
 # Installs what only the tests need, with the system's package manager: a C compiler for the race detector, Chromium for the
 # tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm; what is
 # typed in docs/getting-started.md; and Redis, for the tests of many instances. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
-# With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
+# With the word faults it installs what make faults needs instead: libfaketime and Redis, without which it warns.
 set -eu
 
 say() {
@@ -186,7 +186,7 @@ how_to() {
 clients=$(cd "$(dirname "$0")/../http/testdata/npm" && pwd)
 
 if [ "${1-}" = faults ]; then
-	if has_faketime; then
+	if has_faketime && has_redis; then
 		exit 0
 	fi
 elif has_compiler && has_chromium && has_typed && has_redis && has_node && has_clients; then
@@ -200,11 +200,16 @@ for manager in apt-get dnf apk pacman zypper brew none; do
 done
 
 if [ "${1-}" = faults ]; then
-	if can_install; then
+	if can_install && ! has_faketime; then
 		say "libfaketime is missing; installing it with $manager"
-		install_faketime && exit 0
+		install_faketime || :
 	fi
-	say "warning: libfaketime is missing: clocks will not jump"
+	if can_install && ! has_redis; then
+		say "Redis is missing; installing it with $manager"
+		install_redis || :
+	fi
+	has_faketime || say "warning: libfaketime is missing: clocks will not jump"
+	has_redis || say "warning: redis-server is missing: nothing is tried with Redis"
 	exit 0
 fi
 

@@ -41,7 +41,7 @@ var jumpingClock = fault{
 			}
 			return nil
 		})
-		s.remark("%d jumps", jumps)
+		s.did("%d jumps", jumps)
 		if err != nil {
 			return err
 		}

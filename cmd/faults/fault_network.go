@@ -141,7 +141,7 @@ func cut(ctx context.Context, s *stage, choose choice) error {
 		pause(ctx, rand.N(min(2*time.Second, s.load.duration/4)))
 		return mend(wires)
 	})
-	s.remark("cut %d times", times)
+	s.did("cut %d times", times)
 	return err
 }
 
@@ -162,7 +162,7 @@ func silence(ctx context.Context, s *stage, choose choice) error {
 		pause(context.WithoutCancel(ctx), 7*time.Second)
 		return mend(wires)
 	})
-	s.remark("silent %d times", times)
+	s.did("silent %d times", times)
 	return err
 }
 

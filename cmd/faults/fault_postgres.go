@@ -27,6 +27,6 @@ func (s *stage) restartAgainAndAgain(ctx context.Context, how string, end func()
 		}
 		return s.primary().start(context.WithoutCancel(ctx))
 	})
-	s.remark("%s %d times", how, times)
+	s.did(how+" %d times", times)
 	return err
 }

@@ -62,6 +62,6 @@ func (s *stage) breakRedis(ctx context.Context, how string, f func() error) erro
 		times++
 		return f()
 	})
-	s.remark("%s %d times", how, times)
+	s.did(how+" %d times", times)
 	return err
 }

@@ -21,7 +21,7 @@ var killServer = fault{
 			}
 			return nil
 		})
-		s.remark("killed %d times", times)
+		s.did("killed %d times", times)
 		return err
 	},
 }

@@ -38,6 +38,7 @@ type stage struct {
 	crowd    *crowd
 	ending   []func() error
 	remarks  []string
+	idle     bool   // nothing was broken
 	callBack func() // clients that were sent away
 }
 
@@ -63,6 +64,12 @@ func (s *stage) atEnd(f func() error) { s.ending = append(s.ending, f) }
 // remark is said of the row.
 func (s *stage) remark(format string, args ...any) {
 	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
+}
+
+// did says of the row how often something was done, which has to be more than never.
+func (s *stage) did(how string, times int) {
+	s.remark(how, times)
+	s.idle = s.idle || times == 0
 }
 
 func (w *workshop) newStage(ctx context.Context, t trial, l load) (*stage, error) {

@@ -119,6 +119,9 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 	if r.resets > 0 && s.fault.resets == resetsNever {
 		r.wrong = append(r.wrong, fmt.Sprintf("clients were told to load afresh, and need not have been: %v", s.crowd.reasons))
 	}
+	if s.idle {
+		r.wrong = append(r.wrong, "nothing was broken")
+	}
 	if s.crowd.moves() == 0 && s.fleet.size() > 1 {
 		r.wrong = append(r.wrong, "no client came to another instance")
 	}
