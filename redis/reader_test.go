@@ -67,6 +67,7 @@ type sink struct {
 	events   []*realtime.Event
 	signals  []realtime.Signal
 	restarts []realtime.Reset
+	orders   []string // whose connections are to be closed
 	topics   []realtime.Topic
 	live     bool
 }
@@ -152,6 +153,11 @@ func start(t *testing.T, database *db.DB, url string, options func(*instance)) *
 	i.reader = &db.Reader{DB: database, Sink: i.sink, Logger: logger, PollInterval: 200 * time.Millisecond, Timeout: 3 * time.Second, BeatInterval: 500 * time.Millisecond}
 	i.relay = &redis.Relay{URL: url, Name: i.reader.Name(), Logger: logger, OnNudge: i.reader.Nudge, Lease: time.Second, Timeout: 500 * time.Millisecond}
 	i.reader.Relay = i.relay
+	i.reader.Disconnect = func(user, session string, revoked bool, _ time.Time) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.orders = append(i.orders, fmt.Sprint(user, " ", session, " ", revoked))
+	}
 	if options != nil {
 		options(i)
 	}
@@ -233,18 +239,18 @@ func TestOneReadsForAll(t *testing.T) {
 	if connections != 2 {
 		t.Errorf("%d connections read or listen, of one instance there are 2", connections)
 	}
-	// A signal is relayed, and what can be subscribed to.
+	// A signal is relayed, and what can be subscribed to, and what servers are told to do.
 	if err := database.Signal(t.Context(), realtime.Signal{Channel: realtime.Channel{Topic: "notes"}, Type: "typing", Data: []byte(`{}`), From: "anna"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := database.Pool.Exec(t.Context(), `create table more (id integer primary key); select tidings.watch('more')`, pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := database.Pool.Exec(t.Context(), `create table more (id integer primary key); select tidings.watch('more'); select tidings.revoke('5', 'abc')`, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range all {
-		await(t, "the signal and the topic", func() bool {
+		await(t, "the signal, the topic and the order", func() bool {
 			i.mu.Lock()
 			defer i.mu.Unlock()
-			return len(i.signals) == 1 && i.signals[0].From == "anna" && slices.ContainsFunc(i.topics, func(t realtime.Topic) bool { return t.Name == "more" })
+			return len(i.signals) == 1 && i.signals[0].From == "anna" && slices.Equal(i.orders, []string{"5 abc true"}) && slices.ContainsFunc(i.topics, func(t realtime.Topic) bool { return t.Name == "more" })
 		})
 	}
 	// Whoever leads may go.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -44,6 +46,17 @@ func Start(t testing.TB, args ...string) *Server {
 	}
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// StartSentinel starts a Sentinel that looks after a master, under a name: a master that is silent for half a second is replaced.
+func StartSentinel(t testing.TB, name string, master *Server) *Server {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]d 1\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 3000\n", name, master.Port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Start(t, config, "--sentinel")
 }
 
 // New starts a server whose files are in the directory, for whoever stops it.
@@ -83,7 +96,10 @@ func (s *Server) URL() string { return "redis://" + s.Address() }
 
 // Start starts a server that was killed, on the same port, and returns when it answers.
 func (s *Server) Start() error {
-	args := append([]string{"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no"}, s.args...)
+	args := append(slices.Clone(s.args), "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir)
+	if !slices.Contains(s.args, "--sentinel") {
+		args = append(args, "--save", "", "--appendonly", "no")
+	}
 	s.program = exec.Command("redis-server", args...)
 	s.log.Reset()
 	s.program.Stdout, s.program.Stderr = &s.log, &s.log

@@ -90,14 +90,15 @@ create view tidings.running as
            (i.status ->> 'behind')::integer                    as behind,
            make_interval(secs => (i.status ->> 'cpu_seconds')::float8) as cpu,
            pg_size_pretty((i.status ->> 'memory_bytes')::bigint) as memory,
-           not i.asleep                                        as awake
+           not i.asleep and i.status ->> 'relay' is distinct from 'following' as awake,
+           i.status ->> 'relay'                                as redis
       from tidings.instances i
      where i.told_at between clock_timestamp() - interval '10 seconds' and clock_timestamp() + interval '1 minute'
      order by host, address, i.name;
 comment on view tidings.running is
     'the servers that run: how far behind they are (lag: of the last heartbeat), what they have read and delivered since their start, how many '
     'connections they have, and of how many users; behind: subscribers that are being fed what they have missed; silent_for: more than a few seconds: '
-    'it was killed, or cannot reach the database';
+    'it was killed, or cannot reach the database; redis: leading, it reads the log for all; following; or alone, as Redis cannot be used';
 
 create function tidings.ring(topic text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
