@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -73,17 +74,17 @@ func New(dir string, args ...string) (*Server, error) {
 	}
 }
 
-// freePort is one that nobody has, as yet. The one that a cluster's nodes speak by is 10,000 higher.
+// freePort is one that nobody has, as yet, and nobody is given by the system: those are higher. The one that a cluster's nodes speak by is
+// 10,000 higher.
 func freePort() (int, error) {
-	for {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
+	for attempt := 0; ; attempt++ {
+		port := 15000 + rand.IntN(15000)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, listener.Close()
 		}
-		port := listener.Addr().(*net.TCPAddr).Port
-		_ = listener.Close()
-		if port < 50000 {
-			return port, nil
+		if attempt == 100 {
+			return 0, err
 		}
 	}
 }
