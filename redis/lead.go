@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,10 +26,11 @@ return {last[1], last[2][2]}
 
 // writeScript renews the lease, says how far it is, and writes entries: who does not lead any more writes nothing. An entry that is there
 // already was written by a call whose answer was lost. What is too old, or too much, is forgotten, a limited number at a time.
+// What needs memory comes first: where Redis has none, it stops a script at its first change only.
 var writeScript = rueidis.NewLuaScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 for i = 7, #ARGV, 4 do
     local added = redis.pcall('XADD', KEYS[2], ARGV[i], 'n', ARGV[i + 1], 'at', ARGV[i + 2], 'r', ARGV[i + 3])
     if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then return added end
@@ -44,6 +46,13 @@ while looked < 4194304 do
     looked = looked + #first[2][6] + 1024
 end
 return 1
+`)
+
+// yieldScript forgets the older half of the stream, where Redis's memory is full: others may need it more.
+var yieldScript = rueidis.NewLuaScript(`
+local length = redis.call('XLEN', KEYS[1])
+if length < 2 then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MAXLEN', math.floor(length / 2))
 `)
 
 // resignScript lets another lead.
@@ -242,9 +251,24 @@ func (t *term) write(ctx context.Context, client rueidis.Client, renewed time.Ti
 		case time.Since(renewed) > lease*3/4:
 			return err
 		default:
+			if isFull(err) {
+				t.yield(ctx, client)
+			}
 			pauseFor(ctx, 20*time.Millisecond)
 		}
 	}
+}
+
+// isFull reports whether Redis has no memory left.
+func isFull(err error) bool {
+	_, answered := rueidis.IsRedisErr(err)
+	return answered && strings.Contains(err.Error(), "OOM ")
+}
+
+func (t *term) yield(ctx context.Context, client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(ctx, t.relay.Timeout)
+	defer cancel()
+	_ = yieldScript.Exec(ctx, client, []string{t.keys.stream}, nil).Error() // it is tried again, as long as the lease lasts
 }
 
 // take encodes what is queued, as the script takes it.
