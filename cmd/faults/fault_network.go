@@ -67,7 +67,8 @@ var cutRedis = fault{
 }
 
 var cutOneRedis = fault{
-	name: "cut-one-redis", title: "network cut, one instance – Redis", about: "as above, of the instance that leads, and of one that follows, in turn",
+	name: "cut-one-redis", title: "network cut, one instance – Redis",
+	about:  "all connections between one instance and Redis end, and none can be made for up to two seconds: of the instance that leads, and of one that follows, in turn",
 	fleets: byRedis,
 	cause: func(ctx context.Context, s *stage) error {
 		return cut(ctx, s, s.ofOne(ctx, func(one *service) *wire { return one.redis }))

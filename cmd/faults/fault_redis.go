@@ -50,7 +50,7 @@ var fullRedis = fault{
 			if err := s.redis.do("CONFIG SET maxmemory 1"); err != nil {
 				return err
 			}
-			pause(ctx, rand.N(3*time.Second))
+			pause(context.WithoutCancel(ctx), rand.N(3*time.Second))
 			return s.redis.do("CONFIG SET maxmemory 0")
 		})
 	},
