@@ -38,7 +38,7 @@ var emptyRedis = fault{
 	name: "empty-redis", title: "Redis emptied", about: "all that Redis has is deleted (FLUSHALL): the lease, and the stream",
 	fleets: byRedis,
 	cause: func(ctx context.Context, s *stage) error {
-		return s.breakRedis(ctx, "emptied", func() error { return s.redis.do("FLUSHALL") })
+		return s.breakRedis(ctx, "emptied", func() error { return s.redis.do(context.WithoutCancel(ctx), "FLUSHALL") })
 	},
 }
 
@@ -47,11 +47,12 @@ var fullRedis = fault{
 	fleets: byRedis,
 	cause: func(ctx context.Context, s *stage) error {
 		return s.breakRedis(ctx, "full", func() error {
-			if err := s.redis.do("CONFIG SET maxmemory 1"); err != nil {
+			ctx := context.WithoutCancel(ctx)
+			if err := s.redis.do(ctx, "CONFIG SET maxmemory 1"); err != nil {
 				return err
 			}
-			pause(context.WithoutCancel(ctx), rand.N(3*time.Second))
-			return s.redis.do("CONFIG SET maxmemory 0")
+			pause(ctx, rand.N(3*time.Second))
+			return s.redis.do(ctx, "CONFIG SET maxmemory 0")
 		})
 	},
 }

@@ -35,20 +35,21 @@ func (s *service) role(ctx context.Context) string {
 
 // leading returns the instance that leads, as soon as there is one; nil if ctx ends before.
 func (s *stage) leading(ctx context.Context) (*service, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no instance has led for %s", patience))
+	waiting, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no instance has led for %s", patience))
 	defer cancel()
 	for {
 		for _, one := range s.services {
-			if one.role(ctx) == "leading" {
+			if one.role(waiting) == "leading" {
 				return one, nil
 			}
 		}
-		if !pause(ctx, 20*time.Millisecond) {
-			if cause := context.Cause(ctx); ctx.Err() == context.DeadlineExceeded && cause != context.DeadlineExceeded {
-				return nil, cause
-			}
+		if pause(waiting, 20*time.Millisecond) {
+			continue
+		}
+		if ctx.Err() != nil {
 			return nil, nil
 		}
+		return nil, context.Cause(waiting)
 	}
 }
 

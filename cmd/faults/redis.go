@@ -51,7 +51,7 @@ func (r *redisServer) start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("Redis did not answer within %s", patience)) //nolint:staticcheck // a name
 	defer cancel()
 	for {
-		if err = r.do("PING"); err == nil {
+		if err = r.do(ctx, "PING"); err == nil {
 			return nil
 		}
 		select {
@@ -66,14 +66,13 @@ func (r *redisServer) start(ctx context.Context) (err error) {
 }
 
 // do has it carry out a command whose answer is one line.
-func (r *redisServer) do(words ...string) error {
-	conn, err := net.DialTimeout("tcp", r.address(), time.Second)
+func (r *redisServer) do(ctx context.Context, command string) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", r.address())
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second)) // on a TCP connection it can be set
-	command := strings.Join(words, " ")
 	if _, err := fmt.Fprintf(conn, "%s\r\n", command); err != nil {
 		return err
 	}
