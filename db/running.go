@@ -13,17 +13,20 @@ import (
 )
 
 // Reporter says in the database how this instance is doing: to the others, of which one answers an operator, and in psql
-// (select * from tidings.running). It is one statement each Interval, on a row of its own in a table that writes nothing through.
+// (select * from tidings.running). It is one statement each Interval, on a row of its own in a table that writes nothing through; by it the
+// instance hears of the others, too, and says in its log when one is gone without a word.
 type Reporter struct {
 	DB     *DB
 	Reader *Reader                  // whose name is the instance's
 	Status func() realtime.Instance // how it is doing
 	Logger *slog.Logger             // nil: none
 
-	// Interval is how often it is said; 2 s. Who is silent for 10 s is taken for gone.
+	// Interval is how often it is said; 2 s. Who is silent for 10 s (goneAfter) is taken for gone.
 	Interval time.Duration
 	// Timeout is how long the database may take for it; 5 s.
 	Timeout time.Duration
+
+	others others
 }
 
 // Run reports until ctx ends; then it says that the instance is gone.
@@ -40,7 +43,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 	}
 	complained := false
 	for {
-		err := r.report(ctx, timeout)
+		err := r.report(ctx, timeout, logger)
 		if err != nil && ctx.Err() == nil && !complained {
 			logger.Warn("the others cannot be told how this instance is doing", "error", err)
 		}
@@ -56,18 +59,24 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return nil                                                              // ctx ended
 }
 
-func (r *Reporter) report(ctx context.Context, timeout time.Duration) error {
+func (r *Reporter) report(ctx context.Context, timeout time.Duration, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	status, err := json.Marshal(r.Status())
 	if err != nil {
 		return fmt.Errorf("the instance's status: %w", err)
 	}
-	if _, err := r.DB.Pool.Exec(ctx, `select tidings.report($1, $2)`, r.Reader.Name(), status); err != nil {
+	rows, _ := r.DB.Pool.Query(ctx, `select name, coalesce(host, ''), coalesce(address, ''), stopping, silent_for from tidings.report($1, $2)`, r.Reader.Name(), status)
+	others, err := pgx.CollectRows(rows, pgx.RowToStructByPos[otherInstance])
+	if err != nil {
 		return fmt.Errorf("report the instance's status: %w", explain(err))
 	}
+	r.others.heard(others, time.Now(), logger)
 	return nil
 }
+
+// Alone reports that no other instance runs which could take this one's clients. It is false where that is not known.
+func (r *Reporter) Alone() bool { return r.others.none(time.Now()) }
 
 // Overview is what the database knows of the service.
 type Overview struct {

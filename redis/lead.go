@@ -20,30 +20,35 @@ if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('
     return {}
 end
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-if not last then return {'0-0', '0'} end
-return {last[1], last[2][2]}
+if last then return {last[1], last[2][2]} end
+redis.call('DEL', KEYS[3])
+return {'0-0', '0'}
 `)
 
-// writeScript renews the lease, says how far it is, and writes entries: who does not lead any more writes nothing. An entry that is there
-// already was written by a call whose answer was lost. What is too old, or too much, is forgotten, a limited number at a time.
-// What needs memory comes first: where Redis has none, it stops a script at its first change only.
+// writeScript renews the lease, says how far the instance is, and writes entries: who does not lead any more writes nothing. An entry that is
+// there already was written by a call whose answer was lost. Then it forgets what is too old, or too much, up to the marks that were left
+// for that: nothing is looked at but those. What needs memory comes first: where Redis has none, it stops a script at its first change only.
+//
+// KEYS: the lease, the stream, the marks, the state. ARGV: the instance, its lease in ms, its state, the stream's age in ms, its bytes, the
+// time before which all is too old, the bytes that there were ever, a mark or nothing; then each entry's id, those bytes up to it, and its record.
 var writeScript = rueidis.NewLuaScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[2])
+redis.call('SET', KEYS[4], ARGV[3], 'PX', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-for i = 7, #ARGV, 4 do
-    local added = redis.pcall('XADD', KEYS[2], ARGV[i], 'n', ARGV[i + 1], 'at', ARGV[i + 2], 'r', ARGV[i + 3])
+for i = 9, #ARGV, 3 do
+    local added = redis.pcall('XADD', KEYS[2], ARGV[i], 'n', ARGV[i + 1], 'r', ARGV[i + 2])
     if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then return added end
 end
+if ARGV[8] ~= '' then redis.call('RPUSH', KEYS[3], ARGV[8]) end
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
-local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-if not last then return 1 end
-local looked = 0
-while looked < 4194304 do
-    local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-    if first[1] == last[1] or tonumber(last[2][2]) - tonumber(first[2][2]) < tonumber(ARGV[5]) and tonumber(first[2][4]) >= tonumber(ARGV[6]) then break end
-    redis.call('XDEL', KEYS[2], first[1])
-    looked = looked + #first[2][6] + 1024
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
+for _ = 1, 100 do
+    local mark = redis.call('LINDEX', KEYS[3], 0)
+    if not mark then break end
+    local id, bytes, at = string.match(mark, '(%S+) (%S+) (%S+)')
+    if tonumber(ARGV[7]) - tonumber(bytes) < tonumber(ARGV[5]) and tonumber(at) >= tonumber(ARGV[6]) then break end
+    redis.call('XTRIM', KEYS[2], 'MINID', id)
+    redis.call('LPOP', KEYS[3])
 end
 return 1
 `)
@@ -59,7 +64,7 @@ return redis.call('XTRIM', KEYS[1], 'MAXLEN', math.floor(length / 2))
 var resignScript = rueidis.NewLuaScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.pcall('XADD', KEYS[2], ARGV[2], 'n', ARGV[3], 'at', ARGV[4], 'r', ARGV[5])
+redis.pcall('XADD', KEYS[2], ARGV[2], 'n', ARGV[3], 'r', ARGV[4])
 return 1
 `)
 
@@ -68,6 +73,7 @@ const (
 	maxQueueBytes = 64 << 20
 	maxCallBytes  = 1 << 20
 	maxCall       = 200 // entries
+	markBytes     = 1 << 20
 )
 
 // errSlow ends a term.
@@ -95,6 +101,9 @@ type term struct {
 	id    entryID
 	state string // how far all was published
 	total int64  // bytes that were ever written to the stream
+	// The last mark, at which the stream may be cut.
+	marked   int64
+	markedAt time.Time
 }
 
 // item is a record that waits to be written.
@@ -114,7 +123,7 @@ func (r *Relay) Lead(ctx context.Context, origin string, do func(ctx context.Con
 	asked := time.Now()
 	asking, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	answer, err := leadScript.Exec(asking, client, []string{t.keys.leader, t.keys.stream}, []string{r.Name, milliseconds(r.Lease)}).AsStrSlice()
+	answer, err := leadScript.Exec(asking, client, []string{t.keys.leader, t.keys.stream, t.keys.marks}, []string{r.Name, milliseconds(r.Lease)}).AsStrSlice()
 	switch {
 	case err != nil:
 		return false, lost(err)
@@ -239,7 +248,7 @@ func (t *term) write(ctx context.Context, client rueidis.Client, renewed time.Ti
 		begun := time.Now()
 		// A call that is given up may be carried out all the same: whoever repeats it changes nothing.
 		calling, cancel := context.WithDeadline(ctx, renewed.Add(lease))
-		written, err := writeScript.Exec(calling, client, []string{t.keys.leader, t.keys.stream, t.keys.state}, args).AsInt64()
+		written, err := writeScript.Exec(calling, client, []string{t.keys.leader, t.keys.stream, t.keys.marks, t.keys.state}, args).AsInt64()
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -291,11 +300,17 @@ func (t *term) take() []string {
 		payload := appendRecord(nil, item.record)
 		t.id = t.id.next(item.end)
 		t.total += int64(len(payload))
-		entries = append(entries, t.id.String(), fmt.Sprint(t.total), fmt.Sprint(now.UnixMilli()), string(payload))
+		entries = append(entries, t.id.String(), fmt.Sprint(t.total), string(payload))
 		if bytes += len(payload); bytes > maxCallBytes {
 			t.putBack(queue[i+1:])
 			break
 		}
+	}
+
+	mark := ""
+	if len(entries) > 0 && (t.total-t.marked >= markBytes || now.Sub(t.markedAt) >= time.Second) {
+		mark = fmt.Sprintf("%s %d %d", t.id, t.total, now.UnixMilli())
+		t.marked, t.markedAt = t.total, now
 	}
 
 	t.mu.Lock()
@@ -308,6 +323,7 @@ func (t *term) take() []string {
 	r := t.relay
 	return append([]string{
 		r.Name, milliseconds(r.Lease), t.state, milliseconds(r.StreamAge), fmt.Sprint(r.StreamBytes), fmt.Sprint(now.Add(-r.StreamAge).UnixMilli()),
+		fmt.Sprint(t.total), mark,
 	}, entries...)
 }
 
@@ -335,7 +351,7 @@ func (t *term) resign(ctx context.Context, client rueidis.Client) {
 	t.mu.Unlock()
 	id := t.id.next(end)
 	_ = resignScript.Exec(ctx, client, []string{t.keys.leader, t.keys.stream},
-		[]string{t.relay.Name, id.String(), fmt.Sprint(t.total), fmt.Sprint(time.Now().UnixMilli()), string(appendRecord(nil, record{}))}).Error() // the lease ends in any case
+		[]string{t.relay.Name, id.String(), fmt.Sprint(t.total), string(appendRecord(nil, record{}))}).Error() // the lease ends in any case
 }
 
 // hearNudges has the log read when one that follows has somebody waiting.

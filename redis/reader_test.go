@@ -298,6 +298,47 @@ func TestWithoutRedisEachReadsForItself(t *testing.T) {
 	}
 }
 
+// An instance that is started while there is no Redis finds it later.
+func TestStartedBeforeRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	server.Kill()
+	database := newDatabase(t, dbtest.Database(t))
+	i := start(t, database, server.URL(), nil)
+	await(t, "it to be live", func() bool { return i.reader.Status().Live && i.role() == db.RoleAlone })
+	write(t, database, 1, 3)
+	await(t, "the events", func() bool { return len(i.told()) == 3 })
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	leader(t, i)
+	write(t, database, 1, 3)
+	await(t, "the events", func() bool { return len(i.told()) == 6 })
+}
+
+// Databases that share a Redis do not hear of each other.
+func TestDatabasesShareARedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	one, other := newDatabase(t, dbtest.Database(t)), newDatabase(t, dbtest.Database(t))
+	ones := []*instance{start(t, one, server.URL(), nil), start(t, one, server.URL(), nil)}
+	others := []*instance{start(t, other, server.URL(), nil), start(t, other, server.URL(), nil)}
+	leader(t, ones...)
+	leader(t, others...)
+	write(t, one, 1, 3)
+	write(t, other, 2, 5)
+	for n, i := range append(ones, others...) {
+		want := 3
+		if n >= 2 {
+			want = 5
+		}
+		await(t, "the events", func() bool { return len(i.told()) >= want })
+		if got := len(i.told()); got != want {
+			t.Errorf("%s was told of %d events, and %d were written in its database", i.name, got, want)
+		}
+	}
+}
+
 // Somebody who waits for a position need not wait until the one that leads reads again by itself.
 func TestNudge(t *testing.T) {
 	t.Parallel()

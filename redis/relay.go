@@ -78,7 +78,7 @@ func (r *Relay) init() {
 }
 
 // UserRules are what a user of Redis needs, as ACL SETUSER takes them.
-const UserRules = "~tidings:* &tidings:* +@connection +eval +evalsha +get +set +del +pexpire +xadd +xdel +xlen +xtrim +xrange +xrevrange +xread +mget +publish +subscribe +cluster|slots +cluster|shards"
+const UserRules = "~tidings:* &tidings:* +@connection +eval +evalsha +get +set +del +pexpire +rpush +lpop +lindex +xadd +xlen +xtrim +xrange +xrevrange +xread +mget +publish +subscribe +cluster|slots +cluster|shards"
 
 // CheckURL says what is wrong with a URL, without connecting and without repeating any of it. It is redis://user:password@host:port/db, or
 // rediss:// for TLS; ?addr=host:port names further nodes of a cluster or, with ?master_set=name, further Sentinels.
@@ -156,13 +156,14 @@ type keys struct {
 	leader string // who leads: a lease
 	state  string // how far that one is
 	stream string
+	marks  string // entries at which the stream may be cut
 	nudge  string // a channel, to have it read now
 }
 
 // keysOf names them for a log: of another database, or of another timeline of this one, nothing can be used.
 func keysOf(origin string) keys {
 	prefix := fmt.Sprintf("tidings:{%s}:%d:", origin, format)
-	return keys{leader: prefix + "leader", state: prefix + "state", stream: prefix + "events", nudge: prefix + "nudge"}
+	return keys{leader: prefix + "leader", state: prefix + "state", stream: prefix + "events", marks: prefix + "marks", nudge: prefix + "nudge"}
 }
 
 // entryID is an entry's id in the stream: the xmax of where it ends, and a number that grows. So it is known where to look for what comes behind

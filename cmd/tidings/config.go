@@ -27,6 +27,7 @@ type cli struct {
 	Watched watchedCmd `cmd:"" help:"List the watched tables."`
 	Tail    tailCmd    `cmd:"" help:"Follow channels in the terminal."`
 	Bench   benchCmd   `cmd:"" help:"Put load on a running service, and measure what it takes."`
+	Ready   readyCmd   `cmd:"" help:"Ask a running service whether it is ready: ends with 0 if it is."`
 	URL     urlCmd     `cmd:"" name:"url" help:"Print the database's URL, for psql."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -116,7 +117,9 @@ type serveCmd struct {
 	StallTimeout             time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
 	TokenWarning             time.Duration `help:"How long before a token runs out its client is warned." default:"1m" env:"TIDINGS_TOKEN_WARNING" group:"Limits"`
 	RecheckInterval          time.Duration `help:"How often policies are asked again who may subscribe." default:"1m" env:"TIDINGS_RECHECK_INTERVAL" group:"Limits"`
-	ShutdownTimeout          time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
+	DrainDelay               time.Duration `help:"How long the service, told to stop, goes on but for /readyz, so that load balancers notice." default:"0s" env:"TIDINGS_DRAIN_DELAY" group:"Limits"`
+	DrainTime                time.Duration `help:"Over what time clients are then asked to move, where they are many and there is another server. 0: all at once." default:"10s" env:"TIDINGS_DRAIN_TIME" group:"Limits"`
+	ShutdownTimeout          time.Duration `help:"How long clients have after that to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
 	GraphQL graphQLFlags `embed:"" prefix:"graphql-" group:"GraphQL"`
 
@@ -243,6 +246,7 @@ func (c *serveCmd) Validate() error {
 		{"recent-age", c.RecentAge, time.Second},
 		{"ping-interval", c.PingInterval, time.Second}, {"pong-timeout", c.PongTimeout, time.Second},
 		{"stall-timeout", c.StallTimeout, time.Second}, {"shutdown-timeout", c.ShutdownTimeout, 100 * time.Millisecond},
+		{"drain-delay", c.DrainDelay, 0}, {"drain-time", c.DrainTime, 0},
 		{"token-warning", c.TokenWarning, 0}, {"recheck-interval", c.RecheckInterval, time.Second},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
 		{"heartbeat-interval", c.HeartbeatInterval, 0},

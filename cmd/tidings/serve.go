@@ -23,7 +23,7 @@ import (
 // liveMigrations are schema tidings.
 var liveMigrations = db.MigrationSet{Name: "live", Files: triggers.Migrations}
 
-// Run starts the service and ends it when ctx does: first the clients are told, then reading stops, then the database.
+// Run starts the service and ends it when ctx does: first the clients move, then reading stops, then the database.
 func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error {
 	logger := log.logger(os.Stderr)
 
@@ -140,12 +140,18 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			MaxCommandsPerSecond: c.MaxCommandsPerSecond, CommandBurst: c.CommandBurst, TrustedProxies: c.trustedProxies(), MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
 			PageRows: c.PageRows, PageBytes: c.PageBytes,
 			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
-			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
+			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout,
+			DrainDelay: c.DrainDelay, DrainTime: c.DrainTime, ShutdownTimeout: c.ShutdownTimeout,
 			TokenWarning: c.TokenWarning, MaxConnectionsPerUser: c.MaxConnectionsPerUser,
 		},
 	}
 
+	if c.DrainTime == 0 {
+		server.Options.DrainTime = -1
+	}
+
 	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger}
+	server.Alone = reporter.Alone
 	revocations := &db.Revocations{DB: database, Logger: logger}
 	server.Revoked, server.Signal = revocations.Revoked, database.Signal
 	subjects := c.JWT.subjects(database, hasChannel.Load)

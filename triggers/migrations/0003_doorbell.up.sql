@@ -62,13 +62,19 @@ end $$;
 comment on function tidings.leave(text) is 'says that a server is no longer there. Servers call it.';
 revoke all on function tidings.leave(text) from public;
 
-create function tidings.report(instance text, status jsonb) returns void
+create function tidings.report(instance text, status jsonb)
+returns table (name text, host text, address text, stopping boolean, silent_for interval)
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     -- A row of one whose reader has said nothing yet counts for nobody who is asleep.
     insert into tidings.instances as i (name, asleep, told_at, status) values (report.instance, false, clock_timestamp(), report.status)
-        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status
+        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status;
+    select i.name, i.status ->> 'host', i.status ->> 'address', coalesce((i.status ->> 'stopping')::boolean, false),
+           greatest(clock_timestamp() - i.told_at, '0')
+      from tidings.instances i where i.name <> report.instance and i.told_at is not null
 $$;
-comment on function tidings.report(text, jsonb) is 'says how a server is doing. Servers call it.';
+comment on function tidings.report(text, jsonb) is
+    'says how a server is doing, and returns what is known of the others: whether they are about to stop, and for how long they have not said anything. '
+    'Servers call it.';
 revoke all on function tidings.report(text, jsonb) from public;
 
 -- One that says nothing for a few seconds is shown as silent, and then not at all: it was killed, or cannot reach the database.
