@@ -22,7 +22,7 @@ var rollingRestart = fault{
 			}
 			return one.awaitReady(context.WithoutCancel(ctx))
 		})
-		s.did("%d restarts", times)
+		s.did(times)
 		return err
 	},
 }
@@ -73,7 +73,7 @@ func (s *stage) killAgainAndAgain(ctx context.Context, choose func() (*service, 
 		}
 		return nil
 	})
-	s.did("killed %d times", times)
+	s.did(times)
 	s.sayVacant(vacant)
 	return err
 }
@@ -114,7 +114,7 @@ var pauseLeader = fault{
 			one.goOn()
 			return err
 		})
-		s.did("stopped %d times", times)
+		s.did(times)
 		s.sayVacant(vacant)
 		return err
 	},

@@ -31,6 +31,6 @@ func (s *stage) terminate(ctx context.Context, pause time.Duration, which string
 		times += ended
 		return err
 	})
-	s.did("ended %d times", times)
+	s.did(times)
 	return err
 }

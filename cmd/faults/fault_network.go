@@ -142,7 +142,7 @@ func cut(ctx context.Context, s *stage, choose choice) error {
 		pause(ctx, rand.N(min(2*time.Second, s.load.duration/4)))
 		return mend(wires)
 	})
-	s.did("cut %d times", times)
+	s.did(times)
 	return err
 }
 
@@ -163,7 +163,7 @@ func silence(ctx context.Context, s *stage, choose choice) error {
 		pause(context.WithoutCancel(ctx), 7*time.Second)
 		return mend(wires)
 	})
-	s.did("silent %d times", times)
+	s.did(times)
 	return err
 }
 

@@ -21,7 +21,7 @@ var killServer = fault{
 			}
 			return nil
 		})
-		s.did("killed %d times", times)
+		s.did(times)
 		return err
 	},
 }

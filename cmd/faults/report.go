@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-var columns = []string{"fault", "instances", "Redis", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "leaked", "resets", "longest silence"}
+var columns = []string{"fault", "instances", "Redis", "times", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "leaked", "resets", "longest silence"}
 
 // report is the table, in Markdown, and what there is to say beside it.
 func report(rows []row) string {
@@ -28,6 +28,11 @@ func report(rows []row) string {
 			cells = append(cells, line)
 			continue
 		}
+		times := "–"
+		if r.times != nil {
+			times = thousands(*r.times)
+		}
+		line = append(line, times)
 		for _, n := range []int{r.written, r.expected, r.lost, r.doubled, r.disordered, r.untrue, r.leaked, r.resets} {
 			line = append(line, thousands(n))
 		}

@@ -38,7 +38,7 @@ type stage struct {
 	crowd    *crowd
 	ending   []func() error
 	remarks  []string
-	idle     bool   // nothing was broken
+	times    *int   // how often something was broken; nil: it does not count
 	callBack func() // clients that were sent away
 }
 
@@ -66,11 +66,8 @@ func (s *stage) remark(format string, args ...any) {
 	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
 }
 
-// did says of the row how often something was done, which has to be more than never.
-func (s *stage) did(how string, times int) {
-	s.remark(how, times)
-	s.idle = s.idle || times == 0
-}
+// did says of the row how often something was broken, which has to be more than never.
+func (s *stage) did(times int) { s.times = &times }
 
 func (w *workshop) newStage(ctx context.Context, t trial, l load) (*stage, error) {
 	s := &stage{workshop: w, fault: t.fault, fleet: t.fleet, load: l, epoch: time.Now()}

@@ -15,7 +15,8 @@ type row struct {
 	trial
 	skipped string // why it was not tried
 	tally
-	written     int // events
+	times       *int // how often something was broken; nil: it does not count
+	written     int  // events
 	connections int
 	refused     int
 	vanished    int // transactions that the database acknowledged and lost
@@ -119,7 +120,8 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 	if r.resets > 0 && s.fault.resets == resetsNever {
 		r.wrong = append(r.wrong, fmt.Sprintf("clients were told to load afresh, and need not have been: %v", s.crowd.reasons))
 	}
-	if s.idle {
+	r.times = s.times
+	if r.times != nil && *r.times == 0 {
 		r.wrong = append(r.wrong, "nothing was broken")
 	}
 	if s.crowd.moves() == 0 && s.fleet.size() > 1 {
