@@ -9,10 +9,8 @@ import (
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
-	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 //go:embed migrations/*.sql
@@ -40,8 +38,8 @@ func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
 	if err := d.Pool.QueryRow(ctx, `select to_regnamespace('tidings') is not null`).Scan(&there); err != nil {
 		return fmt.Errorf("look for schema tidings: %w", explain(err))
 	}
-	if there {
-		return d.migrate(ctx, set, (*migrate.Migrate).Up) // who may not make schemas may have one that was made for him
+	if there { // who may not make schemas may have one that was made for him
+		return d.migrateUp(ctx, set)
 	}
 	var refused *pgconn.PgError
 	_, err := d.Pool.Exec(ctx, `create schema if not exists tidings`)
@@ -51,7 +49,14 @@ func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
 	case err != nil:
 		return fmt.Errorf("create schema tidings: %w", explain(err))
 	}
-	return d.migrate(ctx, set, (*migrate.Migrate).Up)
+	return d.migrateUp(ctx, set)
+}
+
+func (d *DB) migrateUp(ctx context.Context, set MigrationSet) error {
+	if err := d.migrate(ctx, set, (*migrate.Migrate).Up); err != nil {
+		return err
+	}
+	return d.renewServing(ctx)
 }
 
 // MigrateDown takes back all of a set.
@@ -78,16 +83,15 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 }
 
 func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) (err error) {
-	conn := stdlib.OpenDB(*d.config)
-	driver, err := migratepgx.WithInstance(conn, &migratepgx.Config{SchemaName: "tidings", MigrationsTable: versionTable(set)})
+	driver, err := d.openMigrations(ctx, versionTable(set))
 	if err != nil {
-		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, explain(err)), conn.Close())
+		return fmt.Errorf("migrate %s: %w", set.Name, err)
 	}
 	source, err := iofs.New(set.Files, "migrations")
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrations of %s: %w", set.Name, err), driver.Close())
 	}
-	m, err := migrate.NewWithInstance("iofs", source, "pgx5", driver)
+	m, err := migrate.NewWithInstance("iofs", source, "tidings", driver)
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, err), driver.Close())
 	}
@@ -145,7 +149,7 @@ func (d *DB) MigrationStatus(ctx context.Context, set MigrationSet) (MigrationSt
 	var exists bool
 	err = d.Pool.QueryRow(ctx, `select to_regclass('tidings.' || $1) is not null`, versionTable(set)).Scan(&exists)
 	if err != nil {
-		return s, fmt.Errorf("version of %s: %w", set.Name, explain(err))
+		return s, fmt.Errorf("version of %s: %w", set.Name, d.notGranted(err))
 	}
 	if !exists {
 		return s, nil
@@ -153,7 +157,7 @@ func (d *DB) MigrationStatus(ctx context.Context, set MigrationSet) (MigrationSt
 	err = d.Pool.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
 		Scan(&s.Version, &s.Dirty)
 	if err != nil {
-		return s, fmt.Errorf("version of %s: %w", set.Name, err)
+		return s, fmt.Errorf("version of %s: %w", set.Name, d.notGranted(err))
 	}
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,21 +37,30 @@ type cli struct {
 type database struct {
 	DatabaseURL     string `help:"The database, as postgres://user:password@host:port/name. Empty: an embedded PostgreSQL, run from the programs installed on this machine." env:"DATABASE_URL" placeholder:"URL"`
 	DatabaseURLFile string `name:"database-url-file" help:"A file with the database's URL." env:"DATABASE_URL_FILE" placeholder:"FILE"`
+	DirectURL       string `name:"direct-database-url" help:"The same database past a pooler, for LISTEN and whatever else needs a session of its own. Empty: there is no pooler, or no way past it." env:"DIRECT_DATABASE_URL" placeholder:"URL"`
+	DirectURLFile   string `name:"direct-database-url-file" help:"A file with it." env:"DIRECT_DATABASE_URL_FILE" placeholder:"FILE"`
 	DataDir         string `help:"Where the embedded PostgreSQL keeps its data (${default_data_dir})." env:"TIDINGS_DATA_DIR" placeholder:"DIR"`
 
 	exposed []string // files with a secret that all may read
 }
 
 func (d *database) Validate() error {
-	if err := readSecrets(&d.exposed, secretFile{"database-url", d.DatabaseURLFile, &d.DatabaseURL}); err != nil {
+	err := readSecrets(&d.exposed, secretFile{"database-url", d.DatabaseURLFile, &d.DatabaseURL},
+		secretFile{"direct-database-url", d.DirectURLFile, &d.DirectURL})
+	if err != nil {
 		return err
 	}
-	d.DatabaseURLFile = "" // it has been read
-	if d.DatabaseURL == "" {
-		return nil
+	d.DatabaseURLFile, d.DirectURLFile = "", "" // they have been read
+	if d.DatabaseURL == "" && d.DirectURL != "" {
+		return errors.New("--direct-database-url: it goes with --database-url, which leads through a pooler; alone, it is to be that")
 	}
-	if err := db.CheckURL(d.DatabaseURL); err != nil {
-		return fmt.Errorf("--database-url: %w", err)
+	for _, url := range []struct{ name, value string }{{"database-url", d.DatabaseURL}, {"direct-database-url", d.DirectURL}} {
+		if url.value == "" {
+			continue
+		}
+		if err := db.CheckURL(url.value); err != nil {
+			return fmt.Errorf("--%s: %w", url.name, err)
+		}
 	}
 	return nil
 }
@@ -81,6 +91,7 @@ func (l *logging) logger(w io.Writer) *slog.Logger {
 // serveCmd is the service's configuration.
 type serveCmd struct {
 	Listen       string   `help:"Where to listen, as host:port." default:"127.0.0.1:8080" env:"TIDINGS_LISTEN" placeholder:"ADDRESS"`
+	AdminListen  string   `help:"An address of its own, as host:port, for metrics, profiles and health, without sign-in: of this machine alone, or of a network that others do not reach. Empty: none." env:"TIDINGS_ADMIN_LISTEN" placeholder:"ADDRESS"`
 	AllowOrigin  []string `help:"Origins whose pages may connect, besides the server's own: https://app.example.com. \"*\" is any." env:"TIDINGS_ALLOW_ORIGIN" placeholder:"ORIGIN"`
 	TLSCert      string   `name:"tls-cert" help:"A file with the certificate, and those that lead from it to an authority, as PEM: clients connect by TLS. It is read again when it changes." env:"TIDINGS_TLS_CERT" placeholder:"FILE"`
 	TLSKey       string   `name:"tls-key" help:"A file with the certificate's key, as PEM." env:"TIDINGS_TLS_KEY" placeholder:"FILE"`
@@ -130,7 +141,7 @@ type serveCmd struct {
 	PollInterval      time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
 	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
 	HeartbeatInterval time.Duration `help:"How often, by all instances together, an entry is written whose way through the log is watched. 0: never." default:"5s" env:"TIDINGS_HEARTBEAT_INTERVAL" group:"Database"`
-	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
+	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switched off, the log is polled alone: for a transaction pooler that there is no way past." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
 
 	exposed []string // files with a secret that all may read
 }
@@ -189,6 +200,14 @@ type graphQLFlags struct {
 func (c *serveCmd) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("--listen: %q is not host:port, such as 127.0.0.1:8080 or :8080", c.Listen)
+	}
+	if c.AdminListen != "" {
+		if _, _, err := net.SplitHostPort(c.AdminListen); err != nil {
+			return fmt.Errorf("--admin-listen: %q is not host:port, such as 127.0.0.1:8081", c.AdminListen)
+		}
+		if c.AdminListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+			return fmt.Errorf("--admin-listen: %q is where clients come, by --listen: give it another port", c.AdminListen)
+		}
 	}
 	for _, origin := range c.AllowOrigin {
 		u, err := url.Parse(origin)

@@ -16,6 +16,8 @@ type migrateCmd struct {
 	Up     migrateUpCmd     `cmd:"" help:"Install what is missing."`
 	Down   migrateDownCmd   `cmd:"" help:"Remove all, and the application's rows with it."`
 	Status migrateStatusCmd `cmd:"" help:"Show what is installed."`
+	Grant  migrateGrantCmd  `cmd:"" help:"Let a role serve that owns nothing here, and may do nothing else."`
+	Revoke migrateRevokeCmd `cmd:"" help:"Let it no more."`
 }
 
 // migrationSets are in the order in which they are installed.
@@ -93,6 +95,38 @@ func (c *migrateStatusCmd) Run(ctx context.Context, where *database) error {
 	return withDatabase(ctx, where, func(database *db.DB) error { return printStatus(ctx, database) })
 }
 
+type migrateGrantCmd struct {
+	Role string `arg:"" help:"The role that tidings serve connects as."`
+}
+
+func (c *migrateGrantCmd) Run(ctx context.Context, where *database) error {
+	return withDatabase(ctx, where, func(database *db.DB) error {
+		missing, err := database.GrantServing(ctx, c.Role)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s may serve: tidings serve --no-migrate\n", c.Role)
+		if missing != "" {
+			fmt.Println("What is missing:", missing)
+		}
+		return nil
+	})
+}
+
+type migrateRevokeCmd struct {
+	Role string `arg:"" help:"The role."`
+}
+
+func (c *migrateRevokeCmd) Run(ctx context.Context, where *database) error {
+	return withDatabase(ctx, where, func(database *db.DB) error {
+		if err := database.RevokeServing(ctx, c.Role); err != nil {
+			return err
+		}
+		fmt.Println(c.Role, "may serve no more")
+		return nil
+	})
+}
+
 func printStatus(ctx context.Context, database *db.DB) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SET\tVERSION\tLATEST\tSTATE")
@@ -123,7 +157,7 @@ func withDatabase(ctx context.Context, where *database, use func(*db.DB) error) 
 	if err != nil {
 		return err
 	}
-	database, err := db.Open(ctx, url)
+	database, err := db.OpenDirect(ctx, url, where.DirectURL)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,14 @@ comment on function tidings.attend(text, boolean) is
     'says that a server is there, and whether it wants the doorbell rung; forgets those that are gone. Servers call it.';
 revoke all on function tidings.attend(text, boolean) from public;
 
+-- Besides the owner; see tidings.grant_serving().
+create function tidings.serving_roles() returns setof name
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select r.rolname from pg_proc p, aclexplode(p.proacl) as a join pg_roles r on r.oid = a.grantee
+     where p.oid = 'tidings.attend(text, boolean)'::regprocedure and a.grantee <> p.proowner
+$$;
+comment on function tidings.serving_roles() is 'the roles that were granted to serve: those that may call tidings.attend()';
+
 create function tidings.leave(instance text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
