@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,14 +27,14 @@ return {'0-0', '0'}
 
 // writeScript renews the lease, says how far the instance is, and writes entries: who does not lead any more writes nothing. An entry that is
 // there already was written by a call whose answer was lost. Then it forgets what is too old, or too much, up to the marks that were left
-// for that: nothing is looked at but those.
+// for that: nothing is looked at but those. What needs memory comes first: where Redis has none, it stops a script at its first change only.
 //
 // KEYS: the lease, the stream, the marks, the state. ARGV: the instance, its lease in ms, its state, the stream's age in ms, its bytes, the
 // time before which all is too old, the bytes that there were ever, a mark or nothing; then each entry's id, those bytes up to it, and its record.
 var writeScript = rueidis.NewLuaScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[4], ARGV[3], 'PX', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 for i = 9, #ARGV, 3 do
     local added = redis.pcall('XADD', KEYS[2], ARGV[i], 'n', ARGV[i + 1], 'r', ARGV[i + 2])
     if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then return added end
@@ -50,6 +51,13 @@ for _ = 1, 100 do
     redis.call('LPOP', KEYS[3])
 end
 return 1
+`)
+
+// yieldScript forgets the older half of the stream, where Redis's memory is full: others may need it more.
+var yieldScript = rueidis.NewLuaScript(`
+local length = redis.call('XLEN', KEYS[1])
+if length < 2 then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MAXLEN', math.floor(length / 2))
 `)
 
 // resignScript lets another lead.
@@ -252,9 +260,24 @@ func (t *term) write(ctx context.Context, client rueidis.Client, renewed time.Ti
 		case time.Since(renewed) > lease*3/4:
 			return err
 		default:
+			if isFull(err) {
+				t.yield(ctx, client)
+			}
 			pauseFor(ctx, 20*time.Millisecond)
 		}
 	}
+}
+
+// isFull reports whether Redis has no memory left.
+func isFull(err error) bool {
+	_, answered := rueidis.IsRedisErr(err)
+	return answered && strings.Contains(err.Error(), "OOM ")
+}
+
+func (t *term) yield(ctx context.Context, client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(ctx, t.relay.Timeout)
+	defer cancel()
+	_ = yieldScript.Exec(ctx, client, []string{t.keys.stream}, nil).Error() // it is tried again, as long as the lease lasts
 }
 
 // take encodes what is queued, as the script takes it.
