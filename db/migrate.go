@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
 	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -29,9 +34,9 @@ var ChannelMigrations = MigrationSet{Name: "channel", Files: channelFiles}
 
 // MigrationStatus is where a database stands with a set.
 type MigrationStatus struct {
-	Version uint // 0: nothing is applied
+	Version uint // to which it was brought; 0: nothing is applied
 	Latest  uint
-	Dirty   bool // a migration was cut off in the middle
+	Dirty   bool // a migration runs just now, or was cut off in the middle, and will be run by the next MigrateUp or MigrateDown
 }
 
 // MigrateUp applies what is missing. A migration that fails leaves nothing behind.
@@ -57,7 +62,7 @@ func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
 // MigrateDown takes back all of a set.
 func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	status, err := d.MigrationStatus(ctx, set)
-	if err != nil || status.Version == 0 {
+	if err != nil || status.Version == 0 && !status.Dirty {
 		return err
 	}
 	if err := d.migrate(ctx, set, (*migrate.Migrate).Down); err != nil {
@@ -77,17 +82,69 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	return nil
 }
 
-func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) (err error) {
-	conn := stdlib.OpenDB(*d.config)
+// How a migration waits for locks. Whoever wants a table that it waits for waits behind it, so it waits for moments only, gives up, and tries
+// again after others had their turn.
+const (
+	migrateLockTimeout = 300 * time.Millisecond
+	migratePause       = 500 * time.Millisecond
+	migratePatience    = time.Minute
+)
+
+// migrateSettings are those of the session: nothing ends it but what is said above.
+const migrateSettings = `
+select set_config(name, '0', false) from pg_settings
+ where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout');
+set default_transaction_isolation = 'read committed'; set lock_timeout = `
+
+// migrate runs migrations. Each file is a transaction: what has been run stays.
+func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) error {
+	return patiently(ctx, "migrate "+set.Name, func() error { return d.migrateOnce(ctx, set, run) })
+}
+
+// patiently tries until others are not in the way.
+func patiently(ctx context.Context, what string, try func() error) error {
+	for begun := time.Now(); ; {
+		err := try()
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return errors.Join(err, ctx.Err())
+		case !inTheWay(err):
+			return err
+		case time.Since(begun) > migratePatience:
+			return fmt.Errorf("%s: somebody else migrates, or a transaction that has been open for long has a table locked "+
+				"(tidings doctor says which): try again", what)
+		}
+		pause(ctx, migratePause+rand.N(migratePause))
+	}
+}
+
+// inTheWay reports whether others were in the way, who may be gone the next time.
+func inTheWay(err error) bool {
+	var refused *pgconn.PgError
+	var cut migrate.ErrDirty // by somebody who began in the meantime
+	if errors.As(err, &refused) {
+		return slices.Contains([]string{"55P03", "40P01", "40001"}, refused.Code) // lock_not_available, deadlock_detected, serialization_failure
+	}
+	return errors.As(err, &cut) || errors.Is(err, migrate.ErrLockTimeout)
+}
+
+func (d *DB) migrateOnce(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) (err error) {
+	config := d.config.Copy()
+	config.RuntimeParams["application_name"] = "tidings migrate"
+	config.AfterConnect = afterConnect(migrateSettings + strconv.FormatInt(migrateLockTimeout.Milliseconds(), 10))
+	if err := d.settleVersion(ctx, config, set); err != nil {
+		return fmt.Errorf("migrate %s: %w", set.Name, explain(err))
+	}
+	conn := stdlib.OpenDB(*config)
 	driver, err := migratepgx.WithInstance(conn, &migratepgx.Config{SchemaName: "tidings", MigrationsTable: versionTable(set)})
 	if err != nil {
-		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, explain(err)), conn.Close())
+		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, explain(origin(err))), conn.Close())
 	}
-	source, err := iofs.New(set.Files, "migrations")
+	files, err := iofs.New(set.Files, "migrations")
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrations of %s: %w", set.Name, err), driver.Close())
 	}
-	m, err := migrate.NewWithInstance("iofs", source, "pgx5", driver)
+	m, err := migrate.NewWithInstance("iofs", recorded{files, versionTable(set)}, "pgx5", driver)
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, err), driver.Close())
 	}
@@ -103,30 +160,45 @@ func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Mi
 	})
 	defer stop()
 
-	before, _, beforeErr := m.Version()
 	err = run(m)
 	if errors.Is(err, migrate.ErrNoChange) {
 		return nil
 	}
 	if err != nil {
 		// Each file is one implicit transaction, so what failed has been rolled back; only the version says "dirty".
-		if version, dirty, versionErr := m.Version(); versionErr == nil && dirty {
-			back := int(version) - 1
-			if beforeErr == nil && version < before {
-				back = int(version) + 1
-			}
-			if back == 0 {
-				back = -1 // no version
-			}
-			err = errors.Join(err, m.Force(back))
-		}
-		var failed database.Error
-		if errors.As(err, &failed) {
-			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, sentence(failed.OrigErr))}
+		err = errors.Join(origin(err), d.settleVersion(context.WithoutCancel(ctx), config, set))
+		if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && !inTheWay(err) {
+			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, sentence(refused))}
 		}
 		return err
 	}
 	return ctx.Err()
+}
+
+// origin is what the database has said.
+func origin(err error) error {
+	var value database.Error
+	var pointer *database.Error
+	switch {
+	case errors.As(err, &value):
+		return value.OrigErr
+	case errors.As(err, &pointer):
+		return pointer.OrigErr
+	}
+	return err
+}
+
+func (d *DB) settleVersion(ctx context.Context, config *pgx.ConnConfig, set MigrationSet) error {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	var name string
+	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
+		return err
+	}
+	return settleVersion(ctx, conn, name, versionTable(set))
 }
 
 func versionTable(set MigrationSet) string { return "migrations_" + set.Name }
@@ -150,10 +222,10 @@ func (d *DB) MigrationStatus(ctx context.Context, set MigrationSet) (MigrationSt
 	if !exists {
 		return s, nil
 	}
-	err = d.Pool.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
-		Scan(&s.Version, &s.Dirty)
+	version, dirty, _, err := applied(ctx, d.Pool, versionTable(set))
 	if err != nil {
 		return s, fmt.Errorf("version of %s: %w", set.Name, err)
 	}
+	s.Version, s.Dirty = uint(version), dirty
 	return s, nil
 }

@@ -44,6 +44,41 @@ func (d *DB) RemoveWatch(ctx context.Context, table string) (was bool, err error
 	return was, err
 }
 
+// UnwatchAll ends all tables' events. Each table has a transaction of its own, so that none is locked while another is waited for.
+func (d *DB) UnwatchAll(ctx context.Context) error {
+	var there bool
+	if err := d.Pool.QueryRow(ctx, `select to_regclass('tidings.watches') is not null`).Scan(&there); err != nil || !there {
+		return explain(err)
+	}
+	rows, err := d.Pool.Query(ctx, `select w.relation::oid, w.relation::text from tidings.watches w join pg_class c on c.oid = w.relation order by w.id`)
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	type watch struct {
+		Relation uint32
+		Table    string
+	}
+	watches, err := pgx.CollectRows(rows, pgx.RowToStructByPos[watch])
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	for _, w := range watches {
+		err := patiently(ctx, "unwatch "+w.Table, func() error {
+			return pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, `select set_config('lock_timeout', $1, true)`, migrateLockTimeout.String()); err != nil {
+					return err
+				}
+				_, err := tx.Exec(ctx, `select tidings.unwatch($1::oid::regclass)`, w.Relation)
+				return err
+			})
+		})
+		if err != nil {
+			return sentence(err)
+		}
+	}
+	return nil
+}
+
 // Watches lists what is watched.
 func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
 	rows, err := d.Pool.Query(ctx, `select "table", topic, event, coalesce(key, ''), columns, read, coalesce(problem, '') from tidings.watched`)

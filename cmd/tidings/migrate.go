@@ -79,6 +79,11 @@ func (c *migrateDownCmd) Run(ctx context.Context, where *database) error {
 					return errors.New("the application's tables need schema tidings: remove them first, or both")
 				}
 			}
+			if sets[i].Name == "live" {
+				if err := database.UnwatchAll(ctx); err != nil {
+					return err
+				}
+			}
 			if err := database.MigrateDown(ctx, sets[i]); err != nil {
 				return err
 			}
@@ -104,7 +109,7 @@ func printStatus(ctx context.Context, database *db.DB) error {
 		state := "up to date"
 		switch {
 		case s.Dirty:
-			state = "a migration was cut off"
+			state = "being migrated, or cut off: tidings migrate up"
 		case s.Version == 0:
 			state = "not installed"
 		case s.Version < s.Latest:

@@ -286,7 +286,7 @@ func bringUpToDate(ctx context.Context, database *db.DB, set db.MigrationSet, mi
 		return err
 	}
 	switch {
-	case status.Version == status.Latest:
+	case status.Version == status.Latest && !status.Dirty:
 		return nil
 	case status.Version > status.Latest:
 		return &db.UnusableError{Message: fmt.Sprintf("the database's %s part has version %d, and this program knows %d: it is too old",
