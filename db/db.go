@@ -27,7 +27,11 @@ const connectTimeout = 5 * time.Second
 
 // DB is a database: its pool, and how to open connections beside it.
 type DB struct {
-	Pool   *pgxpool.Pool
+	Pool *pgxpool.Pool
+	// Schema is schema tidings as the program knows it: the reader's and the listener's connections are refused where the database has one for
+	// which that is too old. Without files, nothing is asked.
+	Schema MigrationSet
+
 	config *pgx.ConnConfig
 }
 
@@ -119,6 +123,16 @@ func (d *DB) dial(ctx context.Context, name, settings string) (*pgx.Conn, error)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, explain(err)
+	}
+	if d.Schema.Files != nil {
+		level, err := d.Schema.latest()
+		if err == nil {
+			err = checkCompatible(ctx, conn, level)
+		}
+		if err != nil {
+			closeConn(conn)
+			return nil, err
+		}
 	}
 	return conn, nil
 }

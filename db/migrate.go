@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -39,8 +40,11 @@ type MigrationStatus struct {
 	Dirty   bool // a migration runs just now, or was cut off in the middle, and will be run by the next MigrateUp or MigrateDown
 }
 
-// MigrateUp applies what is missing. A migration that fails leaves nothing behind.
+// MigrateUp applies what is missing. A migration that fails leaves nothing behind. Of a database that is newer than the set, nothing is missing.
 func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
+	if status, err := d.MigrationStatus(ctx, set); err != nil || status.Version > status.Latest {
+		return err
+	}
 	var there bool
 	if err := d.Pool.QueryRow(ctx, `select to_regnamespace('tidings') is not null`).Scan(&there); err != nil {
 		return fmt.Errorf("look for schema tidings: %w", explain(err))
@@ -64,6 +68,10 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	status, err := d.MigrationStatus(ctx, set)
 	if err != nil || status.Version == 0 && !status.Dirty {
 		return err
+	}
+	if status.Version > status.Latest {
+		return &UnusableError{Message: fmt.Sprintf("the database's %s part has version %d, and this program knows %d: what it does not know it cannot remove",
+			set.Name, status.Version, status.Latest)}
 	}
 	if err := d.migrate(ctx, set, (*migrate.Migrate).Down); err != nil {
 		return err
@@ -203,16 +211,28 @@ func (d *DB) settleVersion(ctx context.Context, config *pgx.ConnConfig, set Migr
 
 func versionTable(set MigrationSet) string { return "migrations_" + set.Name }
 
+// latest is the version that the set leads to.
+func (set MigrationSet) latest() (version uint, err error) {
+	if set.Files == nil {
+		return math.MaxInt32, nil // whoever does not say what it knows is no program that serves
+	}
+	files, err := iofs.New(set.Files, "migrations")
+	if err != nil {
+		return 0, fmt.Errorf("migrations of %s: %w", set.Name, err)
+	}
+	defer files.Close()
+	for v, err := files.First(); err == nil; v, err = files.Next(v) {
+		version = v
+	}
+	return version, nil
+}
+
 // MigrationStatus says which of the set's migrations are applied. It changes nothing.
 func (d *DB) MigrationStatus(ctx context.Context, set MigrationSet) (MigrationStatus, error) {
 	var s MigrationStatus
-	source, err := iofs.New(set.Files, "migrations")
-	if err != nil {
-		return s, fmt.Errorf("migrations of %s: %w", set.Name, err)
-	}
-	defer source.Close()
-	for v, err := source.First(); err == nil; v, err = source.Next(v) {
-		s.Latest = v
+	var err error
+	if s.Latest, err = set.latest(); err != nil {
+		return s, err
 	}
 	var exists bool
 	err = d.Pool.QueryRow(ctx, `select to_regclass('tidings.' || $1) is not null`, versionTable(set)).Scan(&exists)

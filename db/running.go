@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,6 +20,7 @@ type Reporter struct {
 	Reader *Reader                  // whose name is the instance's
 	Status func() realtime.Instance // how it is doing
 	Logger *slog.Logger             // nil: none
+	Schema MigrationSet             // schema tidings as this program knows it: a newer one may say that it is too old
 
 	// Interval is how often it is said; 2 s. Who is silent for 10 s is taken for gone.
 	Interval time.Duration
@@ -26,7 +28,8 @@ type Reporter struct {
 	Timeout time.Duration
 }
 
-// Run reports until ctx ends; then it says that the instance is gone.
+// Run reports until ctx ends, and then says that the instance is gone. It returns an *UnusableError where the schema has become one that this
+// program does not know enough of: it has to stop.
 func (r *Reporter) Run(ctx context.Context) error {
 	interval, timeout, logger := r.Interval, r.Timeout, r.Logger
 	if interval == 0 {
@@ -38,11 +41,25 @@ func (r *Reporter) Run(ctx context.Context) error {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	complained := false
-	for {
-		err := r.report(ctx, timeout)
-		if err != nil && ctx.Err() == nil && !complained {
+	level, err := r.Schema.latest()
+	if err != nil {
+		return err
+	}
+	complained, newer := false, false
+	for n := 0; ; n++ {
+		err := r.report(ctx, timeout, level)
+		var tooOld *UnusableError
+		switch {
+		case errors.As(err, &tooOld):
+			return err // it goes on reading until its clients are gone, and its reader says when that is
+		case err != nil && ctx.Err() == nil && !complained:
 			logger.Warn("the others cannot be told how this instance is doing", "error", err)
+		case err == nil && !newer && n%15 == 0: // half a minute
+			if status, err := r.DB.MigrationStatus(ctx, r.Schema); err == nil && status.Version > level {
+				logger.Info("the database has a newer version of schema tidings, with which this program goes on",
+					"version", status.Version, "known", level)
+				newer = true
+			}
 		}
 		complained = err != nil
 		if !pause(ctx, interval) {
@@ -56,17 +73,18 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return nil                                                              // ctx ended
 }
 
-func (r *Reporter) report(ctx context.Context, timeout time.Duration) error {
+func (r *Reporter) report(ctx context.Context, timeout time.Duration, level uint) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	status, err := json.Marshal(r.Status())
 	if err != nil {
 		return fmt.Errorf("the instance's status: %w", err)
 	}
-	if _, err := r.DB.Pool.Exec(ctx, `select tidings.report($1, $2)`, r.Reader.Name(), status); err != nil {
+	var from uint
+	if err := r.DB.Pool.QueryRow(ctx, `select tidings.report($1, $2, $3)`, r.Reader.Name(), status, level).Scan(&from); err != nil {
 		return fmt.Errorf("report the instance's status: %w", explain(err))
 	}
-	return nil
+	return compatible(from, level)
 }
 
 // Overview is what the database knows of the service.

@@ -77,6 +77,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		return err
 	}
 	defer database.Close()
+	database.Schema = liveMigrations
 
 	reader := &db.Reader{
 		DB: database, Logger: logger, PollInterval: c.PollInterval, Timeout: c.DatabaseTimeout, NoListen: !c.Listening,
@@ -140,7 +141,8 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		},
 	}
 
-	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger}
+	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger, Schema: liveMigrations}
+	outdated := make(chan error, 1)
 	revocations := &db.Revocations{DB: database, Logger: logger}
 	server.Revoked, server.Signal = revocations.Revoked, database.Signal
 	subjects := c.JWT.subjects(database, hasChannel.Load)
@@ -179,8 +181,23 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		following.Go(func() error { return hub.Run(below) })
 		following.Go(func() error { return presence.Run(below) })
 		following.Go(func() error { return revocations.Run(below) })
-		following.Go(func() error { return reporter.Run(below) })
+		following.Go(func() error {
+			err := reporter.Run(below)
+			if err != nil {
+				outdated <- err
+			}
+			return nil
+		})
 		return following.Wait()
+	})
+	group.Go(func() error {
+		select {
+		case err := <-outdated: // its clients are told goodbye, and what is below goes on until they are gone
+			logger.Error("the database is of a version that this program cannot serve: it stops", "error", err)
+			return err
+		case <-ctx.Done():
+			return nil
+		}
 	})
 	group.Go(func() error {
 		if !awaitLive(ctx, hub) {
@@ -289,6 +306,9 @@ func bringUpToDate(ctx context.Context, database *db.DB, set db.MigrationSet, mi
 	case status.Version == status.Latest && !status.Dirty:
 		return nil
 	case status.Version > status.Latest:
+		if set.Name == liveMigrations.Name {
+			return database.CheckCompatible(ctx, set)
+		}
 		return &db.UnusableError{Message: fmt.Sprintf("the database's %s part has version %d, and this program knows %d: it is too old",
 			set.Name, status.Version, status.Latest)}
 	case !migrate:

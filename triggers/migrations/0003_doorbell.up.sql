@@ -12,13 +12,15 @@ create unlogged table tidings.instances (
     started_at timestamptz not null default clock_timestamp(),
     seen_at    timestamptz not null default clock_timestamp(),
     told_at    timestamptz,
-    status     jsonb
+    status     jsonb,
+    level      integer
 ) with (fillfactor = 50);
 comment on table  tidings.instances is 'the servers that read the log';
 comment on column tidings.instances.asleep is 'it waits for the doorbell; otherwise it reads all the time';
 comment on column tidings.instances.seen_at is 'when its reader last said anything; one that has not for a minute is forgotten';
 comment on column tidings.instances.told_at is 'when it last said how it is doing, which it does every two seconds; null: not yet';
 comment on column tidings.instances.status is 'how it is doing: see tidings.running';
+comment on column tidings.instances.level is 'the version of schema tidings that it knows; null: it has not said so yet';
 
 -- What writers look at is a sequence, which is no part of any transaction: all see the same of it, whatever their snapshot
 -- is, and it is cheaper to look at than a table.
@@ -62,14 +64,44 @@ end $$;
 comment on function tidings.leave(text) is 'says that a server is no longer there. Servers call it.';
 revoke all on function tidings.leave(text) from public;
 
-create function tidings.report(instance text, status jsonb) returns void
+-- A server goes on when the schema becomes newer than what it knows, unless that is less than this. A migration with which older servers
+-- would tell what is wrong says so in a file of its own, before it: create or replace function … select <that file's number>. The next file
+-- begins with tidings.await_instances(). These two and tidings.report() are what all versions have in common: they stay as they are.
+create function tidings.compatible_from() returns integer
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select 1 $$;
+comment on function tidings.compatible_from() is
+    'servers that know an older version of this schema than this one stop; those that know this one, or a newer one, go on';
+
+create function tidings.await_instances(level integer) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    begun timestamptz := clock_timestamp();
+begin
+    perform pg_sleep(2); -- who has looked just before it was said is here by then
+    while exists (select from tidings.instances i
+                   where coalesce(i.level, 0) < await_instances.level
+                     and greatest(i.seen_at, i.told_at) > clock_timestamp() - interval '1 minute') loop
+        if clock_timestamp() > begun + interval '5 minutes' then
+            raise exception 'servers of an older version still run: stop them' using errcode = 'lock_not_available';
+        end if;
+        perform pg_sleep(0.1);
+    end loop;
+end $$;
+comment on function tidings.await_instances(integer) is
+    'waits until no server runs that knows less than this version of the schema, or it has been silent for a minute. Migrations call it.';
+revoke all on function tidings.await_instances(integer) from public;
+
+create function tidings.report(instance text, status jsonb, level integer) returns integer
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     -- A row of one whose reader has said nothing yet counts for nobody who is asleep.
-    insert into tidings.instances as i (name, asleep, told_at, status) values (report.instance, false, clock_timestamp(), report.status)
-        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status
+    insert into tidings.instances as i (name, asleep, told_at, status, level)
+        values (report.instance, false, clock_timestamp(), report.status, report.level)
+        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status, level = excluded.level;
+    select tidings.compatible_from()
 $$;
-comment on function tidings.report(text, jsonb) is 'says how a server is doing. Servers call it.';
-revoke all on function tidings.report(text, jsonb) from public;
+comment on function tidings.report(text, jsonb, integer) is
+    'says how a server is doing, and which version of this schema it knows; returns tidings.compatible_from(). Servers call it.';
+revoke all on function tidings.report(text, jsonb, integer) from public;
 
 -- One that says nothing for a few seconds is shown as silent, and then not at all: it was killed, or cannot reach the database.
 create view tidings.running as
