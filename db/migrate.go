@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"math/rand/v2"
-	"slices"
 	"strconv"
 	"time"
 
@@ -90,56 +88,29 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	return nil
 }
 
-// How a migration waits for locks. Whoever wants a table that it waits for waits behind it, so it waits for moments only, gives up, and tries
-// again after others had their turn.
-const (
-	migrateLockTimeout = 300 * time.Millisecond
-	migratePause       = 500 * time.Millisecond
-	migratePatience    = time.Minute
-)
-
-// migrateSettings are those of the session: nothing ends it but what is said above.
+// migrateSettings are those of the session: nothing ends it but what is in its way.
 const migrateSettings = `
 select set_config(name, '0', false) from pg_settings
  where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout');
 set default_transaction_isolation = 'read committed'; set lock_timeout = `
 
+// migratePatience is for how long migrations are tried, where others are in the way.
+const migratePatience = time.Minute
+
 // migrate runs migrations. Each file is a transaction: what has been run stays.
 func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) error {
-	return patiently(ctx, "migrate "+set.Name, func() error { return d.migrateOnce(ctx, set, run) })
-}
-
-// patiently tries until others are not in the way.
-func patiently(ctx context.Context, what string, try func() error) error {
-	for begun := time.Now(); ; {
-		err := try()
-		switch {
-		case err == nil, ctx.Err() != nil:
-			return errors.Join(err, ctx.Err())
-		case !inTheWay(err):
-			return err
-		case time.Since(begun) > migratePatience:
-			return fmt.Errorf("%s: somebody else migrates, or a transaction that has been open for long has a table locked "+
-				"(tidings doctor says which): try again", what)
-		}
-		pause(ctx, migratePause+rand.N(migratePause))
+	err := patiently(ctx, migratePatience, func() error { return d.migrateOnce(ctx, set, run) })
+	if inTheWay(err) {
+		return fmt.Errorf("migrate %s: somebody else migrates, or a transaction that has been open for long has a table locked "+
+			"(tidings doctor says which): try again", set.Name)
 	}
-}
-
-// inTheWay reports whether others were in the way, who may be gone the next time.
-func inTheWay(err error) bool {
-	var refused *pgconn.PgError
-	var cut migrate.ErrDirty // by somebody who began in the meantime
-	if errors.As(err, &refused) {
-		return slices.Contains([]string{"55P03", "40P01", "40001"}, refused.Code) // lock_not_available, deadlock_detected, serialization_failure
-	}
-	return errors.As(err, &cut) || errors.Is(err, migrate.ErrLockTimeout)
+	return err
 }
 
 func (d *DB) migrateOnce(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) (err error) {
 	config := d.config.Copy()
 	config.RuntimeParams["application_name"] = "tidings migrate"
-	config.AfterConnect = afterConnect(migrateSettings + strconv.FormatInt(migrateLockTimeout.Milliseconds(), 10))
+	config.AfterConnect = afterConnect(migrateSettings + strconv.FormatInt(lockTimeout.Milliseconds(), 10))
 	if err := d.settleVersion(ctx, config, set); err != nil {
 		return fmt.Errorf("migrate %s: %w", set.Name, explain(err))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,9 +23,8 @@ type Watch struct {
 	Problem string // of a watch that was read
 }
 
-// watchLockTimeout is how long the making of a table's triggers may wait for transactions that use it: everybody who
-// comes after waits behind it.
-const watchLockTimeout = `set local lock_timeout = '5s'`
+// watchPatience is for how long the making of a table's triggers is tried, while transactions use it.
+const watchPatience = 5 * time.Second
 
 // SetWatch makes a table live, or changes how it is, and returns its topic.
 func (d *DB) SetWatch(ctx context.Context, w Watch) (topic string, err error) {
@@ -63,17 +63,12 @@ func (d *DB) UnwatchAll(ctx context.Context) error {
 		return fmt.Errorf("read watches: %w", explain(err))
 	}
 	for _, w := range watches {
-		err := patiently(ctx, "unwatch "+w.Table, func() error {
-			return pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(ctx, `select set_config('lock_timeout', $1, true)`, migrateLockTimeout.String()); err != nil {
-					return err
-				}
-				_, err := tx.Exec(ctx, `select tidings.unwatch($1::oid::regclass)`, w.Relation)
-				return err
-			})
+		err := d.beginPatiently(ctx, migratePatience, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select tidings.unwatch($1::oid::regclass)`, w.Relation)
+			return err
 		})
 		if err != nil {
-			return sentence(err)
+			return fmt.Errorf("unwatch %s: %w", w.Table, sentence(err))
 		}
 	}
 	return nil
@@ -98,10 +93,7 @@ func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
 // withTable calls change in a transaction, with a name that PostgreSQL knows: in quotes, so that mixed case and spaces need
 // none, or, if there is no such table, as it was given.
 func (d *DB) withTable(ctx context.Context, table string, change func(tx pgx.Tx, table string) error) error {
-	err := pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, watchLockTimeout); err != nil {
-			return err
-		}
+	err := d.beginPatiently(ctx, watchPatience, func(tx pgx.Tx) error {
 		var name *string
 		const find = `select case when to_regclass(quote_ident($1)) is not null then quote_ident($1) when to_regclass($1) is not null then $1 end`
 		err := tx.QueryRow(ctx, find, table).Scan(&name)
