@@ -23,6 +23,10 @@ func (d *DB) CheckCompatible(ctx context.Context, set MigrationSet) error {
 	return checkCompatible(ctx, d.Pool, level)
 }
 
+type querierOfRow interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 func checkCompatible(ctx context.Context, on querierOfRow, level uint) error {
 	var from uint
 	err := on.QueryRow(ctx, `select tidings.compatible_from()`, pgx.QueryExecModeExec).Scan(&from)

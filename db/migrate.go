@@ -14,7 +14,6 @@ import (
 	"github.com/golang-migrate/migrate/v4/database"
 	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -33,9 +32,9 @@ var ChannelMigrations = MigrationSet{Name: "channel", Files: channelFiles}
 
 // MigrationStatus is where a database stands with a set.
 type MigrationStatus struct {
-	Version uint // to which it was brought; 0: nothing is applied
+	Version uint // 0: nothing is applied
 	Latest  uint
-	Dirty   bool // a migration runs just now, or was cut off in the middle, and will be run by the next MigrateUp or MigrateDown
+	Dirty   bool // another program than this one was cut off in the middle of a migration
 }
 
 // MigrateUp applies what is missing. A migration that fails leaves nothing behind. Of a database that is newer than the set, nothing is missing.
@@ -64,7 +63,7 @@ func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
 // MigrateDown takes back all of a set.
 func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	status, err := d.MigrationStatus(ctx, set)
-	if err != nil || status.Version == 0 && !status.Dirty {
+	if err != nil || status.Version == 0 {
 		return err
 	}
 	if status.Version > status.Latest {
@@ -111,9 +110,6 @@ func (d *DB) migrateOnce(ctx context.Context, set MigrationSet, run func(*migrat
 	config := d.config.Copy()
 	config.RuntimeParams["application_name"] = "tidings migrate"
 	config.AfterConnect = afterConnect(migrateSettings + strconv.FormatInt(lockTimeout.Milliseconds(), 10))
-	if err := d.settleVersion(ctx, config, set); err != nil {
-		return fmt.Errorf("migrate %s: %w", set.Name, explain(err))
-	}
 	conn := stdlib.OpenDB(*config)
 	driver, err := migratepgx.WithInstance(conn, &migratepgx.Config{SchemaName: "tidings", MigrationsTable: versionTable(set)})
 	if err != nil {
@@ -123,7 +119,7 @@ func (d *DB) migrateOnce(ctx context.Context, set MigrationSet, run func(*migrat
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrations of %s: %w", set.Name, err), driver.Close())
 	}
-	m, err := migrate.NewWithInstance("iofs", recorded{files, versionTable(set)}, "pgx5", driver)
+	m, err := migrate.NewWithInstance("iofs", files, "pgx5", &atomicDriver{Driver: driver, table: versionTable(set)})
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, err), driver.Close())
 	}
@@ -144,8 +140,7 @@ func (d *DB) migrateOnce(ctx context.Context, set MigrationSet, run func(*migrat
 		return nil
 	}
 	if err != nil {
-		// Each file is one implicit transaction, so what failed has been rolled back; only the version says "dirty".
-		err = errors.Join(origin(err), d.settleVersion(context.WithoutCancel(ctx), config, set))
+		err = origin(err)
 		if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && !inTheWay(err) {
 			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, sentence(refused))}
 		}
@@ -165,19 +160,6 @@ func origin(err error) error {
 		return pointer.OrigErr
 	}
 	return err
-}
-
-func (d *DB) settleVersion(ctx context.Context, config *pgx.ConnConfig, set MigrationSet) error {
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return err
-	}
-	defer closeConn(conn)
-	var name string
-	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
-		return err
-	}
-	return settleVersion(ctx, conn, name, versionTable(set))
 }
 
 func versionTable(set MigrationSet) string { return "migrations_" + set.Name }
@@ -213,10 +195,10 @@ func (d *DB) MigrationStatus(ctx context.Context, set MigrationSet) (MigrationSt
 	if !exists {
 		return s, nil
 	}
-	version, dirty, _, err := applied(ctx, d.Pool, versionTable(set))
+	err = d.Pool.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
+		Scan(&s.Version, &s.Dirty)
 	if err != nil {
 		return s, fmt.Errorf("version of %s: %w", set.Name, err)
 	}
-	s.Version, s.Dirty = uint(version), dirty
 	return s, nil
 }

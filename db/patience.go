@@ -48,9 +48,8 @@ func (d *DB) beginPatiently(ctx context.Context, patience time.Duration, do func
 // inTheWay reports whether others were in the way, who may be gone the next time.
 func inTheWay(err error) bool {
 	var refused *pgconn.PgError
-	var cut migrate.ErrDirty // by somebody who began in the meantime
 	if errors.As(err, &refused) {
 		return slices.Contains([]string{"55P03", "40P01", "40001"}, refused.Code) // lock_not_available, deadlock_detected, serialization_failure
 	}
-	return errors.As(err, &cut) || errors.Is(err, migrate.ErrLockTimeout)
+	return errors.Is(err, migrate.ErrLockTimeout)
 }

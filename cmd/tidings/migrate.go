@@ -109,7 +109,7 @@ func printStatus(ctx context.Context, database *db.DB) error {
 		state := "up to date"
 		switch {
 		case s.Dirty:
-			state = "being migrated, or cut off: tidings migrate up"
+			state = "a migration was cut off"
 		case s.Version == 0:
 			state = "not installed"
 		case s.Version < s.Latest:

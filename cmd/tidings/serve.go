@@ -303,7 +303,7 @@ func bringUpToDate(ctx context.Context, database *db.DB, set db.MigrationSet, mi
 		return err
 	}
 	switch {
-	case status.Version == status.Latest && !status.Dirty:
+	case status.Version == status.Latest:
 		return nil
 	case status.Version > status.Latest:
 		if set.Name == liveMigrations.Name {
