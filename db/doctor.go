@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Doctor looks at a database, and says what is wrong and how to mend it. It writes nothing: it looks in transactions that are read only, but for a
@@ -35,6 +36,7 @@ type DoctorLimits struct {
 	DeadRows    int64   // that are yet to be vacuumed in a table of tidings'; 50,000
 	Revocations int64   // rows of tidings.revocations, which each instance has in memory; 100,000
 	SlotBytes   int64   // of WAL that a replication slot that nobody uses holds back; 1 GiB
+	Age         int64   // of the oldest transaction id that is not frozen; twice autovacuum_freeze_max_age
 	QueueUsage  float64 // of what NOTIFY's queue may hold; 0.1
 }
 
@@ -70,7 +72,10 @@ type check struct {
 	name  string
 	well  string
 	needs need
-	look  func(ctx context.Context, e *examination) error
+
+	asFound bool // the session's settings are left as they are
+
+	look func(ctx context.Context, e *examination) error
 }
 
 // checks are all of them, in the order in which they are told of: what explains others comes first.
@@ -101,6 +106,7 @@ type examination struct {
 	live  MigrationStatus
 
 	pooled bool // a pooler of transactions stands between
+	hidden bool // the role may not look at all of schema tidings
 }
 
 // add tells of something.
@@ -148,10 +154,18 @@ func (d *Doctor) Examine(ctx context.Context) ([]Finding, error) {
 		return nil, explain(err)
 	}
 	all := []Finding{{Check: checkReachable, Level: SeverityOK, Found: who}}
-	if e.live, err = d.DB.MigrationStatus(ctx, d.Live); err != nil {
+	var refused *pgconn.PgError
+	if e.live, err = d.DB.MigrationStatus(ctx, d.Live); errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
+		e.hidden = true // which another check says
+	} else if err != nil {
 		return nil, err
 	}
-	known := e.live.Version == e.live.Latest && !e.live.Dirty
+	if e.live.Version > 0 && !e.hidden {
+		if err := conn.QueryRow(ctx, hiddenQuery).Scan(&e.hidden); err != nil {
+			return nil, explain(err)
+		}
+	}
+	known := e.live.Version == e.live.Latest && !e.live.Dirty && !e.hidden
 	for _, c := range checks() {
 		if c.needs == needsSchema && !known {
 			continue // why, another check says
@@ -177,6 +191,7 @@ const doctorName = "tidings doctor"
 
 const (
 	checkReachable = "reachable"
+	hiddenQuery    = `select exists (select from pg_class c where c.relnamespace = 'tidings'::regnamespace and c.relkind in ('r', 'v', 'S') and not has_table_privilege(c.oid, 'select'))`
 	reachableQuery = `select format('PostgreSQL %s answers, for role %I in database %I.', current_setting('server_version'), current_user, current_database())`
 )
 
@@ -185,6 +200,15 @@ func (e *examination) examine(ctx context.Context, conn *pgx.Conn, c check) erro
 	defer cancel()
 	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		e.tx = tx
+		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil { // to compile what is asked once takes longer than to run it
+			return err
+		}
+		if !c.asFound {
+			// What ends the service's statements, another check says; it is not to end the others.
+			if _, err := tx.Exec(ctx, `set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0`); err != nil {
+				return err
+			}
+		}
 		return c.look(ctx, e)
 	})
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {

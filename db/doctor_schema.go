@@ -9,7 +9,7 @@ import (
 var schemaChecks = []check{
 	{name: "schema", look: lookAtSchema},
 	{name: "application-tables", look: lookAtChannel},
-	{name: "serving-rights", well: "The role may do what a service does.", needs: needsSchema, look: asked(servingRightsQuery)},
+	{name: "serving-rights", well: "The role may do what a service does.", look: asked(servingRightsQuery)},
 	{name: "migrating-rights", well: "The role may install and upgrade.", look: asked(migratingRightsQuery)},
 	{name: "schema-owner", well: "The trigger functions run with the rights of a role that may be trusted with the tables.", needs: needsSchema, look: asked(schemaOwnerQuery)},
 	{name: "origin", well: "The log is this database's own.", needs: needsSchema, look: asked(originQuery)},
@@ -20,6 +20,8 @@ func lookAtSchema(ctx context.Context, e *examination) error {
 	s := e.live
 	e.well = fmt.Sprintf("Schema tidings is installed, of version %d, which is this program's.", s.Version)
 	switch {
+	case s.Latest == 0 || e.hidden && s.Version == 0:
+		e.well = "Schema tidings is installed, and the role may not see of which version."
 	case s.Dirty:
 		e.cutOff(e.Live, s)
 	case s.Version == 0:
@@ -40,6 +42,10 @@ func lookAtSchema(ctx context.Context, e *examination) error {
 }
 
 func lookAtChannel(ctx context.Context, e *examination) error {
+	if e.hidden {
+		e.well = "The role may not see whether the application's tables are installed."
+		return nil
+	}
 	s, err := e.DB.MigrationStatus(ctx, e.Channel)
 	if err != nil {
 		return err
@@ -65,14 +71,21 @@ func (e *examination) cutOff(set MigrationSet, s MigrationStatus) {
 		fmt.Sprintf("update tidings.%s set version = version - 1, dirty = false", versionTable(set)))
 }
 
+// What servers call says so in its comment.
 const servingRightsQuery = `
-with n as (select n.oid, r.rolname as owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'tidings')
-select 'problem', format('Role %I may not use all of schema tidings, which a service does.', current_user),
-       'Make it a member of the schema''s owner:', array[format('grant %I to %I', n.owner, current_user)]
-  from n
- where not has_schema_privilege(n.oid, 'usage')
-    or exists (select from pg_proc p where p.pronamespace = n.oid and not has_function_privilege(p.oid, 'execute'))
-    or exists (select from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'v') and not has_table_privilege(c.oid, 'select'))`
+with n as (select n.oid, r.rolname as owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'tidings'),
+missing as (
+    select not has_schema_privilege(n.oid, 'usage') or exists (
+               select from pg_proc p where p.pronamespace = n.oid and obj_description(p.oid, 'pg_proc') like '%Servers call it.%' and not has_function_privilege(p.oid, 'execute')) as serving,
+           not has_schema_privilege(n.oid, 'usage') or exists (
+               select from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'v', 'S') and not has_table_privilege(c.oid, 'select')) as looking
+      from n)
+select case when m.serving then 'problem' else 'note' end,
+       case when m.serving then format('Role %I may not call what a service calls.', current_user)
+            else format('Role %I may serve, but not look at all of schema tidings: much is not looked at here.', current_user) end,
+       case when m.serving then 'Make it a member of the schema''s owner:' else format('Look as a member of role %I, or make it one:', n.owner) end,
+       array[format('grant %I to %I', n.owner, current_user)]
+  from n, missing m where m.serving or m.looking`
 
 const migratingRightsQuery = `
 select 'problem', format('Role %I may not make schema tidings.', current_user),

@@ -9,7 +9,7 @@ import (
 var serverChecks = []check{
 	{name: "server-version", look: lookAtVersion},
 	{name: "primary", well: "It is the primary, and takes writes.", look: asked(primaryQuery)},
-	{name: "settings", well: "No setting ends what tidings does, or loses what was told.", look: asked(settingsQuery)},
+	{name: "settings", well: "No setting ends what tidings does, or loses what was told.", asFound: true, look: asked(settingsQuery)},
 	{name: "doorbell", well: "The doorbell is switched off for nobody.", look: asked(doorbellQuery)},
 	{name: "replica-role", well: "No role or database has its triggers switched off.", look: asked(replicaRoleQuery)},
 }
@@ -69,7 +69,7 @@ select v.level, format(v.found, s.reset_val), v.mend,
   ) as v(name, least, most, level, found, mend, sql)
   join setting s on s.name = v.name and s.number between v.least and v.most
 union all
-select v.level, v.found, v.mend, array[format(v.sql, v.name, current_user, current_database())]
+select v.level, v.found, v.mend, array[format(v.sql, v.name, current_user, current_database())] || case when v.sql like 'alter system%' then array['select pg_reload_conf()'] else '{}' end
   from (values
     ('synchronous_commit', 'off', 'note', 'synchronous_commit is off: a crash may take back what was told to clients.',
      'Switch it on for the database:', 'alter database %3$I set %1$I = on'),

@@ -20,7 +20,7 @@ var sessionChecks = []check{
 	{name: "notify-queue", well: "The queue of notifications is all but empty.", look: asked(notifyQueueQuery, func(e *examination) any { return cmp.Or(e.Limits.QueueUsage, 0.1) }, old)},
 }
 
-const pastPooler = "Give the service a URL that leads past the pooler, to listen by; or serve with --no-listen-notify, and a --poll-interval of the delay that you want."
+const pastPooler = "Give a URL that leads past the pooler as well, by --direct-database-url; or serve with --no-listen-notify, and a --poll-interval of the delay that you want."
 
 // open opens another connection, as the doctor's.
 func (e *examination) open(ctx context.Context, d *DB) (*pgx.Conn, error) {

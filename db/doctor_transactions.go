@@ -7,7 +7,7 @@ var transactionChecks = []check{
 	{name: "old-transactions", well: "No transaction has been open for long.", look: asked(oldTransactionsQuery, old)},
 	{name: "prepared-transactions", well: "No prepared transaction waits for its end.", look: asked(preparedQuery, old)},
 	{name: "replication-slots", well: "No replication slot that nobody uses holds anything back.", look: asked(slotsQuery, func(e *examination) any { return cmp.Or(e.Limits.SlotBytes, 1<<30) })},
-	{name: "xid-age", well: "Transaction ids are far from running out.", look: asked(xidAgeQuery)},
+	{name: "xid-age", well: "Transaction ids are far from running out.", look: asked(xidAgeQuery, func(e *examination) any { return e.Limits.Age })},
 }
 
 const oldTransactionsQuery = `
@@ -46,4 +46,4 @@ select case when a.age > 1500000000 then 'problem' else 'warning' end,
        format('The oldest row that is not frozen is %s transactions old; at 2,000,000,000 PostgreSQL takes no writes any more.', to_char(a.age, 'FM999,999,999,999')),
        'Find out what keeps autovacuum from it (other checks say so), and vacuum:', array['vacuum (freeze)']
   from (select greatest(age(d.datfrozenxid), mxid_age(d.datminmxid)) as age from pg_database d where d.datname = current_database()) as a
- where a.age > 2 * current_setting('autovacuum_freeze_max_age')::bigint or a.age > 1500000000`
+ where a.age > coalesce(nullif($1::bigint, 0), 2 * current_setting('autovacuum_freeze_max_age')::bigint) or a.age > 1500000000`

@@ -125,7 +125,9 @@ select 'problem', format('Rows of %s are told to nobody: %s.', w.relation::text,
        case when r.oid is null then array['create role tidings_reader nologin', format('grant tidings_reader to %I', current_user), 'select tidings.refresh()']
             when r.rolsuper or r.rolbypassrls or c.relowner = r.oid and not c.relforcerowsecurity then array['update tidings.settings set reader_role = null']
             when not tidings.may_become(r.oid) then array[format('grant %I to %I', r.rolname, current_user)]
-            else array[format('grant usage on schema %s to %I', c.relnamespace::regnamespace, r.rolname), format('grant select on %s to %I', w.relation, r.rolname)] end
+            when not has_schema_privilege(r.oid, c.relnamespace, 'usage')
+                then array[format('grant usage on schema %s to %I', c.relnamespace::regnamespace, r.rolname), format('grant select on %s to %I', w.relation, r.rolname)]
+            else array[format('grant select on %s to %I', w.relation, r.rolname)] end
   from tidings.watches w
   join pg_class c on c.oid = w.relation and c.relrowsecurity
   left join pg_roles r on r.rolname = tidings.reader_role()

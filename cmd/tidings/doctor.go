@@ -18,9 +18,9 @@ import (
 )
 
 type doctorCmd struct {
-	Server    string `help:"Ask this running service, too, whether it is well: http://127.0.0.1:8080." placeholder:"URL"`
-	ListenURL string `name:"listen-url" help:"The database's URL by which is listened, where it is another one: past a pooler." placeholder:"URL"`
-	RedisURL  string `name:"redis-url" help:"Ask this Redis, too: redis://user:password@host:port/0." placeholder:"URL"`
+	Server    string `help:"Ask this running service, too, whether it is well: http://127.0.0.1:8080." env:"TIDINGS_SERVER" placeholder:"URL"`
+	DirectURL string `name:"direct-database-url" help:"The same database past a pooler, by which the service listens." env:"DIRECT_DATABASE_URL" placeholder:"URL"`
+	RedisURL  string `name:"redis-url" help:"Ask this Redis, too: redis://user:password@host:port/0." env:"TIDINGS_REDIS_URL" placeholder:"URL"`
 	Strict    bool   `help:"End with 1 also where there are only warnings."`
 	Format    string `help:"text or json." enum:"text,json" default:"text" placeholder:"FORMAT"`
 	Color     string `help:"Colours: auto (on a terminal, unless NO_COLOR is set), always or never." enum:"auto,always,never" default:"auto"`
@@ -67,9 +67,9 @@ func (c *doctorCmd) examine(ctx context.Context, where *database) ([]db.Finding,
 	}
 	defer database.Close()
 	doctor := &db.Doctor{DB: database, Live: liveMigrations, Channel: db.ChannelMigrations}
-	if c.ListenURL != "" {
-		if doctor.Listen, err = db.Open(ctx, c.ListenURL); err != nil {
-			return nil, fmt.Errorf("--listen-url: %w", err)
+	if c.DirectURL != "" {
+		if doctor.Listen, err = db.Open(ctx, c.DirectURL); err != nil {
+			return nil, fmt.Errorf("--direct-database-url: %w", err)
 		}
 		defer doctor.Listen.Close()
 	}
