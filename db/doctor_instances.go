@@ -56,9 +56,9 @@ select case when (i.status ->> 'live')::boolean and (i.status ->> 'beating')::bo
 
 const instanceVersionsQuery = `
 with i as (select * from tidings.instances i where i.told_at > clock_timestamp() - interval '10 seconds')
-select 'problem', format('The service on %s knows version %s of schema tidings, and has to know %s: it is about to stop.', ` + instanceName + `, i.level, tidings.compatible_from()),
+select 'problem', format('The service on %s knows version %s of schema tidings, and has to know %s: it is about to stop.', ` + instanceName + `, i.status ->> 'schema', tidings.compatible_from()),
        'Start a newer one.', null::text[]
-  from i where i.level < tidings.compatible_from()
+  from i where (i.status ->> 'schema')::integer < tidings.compatible_from()
 union all
 select 'note', format('Services of different versions run side by side: %s.', string_agg(distinct coalesce(i.status ->> 'version', '?'), ', ')),
        'During an upgrade, that is meant; after it, upgrade the rest.', null

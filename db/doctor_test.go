@@ -346,8 +346,8 @@ func TestDoctorOfInstances(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t, dbtest.Database(t))
 	instance := func(name, silent, status string) string {
-		return fmt.Sprintf(`insert into tidings.instances (name, asleep, told_at, status, level) values ('%s', true, clock_timestamp() - interval '%s',
-			jsonb_build_object('host', '%[1]s', 'address', ':1', 'at', clock_timestamp() - interval '%[2]s', 'live', true, 'listening', true, 'beating', true, 'lag_seconds', 0, 'version', 'v1') || '%[3]s', 8)`, name, silent, status)
+		return fmt.Sprintf(`insert into tidings.instances (name, asleep, told_at, status) values ('%s', true, clock_timestamp() - interval '%s',
+			jsonb_build_object('host', '%[1]s', 'address', ':1', 'at', clock_timestamp() - interval '%[2]s', 'live', true, 'listening', true, 'beating', true, 'lag_seconds', 0, 'version', 'v1', 'schema', 8) || '%[3]s')`, name, silent, status)
 	}
 	p.ill(
 		fault{check: "instances", level: db.SeverityNote, found: "No service runs", undo: instance("well", "-40 seconds", "{}")},
@@ -357,7 +357,7 @@ func TestDoctorOfInstances(t *testing.T) {
 		fault{check: "instance-health", level: db.SeverityProblem, found: "on deaf :1 does not read the log, does not hear the doorbell, and polls, does not hear the heartbeat, is 7.5 seconds behind", sql: instance("deaf", "-40 seconds",
 			`{"live": false, "listening": false, "beating": false, "lag_seconds": 7.5}`), undo: `select tidings.leave('deaf')`},
 		fault{check: "instance-versions", level: db.SeverityNote, found: "v1, v2", sql: instance("newer", "-40 seconds", `{"version": "v2"}`), undo: `select tidings.leave('newer')`},
-		fault{check: "instance-versions", level: db.SeverityProblem, found: "on old :1 knows version 0", sql: instance("old", "-40 seconds", `{}`) + `; update tidings.instances set level = 0 where name = 'old'`, undo: `select tidings.leave('old')`},
+		fault{check: "instance-versions", level: db.SeverityProblem, found: "on old :1 knows version 0", sql: instance("old", "-40 seconds", `{"schema": 0}`), undo: `select tidings.leave('old')`},
 		fault{check: "instance-clocks", level: db.SeverityWarning, found: "on fast :1 is 3", sql: instance("fast", "-40 seconds", fmt.Sprintf(`{"at": "%s"}`, time.Now().Add(time.Hour+40*time.Second).Format(time.RFC3339Nano))), undo: `select tidings.leave('fast')`},
 	)
 	for off, level := range map[time.Duration]db.Severity{time.Minute: db.SeverityWarning, 4 * time.Second: db.SeverityNote, 0: db.SeverityOK} {

@@ -33,7 +33,25 @@ type ring struct {
 // else: the reader reads.
 func (r *Reader) listen(ctx context.Context) error {
 	for {
-		err := r.listenConn(ctx)
+		following, changed := r.following()
+		if following { // what this one has to hear is relayed
+			select {
+			case <-ctx.Done():
+				return nil // ctx ended
+			case <-changed:
+			}
+			continue
+		}
+		listening, stop := context.WithCancel(ctx)
+		go func() {
+			select {
+			case <-listening.Done():
+			case <-changed:
+				stop()
+			}
+		}()
+		err := r.listenConn(listening)
+		stop()
 		if ctx.Err() != nil {
 			return nil // ctx ended
 		}
@@ -138,6 +156,9 @@ func (h *bellHandler) HandleNotification(_ context.Context, n *pgconn.Notificati
 			break
 		}
 		h.reader.Sink.Signal(s)
+		if h.reader.Relay != nil {
+			h.reader.Relay.Signal(s)
+		}
 	case doorbell:
 		h.rung(n.Payload)
 	default: // the ping

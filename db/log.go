@@ -69,9 +69,10 @@ union all
 // for; behind a pooler, the next statement may have another.
 const thisBackend = `(pg_backend_pid() || ' ' || pg_postmaster_start_time())`
 
-// querier is a connection or a pool.
+// querier is a connection, a transaction or a pool.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // errMoved says that the database is not the one of the cursor, or not on its timeline: the reader will find out what

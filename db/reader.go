@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +50,8 @@ type Reader struct {
 	// Disconnect is called when a user's connections are to be closed, or those of one session, if that is not empty; revoked says that the
 	// tokens from before then are not valid any more. Nil: nobody's are.
 	Disconnect func(user, session string, revoked bool, at time.Time)
+	// Relay has the log read by one reader for all; nil: each reads for itself.
+	Relay Relay
 	// AuditInterval is how often what was read is compared with what the log has; 1 min.
 	AuditInterval time.Duration
 
@@ -62,34 +63,31 @@ type Reader struct {
 
 	entrySize atomic.Int64 // bytes of an entry of the last page; zero: none was read
 
-	mu        sync.Mutex
-	asking    []chan error // who waits for the topics
-	listening bool
-	heard     time.Time // when the listener last heard anything
-	pinged    time.Time // when the database last was asked to notify the listener
-	live      bool
-	lastRead  time.Time
-	lag       time.Duration
-	awake     bool
-	turns     uint64
-	beats     beats
-	events    uint64 // read since the start
-	audited   Audit
-	counted   counted           // at the position of the last complete read
-	problems  map[string]string // of policies, that were complained about
-}
+	mu          sync.Mutex
+	asking      []chan error // who waits for the topics
+	listening   bool
+	heard       time.Time // when the listener last heard anything
+	pinged      time.Time // when the database last was asked to notify the listener
+	role        Role
+	roleChanged chan struct{} // is closed when it becomes following, or is no longer
 
-// Batches that are published while a read goes on have about this many bytes and events at most, so that one large
-// transaction is not held in memory.
-const (
-	batchBytes  = 256 << 10
-	batchEvents = 1000
-)
+	live     bool
+	lastRead time.Time
+	lag      time.Duration
+	awake    bool
+	turns    uint64
+	beats    beats
+	events   uint64 // read since the start
+	audited  Audit
+	counted  counted           // at the position of the last complete read
+	problems map[string]string // of policies, that were complained about
+}
 
 func (r *Reader) init() {
 	r.initOnce.Do(func() {
 		r.bell = make(chan struct{}, 1)
 		r.asked = make(chan struct{}, 1)
+		r.roleChanged = make(chan struct{})
 		r.name = strconv.FormatUint(rand.Uint64(), 36)
 		if r.PollInterval == 0 {
 			r.PollInterval = time.Second
@@ -118,6 +116,10 @@ func (r *Reader) Name() string {
 // Nudge has the log read now. It does not block.
 func (r *Reader) Nudge() {
 	r.init()
+	if following, _ := r.following(); following {
+		r.Relay.Nudge()
+		return
+	}
 	select {
 	case r.bell <- struct{}{}:
 	default:
@@ -126,8 +128,9 @@ func (r *Reader) Nudge() {
 
 // Status is how the reader is doing.
 type Status struct {
+	Role      Role
 	Live      bool          // the last read was complete, and recent
-	Listening bool          // the doorbell is heard, or switched off
+	Listening bool          // the doorbell is heard, or switched off, or need not be
 	Awake     bool          // it reads all the time, and writers need not ring the doorbell
 	Turns     uint64        // how often it has woken up or fallen asleep
 	Beating   bool          // what was written lately to be heard was, or nothing is
@@ -143,8 +146,9 @@ func (r *Reader) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Status{
-		Live:      r.live && time.Since(r.lastRead) < 2*r.PollInterval+time.Second,
-		Listening: r.NoListen || r.listening && time.Since(r.heard) < silenceLimit,
+		Role:      r.role,
+		Live:      r.live && time.Since(r.lastRead) < r.proofLimit(),
+		Listening: r.NoListen || r.role == RoleFollowing || r.listening && time.Since(r.heard) < silenceLimit,
 		Awake:     r.awake,
 		Turns:     r.turns,
 		Beating:   r.BeatInterval < 0 || r.beats.recent(r.BeatInterval, r.Timeout),
@@ -177,194 +181,11 @@ func (r *Reader) Run(ctx context.Context) error {
 	return err
 }
 
-// follow reads on one connection after another.
-func (r *Reader) follow(ctx context.Context) error {
-	var position realtime.Cursor
-	timeout := r.Timeout
-	failures := 0
-	for {
-		err := r.followConn(ctx, &position, &timeout, func() {
-			if failures > 0 {
-				r.Logger.Info("reading the log again", "attempts", failures)
-			}
-			failures = 0
-		})
-		r.setLive(false)
-		if ctx.Err() != nil {
-			return nil // ctx ended
-		}
-		if failures == 0 {
-			r.Logger.Error("the log cannot be read; trying again", "error", err)
-		} else {
-			r.Logger.Debug("the log cannot be read yet", "error", err, "attempts", failures)
-		}
-		failures++
-		if !pause(ctx, backoff(failures)) {
-			return nil
-		}
-	}
-}
-
-// backoff is the time before the nth attempt: from 50 ms to 2 s, and up to half of it less, so that instances do not
-// come back in step.
-func backoff(n int) time.Duration {
-	d := min(50*time.Millisecond<<min(n, 10), 2*time.Second)
-	return d - rand.N(d/2)
-}
-
-// pause waits, and returns false if ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (r *Reader) followConn(ctx context.Context, position *realtime.Cursor, timeout *time.Duration, ok func()) error {
-	conn, err := r.DB.connect(ctx, "reader")
-	if err != nil {
-		return err
-	}
-	defer closeConn(conn)
-	backend, err := r.begin(ctx, conn, position)
-	if err != nil {
-		return err
-	}
-	var attention attention
-	if err := r.say(ctx, conn, &attention, true); err != nil {
-		return err
-	}
-	poll := time.NewTimer(r.PollInterval)
-	defer poll.Stop()
-	for {
-		begun := time.Now()
-		transactions, err := r.readOnce(ctx, conn, backend, position, *timeout, attention.saw)
-		if err != nil {
-			if errors.Is(err, errSilent) {
-				*timeout = min(2**timeout, time.Minute)
-				r.DB.Pool.Reset() // what has become of this connection may have become of others
-			}
-			return err
-		}
-		*timeout = r.Timeout
-		attention.took = time.Since(begun)
-		r.setLive(true)
-		ok()
-		if err := r.attend(ctx, conn, &attention, transactions); err != nil {
-			return err
-		}
-
-		bell := r.bell
-		if !attention.asleep {
-			bell = nil // it is rung for others
-		}
-		poll.Reset(r.wait(&attention))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-bell:
-		case <-poll.C:
-			if err := r.ping(ctx, conn); err != nil {
-				return err
-			}
-		}
-	}
-}
-
 // closeConn closes without waiting for a peer that does not answer.
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // the connection is given up in any case
-}
-
-// begin makes sure that the position means something in this database, and sets it at the start. It returns the backend
-// that it asked.
-func (r *Reader) begin(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor) (backend string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
-	defer cancel()
-	var settled, origin, snapshot string
-	if err = conn.QueryRow(ctx, `select tidings.settle()`).Scan(&settled); err == nil {
-		err = conn.QueryRow(ctx, `select `+thisBackend+`, tidings.origin(), tidings.position()::text`).Scan(&backend, &origin, &snapshot)
-	}
-	if err != nil {
-		return "", fmt.Errorf("begin at the log: %w", explain(err))
-	}
-	now, err := realtime.ParseSnapshot(snapshot)
-	if err != nil {
-		return "", fmt.Errorf("begin at the log: %w", err)
-	}
-	lineage, err := loadLineage(ctx, conn)
-	if err != nil {
-		return "", err
-	}
-	r.Sink.SetLineage(lineage)
-	switch settled {
-	case "copied":
-		r.Logger.Warn("this database is a copy of another: its log was emptied, and cursors of the other are answered with reset")
-	case "promoted":
-		r.Logger.Warn("this database is on a new timeline: a standby was promoted, or a backup restored; cursors of what was lost are answered with reset")
-	}
-	switch adopted, reason := lineage.Adopt(*position, origin); {
-	case position.IsZero():
-		*position = realtime.Cursor{Origin: origin, Seen: now}
-		if err := r.beginEarlier(ctx, conn, position); err != nil {
-			return "", err
-		}
-		r.Sink.Start(*position)
-	case reason != "":
-		*position = realtime.Cursor{Origin: origin, Seen: now}
-		r.Sink.Restart(*position, reason)
-	case position.Origin != origin:
-		*position = adopted
-		r.Sink.Continue(*position)
-	}
-	return backend, r.loadTopics(ctx, conn)
-}
-
-// beginEarlier moves the start of the first read a little back, so that the clients of an instance that was restarted
-// find what they lack in memory.
-func (r *Reader) beginEarlier(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor) error {
-	var snapshot string
-	err := conn.QueryRow(ctx, `
-		select p.seen::text from tidings.positions p
-		 where p.at > clock_timestamp() - interval '1 minute'
-		   and pg_snapshot_xmin(p.seen) > coalesce(tidings.horizon(), '0') order by p.at limit 1`).Scan(&snapshot)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err != nil:
-		return fmt.Errorf("begin at the log: %w", explain(err))
-	}
-	position.Seen, err = realtime.ParseSnapshot(snapshot)
-	return err
-}
-
-// loadLineage reads which cursors of earlier timelines are good.
-func loadLineage(ctx context.Context, conn *pgx.Conn) (realtime.Lineage, error) {
-	rows, err := conn.Query(ctx, `select origin, seen::text from tidings.ancestors`)
-	if err != nil {
-		return nil, fmt.Errorf("read ancestors: %w", explain(err))
-	}
-	type ancestor struct{ origin, seen string }
-	ancestors, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a ancestor, err error) {
-		err = row.Scan(&a.origin, &a.seen)
-		return a, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read ancestors: %w", explain(err))
-	}
-	lineage := make(realtime.Lineage)
-	for _, a := range ancestors {
-		if lineage[a.origin], err = realtime.ParseSnapshot(a.seen); err != nil {
-			return nil, fmt.Errorf("read ancestors: %w", err)
-		}
-	}
-	return lineage, nil
 }
 
 var errSilent = errors.New("the database has stopped answering")
@@ -386,133 +207,6 @@ func silent(ctx context.Context, err error, timeout time.Duration) error {
 		return fmt.Errorf("read log: %w for %s", errSilent, timeout)
 	}
 	return err
-}
-
-// readOnce publishes all that is new, and returns about how many transactions that were.
-func (r *Reader) readOnce(ctx context.Context, conn *pgx.Conn, backend string, position *realtime.Cursor, timeout time.Duration,
-	saw func(realtime.Snapshot)) (transactions int, err error) {
-
-	ctx, progress, stop := watched(ctx, timeout)
-	defer stop()
-
-	var batch realtime.Batch
-	bytes := 0
-	last := uint64(0)
-	flush := func(to realtime.Cursor) {
-		batch.From, batch.To = *position, to
-		r.Sink.Publish(batch)
-		for _, order := range r.count(batch) {
-			r.obey(order)
-		}
-		*position = to
-		batch, bytes = realtime.Batch{}, 0
-	}
-	stale := false // what can be subscribed to has changed: what follows is told by the new rules
-	refresh := func() error {
-		stale = false
-		return r.readTopics(ctx)
-	}
-	scan := logScan{backend: backend, progress: progress, saw: saw}
-	for end := false; !end; {
-		var to realtime.Cursor
-		var err error
-		to, end, err = scan.run(ctx, conn, *position, func(e *realtime.Event) error {
-			if e.Topic == ownTopic {
-				stale = stale || e.Type == "topics"
-			} else if stale {
-				if n := len(batch.Events); n > 0 {
-					flush(batch.Events[n-1].Cursor)
-				}
-				if err := refresh(); err != nil {
-					return err
-				}
-			}
-			batch.Events = append(batch.Events, e)
-			if e.Xid != last {
-				last = e.Xid
-				transactions++
-			}
-			// What stands behind an order is told when that has been obeyed.
-			order := e.Topic == ownTopic && e.Type != "beat"
-			if bytes += len(e.Data); order || bytes >= batchBytes || len(batch.Events) >= batchEvents {
-				flush(e.Cursor)
-			}
-			return nil
-		})
-		var unserved *realtime.ResetError
-		switch {
-		case errors.As(err, &unserved):
-			return 0, r.restart(ctx, conn, position, unserved.Reason)
-		case err != nil:
-			return 0, silent(ctx, err, timeout)
-		}
-		flush(to)
-		if stale {
-			if err := refresh(); err != nil {
-				return 0, err // to begin anew reads them, too
-			}
-		}
-	}
-	r.mu.Lock()
-	r.lastRead = time.Now()
-	r.counted.at, r.counted.events = *position, r.events
-	r.mu.Unlock()
-	return transactions, nil
-}
-
-// restart goes on from now, where what came since the position cannot be read any more.
-func (r *Reader) restart(ctx context.Context, conn *pgx.Conn, position *realtime.Cursor, reason realtime.Reset) error {
-	var snapshot string
-	if err := conn.QueryRow(ctx, `select tidings.position()::text`).Scan(&snapshot); err != nil {
-		return fmt.Errorf("restart at the log: %w", explain(err))
-	}
-	now, err := realtime.ParseSnapshot(snapshot)
-	if err != nil {
-		return fmt.Errorf("restart at the log: %w", err)
-	}
-	r.Logger.Warn("events since the last read are gone; every client is told to load afresh", "reason", reason)
-	*position = realtime.Cursor{Origin: position.Origin, Seen: now}
-	r.mu.Lock()
-	r.counted.restarts++
-	r.mu.Unlock()
-	r.Sink.Restart(*position, reason)
-	return nil
-}
-
-// count counts what has been published, and returns what servers are told to do.
-func (r *Reader) count(b realtime.Batch) (orders []*realtime.Event) {
-	if len(b.Events) == 0 {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range b.Events {
-		switch {
-		case e.Topic != ownTopic:
-			r.events++
-		case e.Type == "beat":
-			r.beatHeard(e.ID.Entry)
-		default:
-			orders = append(orders, e)
-		}
-	}
-	return orders
-}
-
-// obey does what servers are told to do by the log.
-func (r *Reader) obey(e *realtime.Event) {
-	switch e.Type {
-	case "disconnect":
-		var order struct {
-			Session, Reason string
-		}
-		_ = json.Unmarshal(e.Data, &order) // what is missing is empty
-		if r.Disconnect != nil {
-			r.Disconnect(e.Key, order.Session, order.Reason == "revoked", e.At)
-		}
-	case "recheck":
-		r.Sink.Recheck()
-	}
 }
 
 func (r *Reader) setLive(live bool) {
@@ -539,22 +233,26 @@ func (r *Reader) pageEntries(bytes int) int {
 	return min(max(bytes/size, least), most)
 }
 
-// Read implements realtime.Log on the pool.
-func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, maxBytes int) (
-	events []*realtime.Event, to realtime.Cursor, end bool, err error) {
-
+// Read implements realtime.Log, by the relay as far as that reaches back, otherwise on the pool.
+func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, maxBytes int) (realtime.LogPage, error) {
+	if r.relays() {
+		if page, ok := r.Relay.Read(ctx, from, upto, topics, maxBytes); ok {
+			return page, nil
+		}
+	}
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
 	tx, err := r.DB.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "begin; " + planForLog("set local")})
 	if err != nil {
-		return nil, from, false, fmt.Errorf("read log: %w", silent(ctx, explain(err), 2*r.Timeout))
+		return realtime.LogPage{}, fmt.Errorf("read log: %w", silent(ctx, explain(err), 2*r.Timeout))
 	}
 	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
+	var page realtime.LogPage
 	bytes, entries := 0, 0
 	last := int64(0)
 	scan := logScan{upto: upto, topics: topics, limit: r.pageEntries(maxBytes), progress: progress}
-	to, end, err = scan.run(ctx, tx, from, func(e *realtime.Event) error {
-		events = append(events, e)
+	page.To, page.End, err = scan.run(ctx, tx, from, func(e *realtime.Event) error {
+		page.Events = append(page.Events, e)
 		if e.ID.Entry != last {
 			last = e.ID.Entry
 			entries++
@@ -567,5 +265,5 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 	if entries > 0 {
 		r.entrySize.Store(int64(max(bytes/entries, 1)))
 	}
-	return events, to, end, silent(ctx, err, 2*r.Timeout)
+	return page, silent(ctx, err, 2*r.Timeout)
 }

@@ -14,22 +14,28 @@ import (
 )
 
 // Reporter says in the database how this instance is doing: to the others, of which one answers an operator, and in psql
-// (select * from tidings.running). It is one statement each Interval, on a row of its own in a table that writes nothing through.
+// (select * from tidings.running). It is one statement each Interval, on a row of its own in a table that writes nothing through; by it the
+// instance hears of the others, too, and says in its log when one is gone without a word.
 type Reporter struct {
 	DB     *DB
 	Reader *Reader                  // whose name is the instance's
 	Status func() realtime.Instance // how it is doing
 	Logger *slog.Logger             // nil: none
-	Schema MigrationSet             // schema tidings as this program knows it: a newer one may say that it is too old
+	Schema MigrationSet             // schema tidings as this program knows it
 
-	// Interval is how often it is said; 2 s. Who is silent for 10 s is taken for gone.
+	// TooOld is called, once, where the database has a version of schema tidings of which this program does not know enough: it is to stop. It
+	// goes on being reported, until it has. nil: nobody asks.
+	TooOld func(error)
+
+	// Interval is how often it is said; 2 s. Who is silent for 10 s (goneAfter) is taken for gone.
 	Interval time.Duration
 	// Timeout is how long the database may take for it; 5 s.
 	Timeout time.Duration
+
+	others others
 }
 
-// Run reports until ctx ends, and then says that the instance is gone. It returns an *UnusableError where the schema has become one that this
-// program does not know enough of: it has to stop.
+// Run reports until ctx ends; then it says that the instance is gone.
 func (r *Reporter) Run(ctx context.Context) error {
 	interval, timeout, logger := r.Interval, r.Timeout, r.Logger
 	if interval == 0 {
@@ -45,13 +51,16 @@ func (r *Reporter) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	complained, newer := false, false
+	complained, newer, told := false, false, false
 	for n := 0; ; n++ {
-		err := r.report(ctx, timeout, level)
+		err := r.report(ctx, timeout, level, logger)
 		var tooOld *UnusableError
 		switch {
 		case errors.As(err, &tooOld):
-			return err // it goes on reading until its clients are gone, and its reader says when that is
+			if !told && r.TooOld != nil {
+				r.TooOld(err)
+			}
+			told, err = true, nil
 		case err != nil && ctx.Err() == nil && !complained:
 			logger.Warn("the others cannot be told how this instance is doing", "error", err)
 		case err == nil && !newer && n%15 == 0: // half a minute
@@ -73,19 +82,26 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return nil                                                              // ctx ended
 }
 
-func (r *Reporter) report(ctx context.Context, timeout time.Duration, level uint) error {
+func (r *Reporter) report(ctx context.Context, timeout time.Duration, level uint, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	status, err := json.Marshal(r.Status())
+	instance := r.Status()
+	instance.Schema = level
+	status, err := json.Marshal(instance)
 	if err != nil {
 		return fmt.Errorf("the instance's status: %w", err)
 	}
-	var from uint
-	if err := r.DB.Pool.QueryRow(ctx, `select tidings.report($1, $2, $3)`, r.Reader.Name(), status, level).Scan(&from); err != nil {
+	rows, _ := r.DB.Pool.Query(ctx, `select name, coalesce(host, ''), coalesce(address, ''), stopping, silent_for from tidings.report($1, $2)`, r.Reader.Name(), status)
+	others, err := pgx.CollectRows(rows, pgx.RowToStructByPos[otherInstance])
+	if err != nil {
 		return fmt.Errorf("report the instance's status: %w", explain(err))
 	}
-	return compatible(from, level)
+	r.others.heard(others, time.Now(), logger)
+	return checkCompatible(ctx, r.DB.Pool, level)
 }
+
+// Alone reports that no other instance runs which could take this one's clients. It is false where that is not known.
+func (r *Reporter) Alone() bool { return r.others.none(time.Now()) }
 
 // Overview is what the database knows of the service.
 type Overview struct {

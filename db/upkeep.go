@@ -14,6 +14,9 @@ const upkeepInterval = 15 * time.Second
 func (r *Reader) upkeep(ctx context.Context) error {
 	complained := false
 	for pause(ctx, upkeepInterval) {
+		if following, _ := r.following(); following {
+			continue // the one that leads does it
+		}
 		err := r.upkeepOnce(ctx)
 		if err != nil && ctx.Err() == nil && !complained {
 			r.Logger.Warn("the log's upkeep does not succeed", "error", err)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what only the tests need, with the system's package manager: a C compiler for the race detector, Chromium for the
 # tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm; what is
-# typed in docs/getting-started.md. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
+# typed in docs/getting-started.md; and Redis, for the tests of many instances. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
 # With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
 set -eu
 
@@ -43,6 +43,10 @@ has_clients() {
 has_typed() {
 	command -v bash >/dev/null && command -v curl >/dev/null && command -v openssl >/dev/null &&
 		{ python3 -c 'import websockets' || /usr/bin/python3 -c 'import websockets'; } 2>/dev/null
+}
+
+has_redis() {
+	command -v redis-server >/dev/null && command -v redis-cli >/dev/null
 }
 
 # macOS lets no library be put before the system's programs: it is of no use there.
@@ -147,6 +151,17 @@ install_typed() {
 	esac
 }
 
+install_redis() {
+	case $manager in
+	apt-get) apt_install redis-server redis-tools ;;
+	dnf) as_root dnf -y install redis || as_root dnf -y install valkey-compat-redis ;;
+	apk) as_root apk add redis ;;
+	pacman) as_root pacman -S --needed --noconfirm redis || as_root pacman -Sy --needed --noconfirm redis ;;
+	zypper) as_root zypper --non-interactive install redis ;;
+	brew) brew install redis ;;
+	esac
+}
+
 install_faketime() {
 	case $manager in
 	apt-get) apt_install libfaketime ;;
@@ -162,7 +177,7 @@ install_faketime() {
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 	case $manager in
-	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Node, npm\n\n' >&2 ;;
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Redis, Node, npm\n\n' >&2 ;;
 	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
 	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
 	esac
@@ -174,7 +189,7 @@ if [ "${1-}" = faults ]; then
 	if has_faketime; then
 		exit 0
 	fi
-elif has_compiler && has_chromium && has_typed && has_node && has_clients; then
+elif has_compiler && has_chromium && has_typed && has_redis && has_node && has_clients; then
 	exit 0
 fi
 
@@ -223,6 +238,18 @@ if ! has_typed; then
 		say "bash, curl, openssl or Python with websockets is missing; installing it with $manager"
 		if ! install_typed; then
 			say "warning: $manager could not install them: the tests of the documents need bash, curl, openssl and Python with websockets"
+		fi
+	fi
+fi
+
+if ! has_redis; then
+	if ! can_install; then
+		say "warning: Redis, for the tests of many instances, is missing, and this user cannot install it. Type:"
+		how_to
+	else
+		say "Redis is missing; installing it with $manager"
+		if ! install_redis; then
+			say "warning: $manager could not install Redis: the tests of many instances need redis-server and redis-cli"
 		fi
 	fi
 fi

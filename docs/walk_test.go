@@ -58,7 +58,7 @@ func (w *walk) run(blocks []block) {
 			if _, err := compare(lines(b.text), lines(w.terminal("").printed()), false); err != nil {
 				w.t.Fatalf("%s: %v", where, err)
 			}
-		case b.name == "" && slices.Contains([]string{"js", "python", "mermaid", "json", "ini", "nginx", "caddyfile"}, b.lang):
+		case b.name == "" && slices.Contains([]string{"js", "python", "mermaid", "json", "ini", "nginx", "caddyfile", "yaml"}, b.lang):
 			// It is looked at.
 		case b.lang == "sh", b.lang == "sql":
 			var shown *block

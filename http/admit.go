@@ -25,7 +25,7 @@ func (s *Server) admitFrom(address netip.Addr, r *http.Request) (*seat, *refusal
 	switch {
 	case !s.origins.allows(r):
 		return nil, originNotAllowed(r)
-	case s.stopping.Load(), s.Hub.Position().IsZero():
+	case s.draining.Load(), s.Hub.Position().IsZero():
 		return nil, notReady
 	}
 	at := s.seats.take(address)

@@ -151,7 +151,7 @@ func (s *Server) admitAuth(r *http.Request) *refusal {
 		return &refusal{status: http.StatusMethodNotAllowed, code: "bad_request", message: fmt.Sprintf("the method is POST, not %s", r.Method)}
 	case !s.origins.allows(r):
 		return originNotAllowed(r)
-	case s.stopping.Load(), s.Hub.Position().IsZero():
+	case s.Hub.Position().IsZero():
 		return notReady
 	case !s.hasChannel():
 		return &refusal{status: http.StatusNotFound, code: "not_found",

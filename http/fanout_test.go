@@ -32,8 +32,8 @@ func (noSource) Permit(context.Context, []realtime.Ask) ([]bool, error) {
 	return nil, errors.New("there is nobody to ask")
 }
 
-func (noSource) Read(context.Context, realtime.Cursor, realtime.Snapshot, []string, int) ([]*realtime.Event, realtime.Cursor, bool, error) {
-	return nil, realtime.Cursor{}, false, errNoSource
+func (noSource) Read(context.Context, realtime.Cursor, realtime.Snapshot, []string, int) (realtime.LogPage, error) {
+	return realtime.LogPage{}, errNoSource
 }
 
 func (noSource) Load(context.Context, ...realtime.Page) ([]realtime.Loaded, error) {

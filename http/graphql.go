@@ -65,7 +65,7 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request) {
 		s.answerGraph(w, media, http.StatusForbidden, graph.Refusal(graph.CodeForbidden,
 			"pages of %q may not connect: allow them with --allow-origin", r.Header.Get("Origin")))
 		return
-	case s.stopping.Load(), s.Hub.Position().IsZero():
+	case s.Hub.Position().IsZero():
 		s.refused(notReady.code, s.address(r), r.URL.Path)
 		s.answerLater(w, r, media, notReady)
 		return

@@ -14,6 +14,7 @@ var (
 	ownPages      = []string{"same-origin"}                                                                     // others cannot embed an answer; those allowed to by CORS ask for it otherwise
 	nothingAtAll  = []string{policyOfData}                                                                      // should a browser show an answer as a page, it does nothing
 	alwaysByTLS   = []string{"max-age=63072000"}                                                                // two years, of this very name
+	lastAnswer    = []string{"close"}                                                                           // the next request is for another instance
 	noPermissions = []string{"camera=(), geolocation=(), hid=(), microphone=(), payment=(), serial=(), usb=()"} // pages ask for none
 )
 
@@ -33,6 +34,9 @@ func (s *Server) secured(next http.Handler) http.Handler {
 		header["Content-Security-Policy"] = nothingAtAll
 		if s.secure(r) {
 			header["Strict-Transport-Security"] = alwaysByTLS
+		}
+		if s.stopping.Load() {
+			header["Connection"] = lastAnswer
 		}
 		if r.Body != http.NoBody {
 			// It is awaited also where nobody reads it: there may be another request behind it.

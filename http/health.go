@@ -8,6 +8,7 @@ import (
 
 // Health is how the feeding of the hub is doing, as far as it can be proved now.
 type Health struct {
+	Relay     string        // this instance's part in reading the log by Redis: leading, following or alone; empty: there is no Redis
 	Live      bool          // the log is being read
 	Listening bool          // the doorbell is heard
 	Beating   bool          // what is written from time to time to be heard is heard
@@ -40,6 +41,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Routed            uint64 `json:"routed"`
 		ResumedFromMemory uint64 `json:"resumed_from_memory"`
 		ResumedFromLog    uint64 `json:"resumed_from_log"`
+		ResumedFromRedis  uint64 `json:"resumed_from_redis"`
 		Loaded            uint64 `json:"loaded"`
 		Delivered         uint64 `json:"delivered"`
 		Judged            uint64 `json:"judged"`
@@ -57,6 +59,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 		Listening     bool              `json:"listening"`
 		Beating       bool              `json:"beating"`
 		Stopping      bool              `json:"stopping"`
+		Redis         *string           `json:"redis"` // null where there is none
 		LastRead      *time.Time        `json:"last_read"`
 		LagSeconds    *float64          `json:"lag_seconds"`
 		Events        events            `json:"events"`
@@ -70,7 +73,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 	}{
 		Ready: h.Live && h.Listening && h.Beating && !stopping,
 		Live:  h.Live, Listening: h.Listening, Beating: h.Beating, Stopping: stopping,
-		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.Loaded, stats.Delivered, stats.Judged, stats.Reads},
+		Events:      events{h.Events, stats.Routed, stats.ResumedFromMemory, stats.ResumedFromLog, stats.ResumedFromRelay, stats.Loaded, stats.Delivered, stats.Judged, stats.Reads},
 		Audit:       audit{h.Logged, h.Audited, h.Missing},
 		Connections: s.connections.Load(), Subscriptions: stats.Subscriptions, RecentBytes: stats.Recent,
 		Refused: s.refusals.totals(stats.Refused), Process: usedByProcess(),
@@ -78,6 +81,9 @@ func (s *Server) serveReadyz(w http.ResponseWriter, _ *http.Request) {
 	if s.Graph != nil {
 		g := graphQL(s.Graph.Stats())
 		body.GraphQL = &g
+	}
+	if h.Relay != "" {
+		body.Redis = &h.Relay
 	}
 	if h.Lag > 0 {
 		lag := h.Lag.Seconds()

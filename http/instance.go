@@ -22,7 +22,7 @@ func (s *Server) Status() realtime.Instance {
 	stats := s.Hub.Stats()
 	i := realtime.Instance{
 		Name: s.Instance.Name, Version: s.Instance.Version, Host: hostname(), Address: s.Instance.Address, At: time.Now().UTC(),
-		Live: h.Live, Listening: h.Listening, Beating: h.Beating, Stopping: s.stopping.Load(), LastRead: h.LastRead, LagSeconds: h.Lag.Seconds(),
+		Relay: h.Relay, Live: h.Live, Listening: h.Listening, Beating: h.Beating, Stopping: s.stopping.Load(), LastRead: h.LastRead, LagSeconds: h.Lag.Seconds(),
 		Events: h.Events, Missing: h.Missing, Delivered: stats.Delivered, Judged: stats.Judged, Queries: stats.Reads,
 		Connections: int(s.connections.Load()), MaxConnections: s.options.MaxConnections, Users: s.persons.count(),
 		Subscribers: stats.Subscribers, Behind: stats.Behind, Waiting: stats.Waiting, RecentBytes: stats.Recent,

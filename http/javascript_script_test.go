@@ -77,6 +77,26 @@ func TestJavaScriptStorm(t *testing.T) {
 	n.run(`client.close()`)
 }
 
+// A service that stops is left for another one within a moment, and nobody is told that anything was lost.
+func TestJavaScriptMoving(t *testing.T) {
+	t.Parallel()
+	n := startScripted(t)
+	n.run(`(globalThis.states = [], globalThis.client = scripted({ backoff: { min: 20, max: 64_000 } }), client.onState((state) => states.push(state)),
+		client.subscribe('messages', {}), soon())`)
+	n.run(`(async () => {
+		const [link] = client.links;
+		link.failures = 12; // which was before
+		for (let i = 0; i < 3; i++) {
+			dials[i].open().say({ type: 'subscribed', channel: 'messages', cursor: 'c' + i });
+			await new Promise((resolve) => setTimeout(resolve, 50));
+			dials[i].end(1001, 'shutdown: the server is stopping');
+			while (dials.length === i + 1) await soon();
+		}
+	})()`)
+	n.expect(`[dials[3].open().asked(), [...client.links][0].failures, states]`, []any{[]string{"subscribe messages c2"}, 0, []string{"connecting", "catching up", "live"}})
+	n.run(`client.close()`)
+}
+
 // Tokens that do not come, or are none, or are asked for by several at once.
 func TestJavaScriptTokensGoAstray(t *testing.T) {
 	t.Parallel()

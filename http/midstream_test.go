@@ -189,9 +189,10 @@ func TestChannelsAreLost(t *testing.T) {
 		d.exec(`create or replace function may_enter(claims jsonb, topic text, key text) returns boolean language sql stable security definer as
 			$$ select exists (select from public.guests where name = tidings.user_id()) $$; select tidings.recheck()`)
 		b.loses(what("the first policy"))
-		a = s.listens(one, "rooms")
+		a, far = s.listens(one, "rooms"), other.listens(one, "rooms")
 		d.exec(`delete from guests; select tidings.recheck()`)
 		a.loses(what("the policy's table"))
+		far.loses(what("the policy's table, elsewhere"))
 		if h := s.hearSocket("/ws", asking{token: one, channel: "rooms"}); h.marked("rooms") != no {
 			t.Error("who was just put out comes in again")
 		}

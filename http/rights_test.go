@@ -91,25 +91,27 @@ func TestRowSecurity(t *testing.T) {
 	}
 }
 
-// Administrators tell all who follow a channel something; nobody else can.
+// Administrators tell all who follow a channel something, on all instances; nobody else can.
 func TestGraphBroadcast(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	d.exec(`insert into users (username, display_name, role) values ('root', 'Root', 'admin'), ('mod', 'Mod', 'moderator')`)
-	s := start(t, d.url, options{secret: secret})
+	s, second := start(t, d.url, options{secret: secret}), start(t, d.url, options{secret: secret})
 	admin := tokenOf(t, "2", time.Hour, nil)
-	c, other := s.dial("messages"), s.dial("messages:5")
+	c, other, far := s.dial("messages"), s.dial("messages:5"), second.dial("messages")
 	const say = `mutation { broadcast(input: {channel: "messages", type: "announcement", data: {text: "hello"}}) { type } }`
 	s.graphFails("", say, "UNAUTHENTICATED", "administrators")
 	s.graphFails(tokenOf(t, "1", time.Hour, nil), say, "FORBIDDEN", "administrators")
 	s.graphFails(tokenOf(t, "3", time.Hour, nil), say, "FORBIDDEN", "administrators")
 	s.graphFails(tokenOf(t, "99", time.Hour, nil), say, "FORBIDDEN", "administrators")
 	s.graphAs(admin, say, `{"broadcast":{"type":"announcement"}}`)
-	if f := c.expect("announcement"); string(f.Data) != `{"text":"hello"}` || f.Cursor == "" || f.Channel != "messages" {
-		t.Errorf("got %s", f.text)
+	for _, c := range []*client{c, far} {
+		if f := c.expect("announcement"); string(f.Data) != `{"text":"hello"}` || f.Cursor == "" || f.Channel != "messages" {
+			t.Errorf("got %s", f.text)
+		}
 	}
 	s.graphAs(admin, `mutation { broadcast(input: {channel: "messages:5", type: "wave", kept: false}) { type } }`, `{"broadcast":{"type":"wave"}}`)
-	for _, c := range []*client{c, other} {
+	for _, c := range []*client{c, other, far} {
 		if f := c.expect("wave"); string(f.Data) != `{}` || f.Cursor != "" || f.Channel != "messages:5" {
 			t.Errorf("got %s", f.text)
 		}
@@ -118,7 +120,7 @@ func TestGraphBroadcast(t *testing.T) {
 	s.graphFails(admin, `mutation { broadcast(input: {channel: "messages", type: "reset"}) { type } }`, "BAD_USER_INPUT", "a meaning")
 	s.graphFails(admin, `mutation { broadcast(input: {channel: ":", type: "x"}) { type } }`, "BAD_USER_INPUT", "channel")
 
-	one := s.dialAs(tokenOf(t, "1", time.Hour, nil), "messages")
+	one := second.dialAs(tokenOf(t, "1", time.Hour, nil), "messages")
 	one.expect("subscribed")
 	s.graphFails(tokenOf(t, "1", time.Hour, nil), `mutation { disconnectUser(input: {user: "1"}) { user } }`, "FORBIDDEN", "administrators")
 	s.graphAs(admin, `mutation { disconnectUser(input: {user: "1"}) { user } }`, `{"disconnectUser":{"user":"1"}}`)

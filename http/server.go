@@ -2,7 +2,7 @@
 // service is doing. Inside this package http is always net/http.
 //
 // What it promises: a write to a client has a deadline, a client that is gone is noticed, and every goodbye has a code,
-// a reason and a word on whether to come back. At shutdown clients are told so, behind the last whole frame.
+// a reason and a word on whether to come back. At shutdown clients are told so, behind the last whole frame, a few at a time.
 package http
 
 import (
@@ -68,7 +68,11 @@ type Options struct {
 	// PageRows and PageBytes are the most that one page of a channel's rows has; 1,000 and 4 MiB.
 	PageRows  int
 	PageBytes int
-	// ShutdownTimeout is how long clients have, at shutdown, to read what is queued and the goodbye; 10 s.
+	// DrainDelay is how long the server, told to stop, goes on as ever but for /readyz, so that load balancers notice; 0: not at all.
+	DrainDelay time.Duration
+	// DrainTime is the time over which clients are then asked to move, where there are so many that it is needed; 10 s. Negative: all at once.
+	DrainTime time.Duration
+	// ShutdownTimeout is how long clients have after that, at least, to read what is queued and the goodbye; 10 s.
 	ShutdownTimeout time.Duration
 }
 
@@ -113,6 +117,7 @@ func (o Options) withDefaults() Options {
 	def(&o.PongTimeout, 10*time.Second)
 	def(&o.StallTimeout, 90*time.Second)
 	def(&o.TokenWarning, time.Minute)
+	def(&o.DrainTime, 10*time.Second)
 	def(&o.ShutdownTimeout, 10*time.Second)
 	return o
 }
@@ -132,6 +137,8 @@ type Server struct {
 	Accounts *Accounts // nil: there is nothing below /auth
 	Presence Presence  // nil: nobody is told who is there
 	Instance Named
+	// Alone reports that no other instance could take the clients of this one; nil: there may be some.
+	Alone func() bool
 	// Certificate is what clients are shown who connect by TLS; nil: they connect without.
 	Certificate *Certificate
 	Logger      *slog.Logger
@@ -142,7 +149,8 @@ type Server struct {
 	persons     persons
 	options     Options
 	origins     originPolicy
-	stopping    atomic.Bool
+	stopping    atomic.Bool // it was told to
+	draining    atomic.Bool // no more clients are taken
 	connections atomic.Int64
 	seats       seats
 	refusals    refusals
@@ -204,7 +212,7 @@ func (s *Server) Handler() http.Handler {
 	return s.secured(mux)
 }
 
-// Serve serves on the listener until ctx ends, then says goodbye to all and returns nil.
+// Serve serves on the listener until ctx ends, then has all clients move, and returns nil.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.init()
 	tls := s.Certificate != nil
@@ -226,20 +234,25 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(tls)
 	server.Protocols.SetUnencryptedHTTP2(!tls) // from a proxy that ends TLS
+	listening, closed := context.WithCancel(context.WithoutCancel(ctx))
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
+	go func() {
+		defer closed()
+		failed <- server.Serve(listener)
+	}()
 	select {
-	case err := <-failed:
+	case <-listening.Done():
 		s.disconnectAll()
 		s.await()
-		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+		return fmt.Errorf("serve %s: %w", listener.Addr(), <-failed)
 	case <-ctx.Done():
 	}
-	s.stopping.Store(true)
+	s.drain(listening, server)
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.ShutdownTimeout)
 	defer cancel()
+	cut := 0
 	var goodbyes sync.WaitGroup
-	goodbyes.Go(func() { s.sayGoodbye(deadline) })
+	goodbyes.Go(func() { cut = s.awaitGone(deadline) })
 	err := server.Shutdown(deadline) // hijacked connections are not its concern
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
@@ -251,28 +264,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
-	s.Logger.Info("stopped")
+	s.Logger.Info("stopped", "cut", cut)
 	return nil
-}
-
-// sayGoodbye tells every client that the server stops, and waits until all are gone, at most until ctx ends.
-func (s *Server) sayGoodbye(ctx context.Context) {
-	s.mu.Lock()
-	for c := range s.conns {
-		c.leave(goodbyeShutdown)
-	}
-	s.mu.Unlock()
-	gone := make(chan struct{})
-	go func() {
-		s.await()
-		close(gone)
-	}()
-	select {
-	case <-gone:
-	case <-ctx.Done():
-		s.disconnectAll()
-		<-gone
-	}
 }
 
 // await returns when all connections have ended, and what was done for them.
@@ -282,20 +275,23 @@ func (s *Server) await() {
 	s.wheel.group.Wait()
 }
 
-func (s *Server) disconnectAll() {
+// disconnectAll ends all connections as they are, and returns how many there were.
+func (s *Server) disconnectAll() int {
 	s.stopping.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.draining.Store(true)
 	for c := range s.conns {
 		c.wire.abort()
 	}
+	return len(s.conns)
 }
 
-// add counts a connection in, unless the server is stopping.
+// add counts a connection in, unless no more are taken.
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping.Load() {
+	if s.draining.Load() {
 		return false
 	}
 	s.crowd.add()

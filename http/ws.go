@@ -81,6 +81,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, upgrader *webso
 	}
 	prepare(c)
 	if !s.add(&c.conn) {
+		_, _ = c.net.Write(d.goodbye(nil, goodbyeShutdown)) // it is the first that is written, and has room
 		c.endTenure()
 		c.close()
 		s.release(at)

@@ -38,12 +38,12 @@ func (*tape) at(n int) realtime.Cursor {
 }
 
 // Read returns what was published by then, and not more: the hub must not be overtaken for long.
-func (l *tape) Read(_ context.Context, from realtime.Cursor, _ realtime.Snapshot, _ []string, _ int) ([]*realtime.Event, realtime.Cursor, bool, error) {
+func (l *tape) Read(_ context.Context, from realtime.Cursor, _ realtime.Snapshot, _ []string, _ int) (realtime.LogPage, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	first := int(from.Seen.Xmax) - 1
 	to := min(first+20, len(l.events))
-	return l.events[first:to], l.at(to), to == len(l.events), nil
+	return realtime.LogPage{Events: l.events[first:to], To: l.at(to), End: to == len(l.events)}, nil
 }
 
 // write publishes so many events.

@@ -80,8 +80,8 @@ func (c Cursor) past(d Cursor) Cursor {
 	return c
 }
 
-// end is the snapshot at which the read ends in whose middle c lies, or c itself.
-func (c Cursor) end() Snapshot {
+// End is the snapshot at which the read ends in whose middle c lies, or c itself.
+func (c Cursor) End() Snapshot {
 	if c.Midway() {
 		return c.Upto
 	}

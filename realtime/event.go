@@ -72,12 +72,6 @@ func (e *Event) size() int {
 	return n
 }
 
-// Batch is what one read brought, or a part of it, in order. The parts follow each other: one's To is the next one's From.
-type Batch struct {
-	From, To Cursor
-	Events   []*Event
-}
-
 // Run is a sequence of events that many subscribers take together. Its encodings are made once and shared.
 type Run struct {
 	Events []*Event

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -68,13 +69,13 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	reads = true
 	from, upto, replay := s.from, Snapshot{}, s.replay
 	if replay != nil {
-		from, upto = replay.from, replay.upto.end()
+		from, upto = replay.from, replay.upto.End()
 	}
 	s.unlock()
 
-	events, to, end, err := h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
+	read, err := h.source.Read(ctx, from, upto, topics, h.options.QueueBytes)
 	if err == nil && replay == nil {
-		h.keepPage(topics, Batch{From: from, To: to, Events: events})
+		h.keepPage(topics, Batch{From: from, To: read.To, Events: read.Events})
 	}
 	h.doneReading()
 
@@ -100,14 +101,18 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 		s.retry()
 		return false, nil
 	}
-	s.pushPage(Batch{From: from, To: to, Events: events}, replay)
+	counter := &h.counters.fromLog
+	if read.Relayed {
+		counter = &h.counters.fromRelay
+	}
+	s.pushPage(Batch{From: from, To: read.To, Events: read.Events}, replay, counter)
 	switch {
 	case replay == nil:
-		s.from, s.trusted = to, true
-	case end:
+		s.from, s.trusted = read.To, true
+	case read.End:
 		s.replay = nil
 	default:
-		replay.from = to
+		replay.from = read.To
 	}
 	return true, nil
 }
@@ -243,14 +248,14 @@ func (h *Hub) nextReader() {
 	}
 }
 
-// pushPage queues what of the page belongs to the subscriber; only s.mu is needed.
-func (s *Subscriber) pushPage(read Batch, replay *replay) {
+// pushPage queues what of the page belongs to the subscriber, and counts it; only s.mu is needed.
+func (s *Subscriber) pushPage(read Batch, replay *replay, counter *atomic.Uint64) {
 	b := &batch{Batch: read, shared: new(runs)}
 	var run []*Event
 	bytes := 0
 	flush := func() {
 		if len(run) > 0 {
-			s.hub.counters.fromLog.Add(uint64(len(run)))
+			counter.Add(uint64(len(run)))
 			if run := s.guard(newRun(run), b); run != nil {
 				s.push(Item{Run: run})
 			}

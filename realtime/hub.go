@@ -49,10 +49,19 @@ func (o Options) withDefaults() Options {
 
 // Log is the event log as the hub needs it for those who are behind.
 type Log interface {
-	// Read returns the events of the topics after the cursor, in order, the position behind them, and whether that is
-	// the end: all that was committed when the read began or, with a non-zero upto, all that upto sees. It returns
-	// about maxBytes, at least one event. A cursor that cannot be served is a *ResetError.
-	Read(ctx context.Context, from Cursor, upto Snapshot, topics []string, maxBytes int) (events []*Event, to Cursor, end bool, err error)
+	// Read returns the events of the topics after the cursor, as far as upto sees them, if that is not zero. They have about maxBytes, or
+	// are one. A cursor that cannot be served is a *ResetError.
+	Read(ctx context.Context, from Cursor, upto Snapshot, topics []string, maxBytes int) (LogPage, error)
+}
+
+// LogPage is what a read of the log returns.
+type LogPage struct {
+	Events []*Event // in order
+	To     Cursor   // the position behind them
+	// End says that there is nothing else: these are all that were committed when the read began, or that are wanted.
+	End bool
+	// Relayed says that they were read where another instance has put what it read.
+	Relayed bool
 }
 
 // Source is what a hub asks of the side that feeds it.
@@ -104,8 +113,8 @@ type Hub struct {
 
 // counters count events times subscribers.
 type counters struct {
-	routed, delivered, fromMemory, fromLog, loaded, reads atomic.Uint64
-	behind                                                atomic.Int64 // subscribers
+	routed, delivered, fromMemory, fromLog, fromRelay, loaded, reads atomic.Uint64
+	behind                                                           atomic.Int64 // subscribers
 }
 
 // NewHub makes a hub. It is not live until Start and SetLive have been called.
@@ -266,6 +275,7 @@ type Stats struct {
 	Routed            uint64 // queued as they were published
 	ResumedFromMemory uint64 // queued for who was behind
 	ResumedFromLog    uint64 // the same, by reading the log
+	ResumedFromRelay  uint64 // the same, by reading what another instance has read of it
 	Loaded            uint64 // rows, queued for who asked for them
 	Delivered         uint64 // of all these, written to their clients
 	Judged            uint64 // of which row security was asked, once for all subscribers with the same rights
@@ -281,7 +291,7 @@ func (h *Hub) Stats() Stats {
 	s := Stats{
 		Subscribers: h.count, Behind: int(h.counters.behind.Load()), Waiting: len(h.toRead), Subscriptions: h.registry.count(), Recent: h.recent.size(),
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
-		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(),
+		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(), ResumedFromRelay: h.counters.fromRelay.Load(),
 		Refused: h.refused.totals(),
 	}
 	h.bench.mu.Lock()

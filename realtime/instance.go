@@ -7,13 +7,15 @@ import "time"
 type Instance struct {
 	Name    string    `json:"-"` // random, of this run
 	Version string    `json:"version"`
+	Schema  uint      `json:"schema"` // the version of schema tidings that it knows
 	Host    string    `json:"host"`
 	Address string    `json:"address"` // where it listens
 	At      time.Time `json:"at"`      // of these figures, by its own clock: what two of them differ by is per that time
 
-	Live       bool      `json:"live"`      // the log is being read
-	Listening  bool      `json:"listening"` // the doorbell is heard
-	Beating    bool      `json:"beating"`   // the heartbeat is heard
+	Relay      string    `json:"relay,omitempty"` // its part in reading the log by Redis: leading, following or alone; empty: there is no Redis
+	Live       bool      `json:"live"`            // the log is being read
+	Listening  bool      `json:"listening"`       // the doorbell is heard
+	Beating    bool      `json:"beating"`         // the heartbeat is heard
 	Stopping   bool      `json:"stopping"`
 	LastRead   time.Time `json:"last_read,omitzero"` // zero: never
 	LagSeconds float64   `json:"lag_seconds"`        // of the last heartbeat that it wrote itself; 0: not known yet

@@ -13,7 +13,7 @@ func (l Lineage) Adopt(c Cursor, origin string) (Cursor, Reset) {
 	switch {
 	case !known:
 		return c, ResetForeign
-	case !seen.Includes(c.end()):
+	case !seen.Includes(c.End()):
 		return c, ResetFuture
 	}
 	c.Origin = origin

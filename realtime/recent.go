@@ -106,7 +106,7 @@ func (r *recent) page(from Cursor, maxBytes int, s *Subscriber) (runs []*Run, to
 // What was one read here may be cut in two by a cursor that was taken from another instance, or by a read of the log.
 // Behind such a cursor the events are at other places than they say themselves.
 func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
-	end := b.To.end()
+	end := b.To.End()
 	if from.Midway() && !from.Upto.Equal(end) {
 		return b.restOfOther(from, s)
 	}

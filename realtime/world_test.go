@@ -176,20 +176,19 @@ func (*feed) Judge(context.Context, []realtime.Judging) ([][]bool, error) {
 func (*feed) Permit(context.Context, []realtime.Ask) ([]bool, error) {
 	return nil, errors.New("there is nobody to ask")
 }
-func (f *feed) Read(_ context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, _ int) (
-	[]*realtime.Event, realtime.Cursor, bool, error) {
-
+func (f *feed) Read(_ context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, _ int) (page realtime.LogPage, err error) {
 	f.world.reads++
 	if f.world.fails != nil {
 		if err := f.world.fails(); err != nil {
-			return nil, from, false, err
+			return page, err
 		}
 	}
 	limit := f.world.page
 	if limit == 0 {
 		limit = 1 + f.world.random.IntN(6)
 	}
-	return f.world.read(from, upto, topics, limit)
+	page.Events, page.To, page.End, err = f.world.read(from, upto, topics, limit)
+	return page, err
 }
 
 // Load gives one row of each, which says of what moment it is.

@@ -58,7 +58,7 @@ type Backoff struct {
 }
 
 func (b Backoff) wait(attempt int) time.Duration {
-	least := orDefault(b.Min, 200*time.Millisecond)
+	least := b.least()
 	most := max(orDefault(b.Max, 10*time.Second), least)
 	d := most
 	if attempt < 32 && least<<attempt>>attempt == least { // otherwise it is more than can be told
@@ -66,6 +66,8 @@ func (b Backoff) wait(attempt int) time.Duration {
 	}
 	return d/2 + rand.N(d/2+1)
 }
+
+func (b Backoff) least() time.Duration { return orDefault(b.Min, 200*time.Millisecond) }
 
 // Heartbeat is how a connection is watched of which nothing is heard. The service pings every 25 s, unless it is told otherwise.
 type Heartbeat struct {

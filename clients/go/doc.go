@@ -23,7 +23,8 @@
 // Lifecycle. A Follow is one connection. It is opened when the iteration begins and closed when it ends; nothing goes on afterwards, no
 // goroutine and no timer. An iteration ends when the loop is left, or with an error, which is the last thing it yields: the cause of ctx's
 // end, an [*Error] or a [*Goodbye] that says that coming back makes no sense, or the error of [Client.Token] that wraps [ErrGiveUp]. All
-// other breaks are waited out, with a pause that grows and has chance in it; [Options.OnState] tells of them.
+// other breaks are waited out, with a pause that grows and has chance in it; [Options.OnState] tells of them. A service that stops, and says
+// so, is left for another instance within a moment, and that counts as no failure.
 //
 // Concurrency. A [Client] may be used by many goroutines at the same time. Each iteration belongs to one, and everything that it calls back
 // is called in that goroutine, but for [Client.Token]. A loop that takes its time holds up nobody but itself: the service keeps

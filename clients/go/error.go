@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -68,6 +69,7 @@ func (g *Goodbye) Error() string {
 
 // The goodbyes after which a client does something else than to come back with its cursor.
 const (
+	goodbyeShutdown        = 1001 // where it holds, coming back is no second attempt
 	goodbyeProtocol        = 1002
 	goodbyeCorrupt         = 1007
 	goodbyeBadFrames       = 4002
@@ -79,7 +81,7 @@ const (
 // Disconnected is why a Follow is offline, and for how long: it goes on by itself. OnState is given it.
 type Disconnected struct {
 	Err     error         // what broke the connection, or kept it from being opened
-	Attempt int           // how many have failed in a row, this one included
+	Attempt int           // how many have failed in a row, this one included; 0: none has, but the service stops, and asked to come to another one
 	Wait    time.Duration // until the next
 }
 
@@ -104,6 +106,12 @@ func wantsToken(err error) bool {
 		return bye.Code == goodbyeExpired || bye.Code == goodbyeRevoked || bye.Code == goodbyeUnauthenticated
 	}
 	return false
+}
+
+// asksToMove reports whether an error says that the service stops, and that another one is there or will be.
+func asksToMove(err error) bool {
+	var bye *Goodbye
+	return errors.As(err, &bye) && bye.Code == goodbyeShutdown && strings.HasPrefix(bye.Reason, "shutdown")
 }
 
 // final reports whether coming back makes no sense. What has been a service before, as known says, is waited for whatever answers in its

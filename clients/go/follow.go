@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 	"time"
@@ -144,16 +145,24 @@ func (f *follower) pause(ctx context.Context, err error) error {
 		return err
 	}
 	// Only a connection that has held is one that was had: otherwise it would be tried again and again without a pause.
-	if !f.liveAt.IsZero() && time.Since(f.liveAt) > f.wait {
-		f.attempt = 0
+	held := time.Duration(0)
+	if !f.liveAt.IsZero() {
+		held = time.Since(f.liveAt)
 	}
 	f.liveAt = time.Time{}
-	f.wait = f.client.Backoff.wait(f.attempt)
+	if held > f.wait {
+		f.attempt = 0
+	}
+	if least := f.client.Backoff.least(); asksToMove(err) && held > max(f.wait, least) {
+		f.wait = rand.N(least) // that is no failure
+	} else {
+		f.wait = f.client.Backoff.wait(f.attempt)
+		f.attempt++
+	}
 	var refused *Error
 	if errors.As(err, &refused) {
 		f.wait += refused.RetryAfter
 	}
-	f.attempt++
 	f.client.log().Info("disconnected", "error", err, "wait", f.wait)
 	f.say(StateOffline, &Disconnected{Err: err, Attempt: f.attempt, Wait: f.wait})
 	timer := time.NewTimer(f.wait)

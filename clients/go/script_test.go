@@ -166,6 +166,43 @@ func TestGoodbyes(t *testing.T) {
 	}
 }
 
+// A service that stops, and says so to a connection that has held, is come back to at once, and that is no failure. One that says so
+// to each as soon as it is there is not.
+func TestMoving(t *testing.T) {
+	t.Parallel()
+	stops := func(ws *websocket.Conn) {
+		_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, "shutdown: the server is stopping"), time.Now().Add(patience))
+	}
+	for _, held := range []bool{true, false} {
+		backoff := tidings.Backoff{Min: time.Minute, Max: time.Hour}
+		if held {
+			backoff.Min = time.Millisecond
+		}
+		s := newScript(t, func(ws *websocket.Conn) {
+			_ = ws.WriteMessage(websocket.TextMessage, []byte(subscribed))
+			if held {
+				<-time.After(100 * time.Millisecond)
+			}
+			stops(ws)
+		})
+		left := make(chan *tidings.Disconnected, 1000)
+		follow(t, &tidings.Client{URL: s.URL, Backoff: backoff}, tidings.Options{Channels: []string{"a"}, OnState: func(_ tidings.State, err error) {
+			if d, ok := errors.AsType[*tidings.Disconnected](err); ok {
+				left <- d
+			}
+		}})
+		for range map[bool]int{true: 3, false: 1}[held] {
+			d := <-left
+			if bye, ok := errors.AsType[*tidings.Goodbye](d.Err); !ok || bye.Code != 1001 {
+				t.Fatalf("held %v: it was left for %v", held, d.Err)
+			}
+			if held && (d.Attempt != 0 || d.Wait > time.Millisecond) || !held && (d.Attempt != 1 || d.Wait < 30*time.Second) {
+				t.Errorf("held %v: it is attempt %d, after %s", held, d.Attempt, d.Wait)
+			}
+		}
+	}
+}
+
 // A service that was one is waited for, whatever answers in its place meanwhile.
 func TestAnotherInItsPlace(t *testing.T) {
 	t.Parallel()

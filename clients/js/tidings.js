@@ -459,10 +459,13 @@ class Link {
   closed(code, error) {
     if (code === 4004 || code === 4006) return this.reject(error);
     if (code === 1002 || code === 1007 || code === 4002) return this.client.end(new TidingsError(error.code, error.message));
-    if (code !== 4003 || !this.held()) return this.lose(error);
+    const moves = code === 1001 && error.code === 'shutdown';
+    if (!(moves || code === 4003) || !this.held()) return this.lose(error);
+    this.failures = 0;
+    this.waited = moves ? this.client.backoff.min * Math.random() : 0; // others were asked to move, too
     this.quiet = true;
     this.drop();
-    this.again(0);
+    this.again(this.waited);
   }
 
   /** The connection is of no use any more: another one is tried after a pause. */

@@ -12,6 +12,7 @@ import (
 
 	"tidings/db"
 	tidingshttp "tidings/http"
+	"tidings/redis"
 )
 
 // cli is the command line. Every flag has an environment variable; the flag wins.
@@ -116,11 +117,15 @@ type serveCmd struct {
 	StallTimeout             time.Duration `help:"How long a client may read nothing of what waits for it." default:"90s" env:"TIDINGS_STALL_TIMEOUT" group:"Limits"`
 	TokenWarning             time.Duration `help:"How long before a token runs out its client is warned." default:"1m" env:"TIDINGS_TOKEN_WARNING" group:"Limits"`
 	RecheckInterval          time.Duration `help:"How often policies are asked again who may subscribe." default:"1m" env:"TIDINGS_RECHECK_INTERVAL" group:"Limits"`
-	ShutdownTimeout          time.Duration `help:"How long clients have, at shutdown, to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
+	DrainDelay               time.Duration `help:"How long the service, told to stop, goes on but for /readyz, so that load balancers notice." default:"0s" env:"TIDINGS_DRAIN_DELAY" group:"Limits"`
+	DrainTime                time.Duration `help:"Over what time clients are then asked to move, where they are many and there is another server. 0: all at once." default:"10s" env:"TIDINGS_DRAIN_TIME" group:"Limits"`
+	ShutdownTimeout          time.Duration `help:"How long clients have after that to read what is queued for them." default:"10s" env:"TIDINGS_SHUTDOWN_TIMEOUT" group:"Limits"`
 
 	GraphQL graphQLFlags `embed:"" prefix:"graphql-" group:"GraphQL"`
 
 	Presence presenceFlags `embed:"" prefix:"presence-" group:"Presence"`
+
+	Redis redisFlags `embed:"" prefix:"redis-" group:"Redis"`
 
 	PollInterval      time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
 	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
@@ -128,6 +133,16 @@ type serveCmd struct {
 	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
 
 	exposed []string // files with a secret that all may read
+}
+
+// redisFlags say how instances share the reading of the log.
+type redisFlags struct {
+	URL         string        `name:"url" help:"Redis, by which one server reads the log for all: redis://user:password@host:port/db, rediss:// for TLS. ?addr=host:port names further nodes of a cluster or, with ?master_set=name, further Sentinels. Empty: each reads for itself." env:"TIDINGS_REDIS_URL" placeholder:"URL"`
+	URLFile     string        `name:"url-file" help:"A file with the URL of Redis." env:"TIDINGS_REDIS_URL_FILE" placeholder:"FILE"`
+	Lease       time.Duration `help:"After what silence of the server that reads for all another takes its place." default:"2s" env:"TIDINGS_REDIS_LEASE"`
+	Timeout     time.Duration `help:"How long Redis may take to answer, before each reads for itself." default:"2s" env:"TIDINGS_REDIS_TIMEOUT"`
+	StreamBytes int64         `help:"Bytes that the stream keeps for clients that come back." default:"268435456" env:"TIDINGS_REDIS_STREAM_BYTES" placeholder:"BYTES"`
+	StreamAge   time.Duration `help:"How long it keeps them." default:"1h" env:"TIDINGS_REDIS_STREAM_AGE"`
 }
 
 // presenceFlags say how who is online is found out.
@@ -189,6 +204,11 @@ func (c *serveCmd) Validate() error {
 	if err := c.validateSecrets(); err != nil {
 		return err
 	}
+	if c.Redis.URL != "" {
+		if err := redis.CheckURL(c.Redis.URL); err != nil {
+			return fmt.Errorf("--redis-url: %w", err)
+		}
+	}
 	for _, limit := range []struct {
 		name       string
 		value, min int
@@ -213,6 +233,9 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--%s: %d is too low: at least %d", limit.name, limit.value, limit.min)
 		}
 	}
+	if least := int64(1 << 20); c.Redis.StreamBytes < least {
+		return fmt.Errorf("--redis-stream-bytes: %d is too low: at least %d", c.Redis.StreamBytes, least)
+	}
 	for _, d := range []struct {
 		name       string
 		value, min time.Duration
@@ -223,9 +246,12 @@ func (c *serveCmd) Validate() error {
 		{"recent-age", c.RecentAge, time.Second},
 		{"ping-interval", c.PingInterval, time.Second}, {"pong-timeout", c.PongTimeout, time.Second},
 		{"stall-timeout", c.StallTimeout, time.Second}, {"shutdown-timeout", c.ShutdownTimeout, 100 * time.Millisecond},
+		{"drain-delay", c.DrainDelay, 0}, {"drain-time", c.DrainTime, 0},
 		{"token-warning", c.TokenWarning, 0}, {"recheck-interval", c.RecheckInterval, time.Second},
 		{"poll-interval", c.PollInterval, time.Millisecond}, {"database-timeout", c.DatabaseTimeout, 100 * time.Millisecond},
 		{"heartbeat-interval", c.HeartbeatInterval, 0},
+		{"redis-lease", c.Redis.Lease, 200 * time.Millisecond}, {"redis-timeout", c.Redis.Timeout, 100 * time.Millisecond},
+		{"redis-stream-age", c.Redis.StreamAge, time.Second},
 		{"presence-grace", c.Presence.Grace, 0}, {"presence-heartbeat", c.Presence.Heartbeat, 100 * time.Millisecond},
 		{"presence-dead-after", c.Presence.DeadAfter, 3 * c.Presence.Heartbeat},
 		{"graphql-timeout", c.GraphQL.Timeout, 100 * time.Millisecond}, {"graphql-init-timeout", c.GraphQL.InitTimeout, 100 * time.Millisecond},

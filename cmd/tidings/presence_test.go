@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"slices"
+	"syscall"
 	"testing"
 
 	"tidings/db/dbtest"
@@ -38,6 +39,34 @@ func TestPresenceOfAKilledInstance(t *testing.T) {
 	h.expectOnline()
 	h.leave(1, witness)
 	h.expect("user_offline", witness)
+	h.expectConnected()
+	h.expectOnline()
+}
+
+// An instance is stopped, and its users move to the other one: it is told of none of them, however many connections they have.
+func TestPresenceOfAStoppedInstance(t *testing.T) {
+	t.Parallel()
+	h := open(t, dbtest.Database(t))
+	movers, both, away := from(101, 108), from(201, 204), from(301, 303)
+	h.come(0, slices.Concat(movers, both, away)...)
+	h.expect("user_online", slices.Concat(movers, both, away)...)
+	h.come(1, both...)
+	h.expectOnline()
+
+	h.rooms[0].signal(syscall.SIGTERM)
+	for _, user := range movers {
+		<-h.guests[0][user].ended // it was asked to
+		h.come(1, user)
+	}
+	h.rooms[0].wait()
+	clear(h.guests[0])
+	h.expect("user_offline", away...)
+	h.expectOnline()
+	h.start(0)
+	h.come(0, witness)
+	h.expect("user_online", witness)
+	h.leave(0, witness)
+	h.expect("user_offline", witness) // so whoever else were to be told of would have been
 	h.expectConnected()
 	h.expectOnline()
 }

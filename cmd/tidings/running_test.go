@@ -1,8 +1,11 @@
 package main_test
 
 import (
+	"net/http"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tidings/db/dbtest"
@@ -40,10 +43,28 @@ func TestRunning(t *testing.T) {
 	rooms[0].wait()
 	expect("the one that was killed is silent", at[1], at[2])
 	eventually(t, "and then not there", func() bool { return ask[int](t, database, `select count(*) from tidings.running`) == 2 })
+	for _, room := range rooms[1:] {
+		room.await(&room.stderr, `level=WARN msg="an instance is gone without a word" host=\S+ address=`+regexp.QuoteMeta(at[0]))
+	}
 	rooms[1].signal(15)
 	rooms[1].wait()
 	if n := ask[int](t, database, `select count(*) from tidings.running`); n != 1 {
 		t.Errorf("one was stopped, and %d are there", n)
 	}
 	expect("the last one runs", at[2])
+}
+
+// An instance that is stopping goes on for as long as it was told to, and a second signal ends it at once.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p, at := serve(t, environ(), "--database-url", dbtest.Database(t), "--drain-delay", "1h")
+	p.signal(syscall.SIGTERM)
+	eventually(t, "it says that it stops", func() bool { return readyz(t, at) == http.StatusServiceUnavailable })
+	if status, _ := get(t, "http://"+at+"/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz is %d", status)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != -1 {
+		t.Errorf("it ends with %d", code)
+	}
 }

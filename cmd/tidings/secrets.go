@@ -149,11 +149,12 @@ func (c *serveCmd) validateSecrets() error {
 	if c.TLSKey != "" && isExposed(c.TLSKey) {
 		c.exposed = append(c.exposed, c.TLSKey)
 	}
-	err := readSecrets(&c.exposed, secretFile{"jwt-secret", c.JWT.SecretFile, &c.JWT.Secret}, secretFile{"secret", c.SecretFile, &c.Secret})
+	err := readSecrets(&c.exposed, secretFile{"jwt-secret", c.JWT.SecretFile, &c.JWT.Secret}, secretFile{"secret", c.SecretFile, &c.Secret},
+		secretFile{"redis-url", c.Redis.URLFile, &c.Redis.URL})
 	if err != nil {
 		return err
 	}
-	c.JWT.SecretFile, c.SecretFile = "", "" // they have been read
+	c.JWT.SecretFile, c.SecretFile, c.Redis.URLFile = "", "", "" // they have been read
 	for _, secret := range []struct{ name, value string }{{"jwt-secret", c.JWT.Secret}, {"secret", c.Secret}} {
 		if n := len(secret.value); n > 0 && n < 32 {
 			return fmt.Errorf("--%s: it has %d bytes, and is too easily guessed: at least 32", secret.name, n)

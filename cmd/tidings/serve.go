@@ -16,13 +16,14 @@ import (
 	tidingshttp "tidings/http"
 	"tidings/http/graph"
 	"tidings/realtime"
+	"tidings/redis"
 	"tidings/triggers"
 )
 
 // liveMigrations are schema tidings.
 var liveMigrations = db.MigrationSet{Name: "live", Files: triggers.Migrations}
 
-// Run starts the service and ends it when ctx does: first the clients are told, then reading stops, then the database.
+// Run starts the service and ends it when ctx does: first the clients move, then reading stops, then the database.
 func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error {
 	logger := log.logger(os.Stderr)
 
@@ -86,6 +87,10 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	if c.HeartbeatInterval == 0 {
 		reader.BeatInterval = -1
 	}
+	if relay := c.Redis.open(reader, logger); relay != nil {
+		defer relay.Close()
+		reader.Relay = relay
+	}
 	hub := realtime.NewHub(reader, realtime.Options{
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
 		RecheckInterval: c.RecheckInterval,
@@ -126,7 +131,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Health: func() tidingshttp.Health {
 			s := reader.Status()
 			return tidingshttp.Health{
-				Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events,
+				Relay: string(s.Role), Live: s.Live, Listening: s.Listening, Beating: s.Beating, LastRead: s.LastRead, Lag: s.Lag, Events: s.Events,
 				Logged: s.Audited.Logged, Audited: s.Audited.Read, Missing: s.Audited.Missing,
 			}
 		},
@@ -136,13 +141,20 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			MaxCommandsPerSecond: c.MaxCommandsPerSecond, CommandBurst: c.CommandBurst, TrustedProxies: c.trustedProxies(), MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
 			PageRows: c.PageRows, PageBytes: c.PageBytes,
 			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
-			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout, ShutdownTimeout: c.ShutdownTimeout,
+			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout,
+			DrainDelay: c.DrainDelay, DrainTime: c.DrainTime, ShutdownTimeout: c.ShutdownTimeout,
 			TokenWarning: c.TokenWarning, MaxConnectionsPerUser: c.MaxConnectionsPerUser,
 		},
 	}
 
+	if c.DrainTime == 0 {
+		server.Options.DrainTime = -1
+	}
+
 	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger, Schema: liveMigrations}
 	outdated := make(chan error, 1)
+	reporter.TooOld = func(err error) { outdated <- err }
+	server.Alone = reporter.Alone
 	revocations := &db.Revocations{DB: database, Logger: logger}
 	server.Revoked, server.Signal = revocations.Revoked, database.Signal
 	subjects := c.JWT.subjects(database, hasChannel.Load)
@@ -181,13 +193,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		following.Go(func() error { return hub.Run(below) })
 		following.Go(func() error { return presence.Run(below) })
 		following.Go(func() error { return revocations.Run(below) })
-		following.Go(func() error {
-			err := reporter.Run(below)
-			if err != nil {
-				outdated <- err
-			}
-			return nil
-		})
+		following.Go(func() error { return reporter.Run(below) })
 		return following.Wait()
 	})
 	group.Go(func() error {
@@ -210,6 +216,17 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		return nil
 	})
 	return group.Wait()
+}
+
+// open puts together what shares the reading of the log; nil: nothing does.
+func (f *redisFlags) open(reader *db.Reader, logger *slog.Logger) *redis.Relay {
+	if f.URL == "" {
+		return nil
+	}
+	return &redis.Relay{
+		URL: f.URL, Name: reader.Name(), Logger: logger, OnNudge: reader.Nudge, Lease: f.Lease, Timeout: f.Timeout,
+		StreamBytes: f.StreamBytes, StreamAge: f.StreamAge,
+	}
 }
 
 // open puts together the service's own accounts; nil: there are none.

@@ -153,6 +153,7 @@ type ComplexityRoot struct {
 		Name                 func(childComplexity int) int
 		Queries              func(childComplexity int) int
 		RecentBytes          func(childComplexity int) int
+		Redis                func(childComplexity int) int
 		Refused              func(childComplexity int) int
 		SilentSeconds        func(childComplexity int) int
 		StartedAt            func(childComplexity int) int
@@ -933,6 +934,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Instance.RecentBytes(childComplexity), true
+	case "Instance.redis":
+		if e.ComplexityRoot.Instance.Redis == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Instance.Redis(childComplexity), true
 	case "Instance.refused":
 		if e.ComplexityRoot.Instance.Refused == nil {
 			break
@@ -2464,6 +2471,8 @@ func (ec *executionContext) childFields_Instance(ctx context.Context, field grap
 		return ec.fieldContext_Instance_live(ctx, field)
 	case "listening":
 		return ec.fieldContext_Instance_listening(ctx, field)
+	case "redis":
+		return ec.fieldContext_Instance_redis(ctx, field)
 	case "beating":
 		return ec.fieldContext_Instance_beating(ctx, field)
 	case "stopping":
@@ -5471,6 +5480,29 @@ func (ec *executionContext) _Instance_listening(ctx context.Context, field graph
 }
 func (ec *executionContext) fieldContext_Instance_listening(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Instance", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Instance_redis(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Instance_redis(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Redis(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *RedisRole) graphql.Marshaler {
+			return ec.marshalORedisRole2ᚖtidingsᚋhttpᚋgraphᚐRedisRole(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Instance_redis(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Instance", field, true, false, "RedisRole")
 }
 
 func (ec *executionContext) _Instance_beating(ctx context.Context, field graphql.CollectedField, obj *Instance) (ret graphql.Marshaler) {
@@ -13745,6 +13777,11 @@ func (ec *executionContext) _Instance(ctx context.Context, sel ast.SelectionSet,
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "redis":
+			out.Values[i] = ec._Instance_redis(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		case "beating":
 			out.Values[i] = ec._Instance_beating(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -17103,6 +17140,22 @@ func (ec *executionContext) unmarshalOMessageFilter2ᚖtidingsᚋhttpᚋgraphᚐ
 	}
 	res, err := ec.unmarshalInputMessageFilter(ctx, v)
 	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) unmarshalORedisRole2ᚖtidingsᚋhttpᚋgraphᚐRedisRole(ctx context.Context, v any) (*RedisRole, error) {
+	if v == nil {
+		return nil, nil
+	}
+	var res = new(RedisRole)
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalORedisRole2ᚖtidingsᚋhttpᚋgraphᚐRedisRole(ctx context.Context, sel ast.SelectionSet, v *RedisRole) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return v
 }
 
 func (ec *executionContext) unmarshalOString2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {

@@ -31,8 +31,8 @@ func (noSource) Judge(context.Context, []realtime.Judging) ([][]bool, error) {
 func (noSource) Permit(context.Context, []realtime.Ask) ([]bool, error) {
 	return nil, errors.New("there is nobody to ask")
 }
-func (noSource) Read(context.Context, realtime.Cursor, realtime.Snapshot, []string, int) ([]*realtime.Event, realtime.Cursor, bool, error) {
-	return nil, realtime.Cursor{}, false, errors.New("there is nothing to be read here")
+func (noSource) Read(context.Context, realtime.Cursor, realtime.Snapshot, []string, int) (realtime.LogPage, error) {
+	return realtime.LogPage{}, errors.New("there is nothing to be read here")
 }
 func (noSource) Load(context.Context, ...realtime.Page) ([]realtime.Loaded, error) {
 	return nil, errors.New("there is nothing to be read here")

@@ -16,6 +16,15 @@ type Instance struct {
 	SilentSeconds float64 // 0: it answers itself
 }
 
+// Redis is nil where there is none.
+func (i *Instance) Redis() *RedisRole {
+	role := RedisRole(strings.ToUpper(i.Relay))
+	if !role.IsValid() {
+		return nil // or a newer version's
+	}
+	return &role
+}
+
 // LagSeconds is nil where it is not known.
 func (i *Instance) LagSeconds() *float64 {
 	if i.Instance.LagSeconds == 0 {

@@ -746,6 +746,67 @@ func (e Order) MarshalJSON() ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
+// What an instance does where one reads the log for all, by Redis.
+type RedisRole string
+
+const (
+	// It reads the log, for all.
+	RedisRoleLeading RedisRole = "LEADING"
+	// It reads what the one that leads has read.
+	RedisRoleFollowing RedisRole = "FOLLOWING"
+	// Redis cannot be used: it reads the log for itself.
+	RedisRoleAlone RedisRole = "ALONE"
+)
+
+var AllRedisRole = []RedisRole{
+	RedisRoleLeading,
+	RedisRoleFollowing,
+	RedisRoleAlone,
+}
+
+func (e RedisRole) IsValid() bool {
+	switch e {
+	case RedisRoleLeading, RedisRoleFollowing, RedisRoleAlone:
+		return true
+	}
+	return false
+}
+
+func (e RedisRole) String() string {
+	return string(e)
+}
+
+func (e *RedisRole) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = RedisRole(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid RedisRole", str)
+	}
+	return nil
+}
+
+func (e RedisRole) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *RedisRole) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e RedisRole) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
 // What a user may do with what others wrote. The first admin is made in the database.
 type Role string
 

@@ -12,15 +12,13 @@ create unlogged table tidings.instances (
     started_at timestamptz not null default clock_timestamp(),
     seen_at    timestamptz not null default clock_timestamp(),
     told_at    timestamptz,
-    status     jsonb,
-    level      integer
+    status     jsonb
 ) with (fillfactor = 50);
 comment on table  tidings.instances is 'the servers that read the log';
 comment on column tidings.instances.asleep is 'it waits for the doorbell; otherwise it reads all the time';
 comment on column tidings.instances.seen_at is 'when its reader last said anything; one that has not for a minute is forgotten';
 comment on column tidings.instances.told_at is 'when it last said how it is doing, which it does every two seconds; null: not yet';
 comment on column tidings.instances.status is 'how it is doing: see tidings.running';
-comment on column tidings.instances.level is 'the version of schema tidings that it knows; null: it has not said so yet';
 
 -- What writers look at is a sequence, which is no part of any transaction: all see the same of it, whatever their snapshot
 -- is, and it is cheaper to look at than a table.
@@ -64,22 +62,38 @@ end $$;
 comment on function tidings.leave(text) is 'says that a server is no longer there. Servers call it.';
 revoke all on function tidings.leave(text) from public;
 
--- A server goes on when the schema becomes newer than what it knows, unless that is less than this. A migration with which older servers
+create function tidings.report(instance text, status jsonb)
+returns table (name text, host text, address text, stopping boolean, silent_for interval)
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    -- A row of one whose reader has said nothing yet counts for nobody who is asleep.
+    insert into tidings.instances as i (name, asleep, told_at, status) values (report.instance, false, clock_timestamp(), report.status)
+        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status;
+    select i.name, i.status ->> 'host', i.status ->> 'address', coalesce((i.status ->> 'stopping')::boolean, false),
+           greatest(clock_timestamp() - i.told_at, '0')
+      from tidings.instances i where i.name <> report.instance and i.told_at is not null
+$$;
+comment on function tidings.report(text, jsonb) is
+    'says how a server is doing, and returns what is known of the others: whether they are about to stop, and for how long they have not said anything. '
+    'Servers call it.';
+revoke all on function tidings.report(text, jsonb) from public;
+
+-- A server goes on when this schema becomes newer than what it knows, unless that is less than this. A migration with which older servers
 -- would tell what is wrong says so in a file of its own, before it: create or replace function … select <that file's number>. The next file
--- begins with tidings.await_instances(). These two and tidings.report() are what all versions have in common: they stay as they are.
+-- begins with tidings.await_instances(<that number>). All versions have in common: this function, and that a server's status in
+-- tidings.instances has what it knows as "schema".
 create function tidings.compatible_from() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp as $$ select 1 $$;
 comment on function tidings.compatible_from() is
     'servers that know an older version of this schema than this one stop; those that know this one, or a newer one, go on';
 
-create function tidings.await_instances(level integer) returns void
+create function tidings.await_instances(schema_version integer) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     begun timestamptz := clock_timestamp();
 begin
-    perform pg_sleep(2); -- who has looked just before it was said is here by then
+    perform pg_sleep(2); -- who looked just before it was said is here by then
     while exists (select from tidings.instances i
-                   where coalesce(i.level, 0) < await_instances.level
+                   where coalesce((i.status ->> 'schema')::integer, 0) < schema_version
                      and greatest(i.seen_at, i.told_at) > clock_timestamp() - interval '1 minute') loop
         if clock_timestamp() > begun + interval '5 minutes' then
             raise exception 'servers of an older version still run: stop them' using errcode = 'lock_not_available';
@@ -90,18 +104,6 @@ end $$;
 comment on function tidings.await_instances(integer) is
     'waits until no server runs that knows less than this version of the schema, or it has been silent for a minute. Migrations call it.';
 revoke all on function tidings.await_instances(integer) from public;
-
-create function tidings.report(instance text, status jsonb, level integer) returns integer
-language sql security definer set search_path = pg_catalog, pg_temp as $$
-    -- A row of one whose reader has said nothing yet counts for nobody who is asleep.
-    insert into tidings.instances as i (name, asleep, told_at, status, level)
-        values (report.instance, false, clock_timestamp(), report.status, report.level)
-        on conflict (name) do update set told_at = excluded.told_at, status = excluded.status, level = excluded.level;
-    select tidings.compatible_from()
-$$;
-comment on function tidings.report(text, jsonb, integer) is
-    'says how a server is doing, and which version of this schema it knows; returns tidings.compatible_from(). Servers call it.';
-revoke all on function tidings.report(text, jsonb, integer) from public;
 
 -- One that says nothing for a few seconds is shown as silent, and then not at all: it was killed, or cannot reach the database.
 create view tidings.running as
@@ -122,14 +124,15 @@ create view tidings.running as
            (i.status ->> 'behind')::integer                    as behind,
            make_interval(secs => (i.status ->> 'cpu_seconds')::float8) as cpu,
            pg_size_pretty((i.status ->> 'memory_bytes')::bigint) as memory,
-           not i.asleep                                        as awake
+           not i.asleep and i.status ->> 'relay' is distinct from 'following' as awake,
+           i.status ->> 'relay'                                as redis
       from tidings.instances i
      where i.told_at between clock_timestamp() - interval '10 seconds' and clock_timestamp() + interval '1 minute'
      order by host, address, i.name;
 comment on view tidings.running is
     'the servers that run: how far behind they are (lag: of the last heartbeat), what they have read and delivered since their start, how many '
     'connections they have, and of how many users; behind: subscribers that are being fed what they have missed; silent_for: more than a few seconds: '
-    'it was killed, or cannot reach the database';
+    'it was killed, or cannot reach the database; redis: leading, it reads the log for all; following; or alone, as Redis cannot be used';
 
 create function tidings.ring(topic text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -62,6 +62,8 @@ export const en = {
   'do.notBeating': 'Can the database be written to? Is its disk full, is it a standby, is something locked? The heartbeat goes the whole way of an event.',
   'wrong.lag': '{instance}: the last heartbeat took {lag} from being written to being told.',
   'do.lag': 'The database or the machine is busy. If writers are many, see what PostgreSQL waits for: select wait_event, count(*) from pg_stat_activity group by 1;',
+  'wrong.alone': '{instance} cannot use Redis, and reads PostgreSQL for itself. Clients notice nothing; the database has more to do.',
+  'do.alone': 'It passes when Redis can be used again. The log of the service says what is wrong: it is down, too slow, full, or its user may not do what is needed.',
   'wrong.notListening': '{instance} does not hear the doorbell. Events are found by polling, up to 50 ms late.',
   'do.notListening': 'It passes when the connection is back. If not: LISTEN does not work through a transaction pooler. Connect past it, or say --no-listen-notify.',
   'wrong.missing': '{instance} has read {n} events more or fewer than the log has.',
@@ -118,6 +120,9 @@ export const en = {
   'state.notLive': 'does not read',
   'state.notBeating': 'heartbeat late',
   'state.notListening': 'no doorbell',
+  'state.ALONE': 'live, without Redis',
+  'state.LEADING': 'live, reads for all',
+  'state.FOLLOWING': 'live, follows',
 
   'column.instance': 'Instance',
   'column.state': 'State',

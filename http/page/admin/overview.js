@@ -57,7 +57,8 @@ function state(i) {
   if (!i.live) return ['bad', t('state.notLive')];
   if (!i.beating) return ['bad', t('state.notBeating')];
   if (!i.listening) return ['warn', t('state.notListening')];
-  return ['well', t('state.live')];
+  if (i.redis === 'ALONE') return ['warn', t('state.ALONE')];
+  return ['well', t(i.redis === null ? 'state.live' : `state.${i.redis}`)];
 }
 
 export function Instances() {

@@ -33,7 +33,7 @@ const query = `query Service {
   service {
     instance at databaseProblem usersOnline mayWatch
     instances {
-      name host address version startedAt at silentSeconds live listening beating stopping lagSeconds lastRead events missing delivered judged
+      name host address version startedAt at silentSeconds live listening beating stopping redis lagSeconds lastRead events missing delivered judged
       queries connections maxConnections users subscribers behind waiting recentBytes refused { code count }
       graphqlSubscriptions graphqlPlans cpuSeconds memoryBytes
     }

@@ -33,6 +33,7 @@ export function whatIsWrong({ service, watched, failing, lost, refusedLately }, 
     else if (!i.beating) about('bad', 'notBeating');
     else if (i.lagSeconds > 1) about('warn', 'lag', { lag: format.duration(i.lagSeconds) });
     if (i.live && !i.listening) about('warn', 'notListening');
+    if (i.redis === 'ALONE') about('warn', 'alone');
     if (i.missing > 0) about('bad', 'missing', { n: i.missing });
     if (i.connections >= 0.9 * i.maxConnections) about('warn', 'full', { n: i.connections, max: i.maxConnections });
     if (i.behind > Math.max(20, i.subscribers / 10)) about('warn', 'behind', { n: i.behind, all: i.subscribers });
