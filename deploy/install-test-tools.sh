@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what only the tests need, with the system's package manager: a C compiler for the race detector, Chromium for the
 # tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm; what is
-# typed in docs/getting-started.md; and Redis, for the tests of many instances. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
+# typed in docs/getting-started.md; and Redis, for the tests of many instances; and the proxies, Prometheus and systemd's
+# own checks, for the tests of deploy. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
 # With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
 set -eu
 
@@ -47,6 +48,17 @@ has_typed() {
 
 has_redis() {
 	command -v redis-server >/dev/null && command -v redis-cli >/dev/null
+}
+
+# What deploy has files for.
+missing_servers() {
+	for program in nginx caddy haproxy prometheus; do
+		command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || printf '%s ' "$program"
+	done
+}
+
+has_deployed() {
+	[ -z "$(missing_servers)" ] && command -v wget >/dev/null && { command -v systemd-analyze >/dev/null || [ "$(uname -s)" = Darwin ]; }
 }
 
 # macOS lets no library be put before the system's programs: it is of no use there.
@@ -162,6 +174,35 @@ install_redis() {
 	esac
 }
 
+# Their packages start them, now and at each boot: not what tests want, and the port may be another's.
+apt_servers() {
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		trap 'as_root rm -f "$policy"' EXIT
+		trap 'exit 130' INT
+		trap 'exit 143' TERM
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+		as_root chmod 755 "$policy"
+	fi
+	apt_install "$@"
+	if command -v systemctl >/dev/null; then
+		as_root systemctl disable --quiet "$@" 2>/dev/null || true
+	fi
+}
+
+install_deployed() {
+	servers=$(missing_servers)
+	# shellcheck disable=SC2086 # names of packages
+	case $manager in
+	apt-get) { [ -z "$servers" ] || apt_servers $servers; } && apt_install wget systemd ;;
+	dnf) as_root dnf -y install nginx caddy haproxy wget systemd && as_root dnf -y install golang-github-prometheus ;;
+	apk) as_root apk add nginx caddy haproxy prometheus wget ;;
+	pacman) as_root pacman -S --needed --noconfirm nginx caddy haproxy prometheus wget || as_root pacman -Sy --needed --noconfirm nginx caddy haproxy prometheus wget ;;
+	zypper) as_root zypper --non-interactive install nginx caddy haproxy golang-github-prometheus-prometheus wget ;;
+	brew) brew install nginx caddy haproxy prometheus wget ;;
+	esac
+}
+
 install_faketime() {
 	case $manager in
 	apt-get) apt_install libfaketime ;;
@@ -177,7 +218,7 @@ install_faketime() {
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 	case $manager in
-	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Redis, Node, npm\n\n' >&2 ;;
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Redis, nginx, Caddy, HAProxy, Prometheus, wget, Node, npm\n\n' >&2 ;;
 	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
 	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
 	esac
@@ -189,7 +230,7 @@ if [ "${1-}" = faults ]; then
 	if has_faketime; then
 		exit 0
 	fi
-elif has_compiler && has_chromium && has_typed && has_redis && has_node && has_clients; then
+elif has_compiler && has_chromium && has_typed && has_redis && has_deployed && has_node && has_clients; then
 	exit 0
 fi
 
@@ -250,6 +291,18 @@ if ! has_redis; then
 		say "Redis is missing; installing it with $manager"
 		if ! install_redis; then
 			say "warning: $manager could not install Redis: the tests of many instances need redis-server and redis-cli"
+		fi
+	fi
+fi
+
+if ! has_deployed; then
+	if ! can_install; then
+		say "warning: nginx, Caddy, HAProxy, Prometheus, wget or systemd-analyze, for the tests of deploy, is missing, and this user cannot install it. Type:"
+		how_to
+	else
+		say "nginx, Caddy, HAProxy, Prometheus, wget or systemd-analyze is missing; installing it with $manager"
+		if ! install_deployed || ! has_deployed; then
+			say "warning: $manager could not install them all: some tests of deploy need nginx, Caddy, HAProxy, Prometheus, wget and systemd-analyze"
 		fi
 	fi
 fi

@@ -28,6 +28,7 @@ type cli struct {
 	Doctor  doctorCmd  `cmd:"" help:"Look at a database, and say what is wrong and how to mend it."`
 	Tail    tailCmd    `cmd:"" help:"Follow channels in the terminal."`
 	Bench   benchCmd   `cmd:"" help:"Put load on a running service, and measure what it takes."`
+	Ready   readyCmd   `cmd:"" help:"Ask a running service whether it is ready: ends with 0 if it is."`
 	URL     urlCmd     `cmd:"" name:"url" help:"Print the database's URL, for psql."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

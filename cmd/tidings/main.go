@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	_ "time/tzdata" // for TZ, where there is nothing but this program
 
 	"github.com/alecthomas/kong"
 

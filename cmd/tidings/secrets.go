@@ -135,8 +135,12 @@ func readSecrets(exposed *[]string, files ...secretFile) error {
 	return nil
 }
 
-// isExposed reports whether all users of the machine may read a file.
+// isExposed reports whether all users of the machine may read a file. What is in /run/secrets was put there for a container, which is a
+// machine with one user; it is readable, as who puts it there does not know which user that is.
 func isExposed(path string) bool {
+	if strings.HasPrefix(path, "/run/secrets/") {
+		return false
+	}
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().Perm()&0o004 != 0
 }
