@@ -41,6 +41,20 @@ func checkCompatible(ctx context.Context, on querierOfRow, level uint) error {
 	return compatible(from, level)
 }
 
+const newestQuery = `select tidings.compatible_from(), coalesce(max(v.version), 0) from tidings.%s v`
+
+// newest says whether a program that knows the set up to a level may go on, and which version of it the database has.
+func (d *DB) newest(ctx context.Context, set MigrationSet, level uint) (version uint, err error) {
+	if set.Files == nil {
+		return 0, nil
+	}
+	var from uint
+	if err := d.Pool.QueryRow(ctx, fmt.Sprintf(newestQuery, versionTable(set))).Scan(&from, &version); err != nil {
+		return 0, fmt.Errorf("ask who may serve: %w", explain(err))
+	}
+	return version, compatible(from, level)
+}
+
 func compatible(from, level uint) error {
 	if level >= from {
 		return nil

@@ -52,8 +52,8 @@ func (r *Reporter) Run(ctx context.Context) error {
 		return err
 	}
 	complained, newer, told := false, false, false
-	for n := 0; ; n++ {
-		err := r.report(ctx, timeout, level, logger)
+	for {
+		version, err := r.report(ctx, timeout, level, logger)
 		var tooOld *UnusableError
 		switch {
 		case errors.As(err, &tooOld):
@@ -63,12 +63,9 @@ func (r *Reporter) Run(ctx context.Context) error {
 			told, err = true, nil
 		case err != nil && ctx.Err() == nil && !complained:
 			logger.Warn("the others cannot be told how this instance is doing", "error", err)
-		case err == nil && !newer && n%15 == 0: // half a minute
-			if status, err := r.DB.MigrationStatus(ctx, r.Schema); err == nil && status.Version > level {
-				logger.Info("the database has a newer version of schema tidings, with which this program goes on",
-					"version", status.Version, "known", level)
-				newer = true
-			}
+		case version > level && !newer:
+			logger.Info("the database has a newer version of schema tidings, with which this program goes on", "version", version, "known", level)
+			newer = true
 		}
 		complained = err != nil
 		if !pause(ctx, interval) {
@@ -82,22 +79,22 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return nil                                                              // ctx ended
 }
 
-func (r *Reporter) report(ctx context.Context, timeout time.Duration, level uint, logger *slog.Logger) error {
+func (r *Reporter) report(ctx context.Context, timeout time.Duration, level uint, logger *slog.Logger) (version uint, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	instance := r.Status()
 	instance.Schema = level
 	status, err := json.Marshal(instance)
 	if err != nil {
-		return fmt.Errorf("the instance's status: %w", err)
+		return 0, fmt.Errorf("the instance's status: %w", err)
 	}
 	rows, _ := r.DB.Pool.Query(ctx, `select name, coalesce(host, ''), coalesce(address, ''), stopping, silent_for from tidings.report($1, $2)`, r.Reader.Name(), status)
 	others, err := pgx.CollectRows(rows, pgx.RowToStructByPos[otherInstance])
 	if err != nil {
-		return fmt.Errorf("report the instance's status: %w", explain(err))
+		return 0, fmt.Errorf("report the instance's status: %w", explain(err))
 	}
 	r.others.heard(others, time.Now(), logger)
-	return checkCompatible(ctx, r.DB.Pool, level)
+	return r.DB.newest(ctx, r.Schema, level)
 }
 
 // Alone reports that no other instance runs which could take this one's clients. It is false where that is not known.

@@ -44,7 +44,8 @@ func (d *DB) RemoveWatch(ctx context.Context, table string) (was bool, err error
 	return was, err
 }
 
-// UnwatchAll ends all tables' events. Each table has a transaction of its own, so that none is locked while another is waited for.
+// UnwatchAll ends all tables' events, and returns when the services that run have had the time to tell their clients, as what is there to be told
+// may be about to be removed. Each table has a transaction of its own, so that none is locked while another is waited for.
 func (d *DB) UnwatchAll(ctx context.Context) error {
 	var there bool
 	if err := d.Pool.QueryRow(ctx, `select to_regclass('tidings.watches') is not null`).Scan(&there); err != nil || !there {
@@ -71,8 +72,26 @@ func (d *DB) UnwatchAll(ctx context.Context) error {
 			return fmt.Errorf("unwatch %s: %w", w.Table, sentence(err))
 		}
 	}
+	if len(watches) == 0 {
+		return nil
+	}
+	var since time.Time
+	if err := d.Pool.QueryRow(ctx, `select clock_timestamp() + interval '1 second'`).Scan(&since); err != nil {
+		return explain(err)
+	}
+	for told := false; !told; {
+		if err := d.Pool.QueryRow(ctx, toldQuery, since).Scan(&told); err != nil {
+			return explain(err)
+		}
+		if !told && !pause(ctx, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
 	return nil
 }
+
+// toldQuery is whether all services that run have said something since.
+const toldQuery = `select not exists (select from tidings.instances i where i.told_at between clock_timestamp() - interval '10 seconds' and $1)`
 
 // Watches lists what is watched.
 func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
