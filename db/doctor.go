@@ -140,22 +140,19 @@ func old(e *examination) any { return cmp.Or(e.Old, 5*time.Minute) }
 
 // Examine looks, and returns at least one finding of each check that could be made. An error is one of not being able to look at all.
 func (d *Doctor) Examine(ctx context.Context) ([]Finding, error) {
-	config := d.DB.config.Copy()
-	config.RuntimeParams["application_name"] = doctorName
-	conn, err := pgx.ConnectConfig(ctx, config)
+	e := &examination{Doctor: d}
+	conn, err := e.open(ctx, d.DB)
 	if err != nil {
-		return nil, explain(err)
+		return nil, err
 	}
 	defer closeConn(conn)
-
-	e := &examination{Doctor: d}
 	var who string
 	if err := conn.QueryRow(ctx, reachableQuery).Scan(&who); err != nil {
 		return nil, explain(err)
 	}
 	all := []Finding{{Check: checkReachable, Level: SeverityOK, Found: who}}
 	var refused *pgconn.PgError
-	if e.live, err = d.DB.MigrationStatus(ctx, d.Live); errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
+	if e.live, err = migrationStatus(ctx, conn, d.Live); errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
 		e.hidden = true // which another check says
 	} else if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func lookAtChannel(ctx context.Context, e *examination) error {
 		e.well = "The role may not see whether the application's tables are installed."
 		return nil
 	}
-	s, err := e.DB.MigrationStatus(ctx, e.Channel)
+	s, err := migrationStatus(ctx, e.tx, e.Channel)
 	if err != nil {
 		return err
 	}

@@ -22,10 +22,11 @@ var sessionChecks = []check{
 
 const pastPooler = "Give a URL that leads past the pooler as well, by --direct-database-url; or serve with --no-listen-notify, and a --poll-interval of the delay that you want."
 
-// open opens another connection, as the doctor's.
+// open opens a connection of the doctor's, which works whatever stands between.
 func (e *examination) open(ctx context.Context, d *DB) (*pgx.Conn, error) {
 	config := d.config.Copy()
 	config.RuntimeParams["application_name"] = doctorName
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, explain(err)
@@ -99,7 +100,7 @@ func lookAtPrepared(ctx context.Context, e *examination) error {
 		e.well = "Prepared statements are not used: the URL says so."
 		return nil
 	}
-	const name = "tidings_doctor"
+	name := "tidings_doctor_" + rand.Text() // which is left behind in a session of the pooler's, until that ends
 	_, _, err := e.shared(ctx, e.DB, func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Prepare(ctx, name, `select 1`)
 		return err
@@ -108,7 +109,7 @@ func lookAtPrepared(ctx context.Context, e *examination) error {
 		return err
 	})
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "26000" { // invalid_sql_statement_name
+	if errors.As(err, &refused) && (refused.Code == "26000" || refused.Code == "42P05") { // invalid_sql_statement_name, duplicate_prepared_statement
 		e.add(SeverityProblem, "A prepared statement was not there when it was used: a pooler of transactions stands between, which does not keep them.",
 			"Add default_query_exec_mode=exec to the URL, or have PgBouncer (1.21 or later) keep them: max_prepared_statements = 200")
 		return nil
@@ -134,7 +135,12 @@ func lookAtNotifications(ctx context.Context, e *examination) error {
 		return err
 	}
 	// By the other connection, so that one that leads elsewhere is noticed, and while a pooler has given the first one's session away.
-	if _, err := e.DB.Pool.Exec(ctx, `select pg_notify($1, '')`, channel); err != nil {
+	other, err := e.open(ctx, e.DB)
+	if err != nil {
+		return err
+	}
+	defer closeConn(other)
+	if _, err := other.Exec(ctx, `select pg_notify($1, '')`, channel); err != nil {
 		return err
 	}
 	begun := time.Now()

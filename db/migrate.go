@@ -182,20 +182,24 @@ func (set MigrationSet) latest() (version uint, err error) {
 
 // MigrationStatus says which of the set's migrations are applied. It changes nothing.
 func (d *DB) MigrationStatus(ctx context.Context, set MigrationSet) (MigrationStatus, error) {
+	return migrationStatus(ctx, d.Pool, set)
+}
+
+func migrationStatus(ctx context.Context, on querierOfRow, set MigrationSet) (MigrationStatus, error) {
 	var s MigrationStatus
 	var err error
 	if s.Latest, err = set.latest(); err != nil {
 		return s, err
 	}
 	var exists bool
-	err = d.Pool.QueryRow(ctx, `select to_regclass('tidings.' || $1) is not null`, versionTable(set)).Scan(&exists)
+	err = on.QueryRow(ctx, `select to_regclass('tidings.' || $1) is not null`, versionTable(set)).Scan(&exists)
 	if err != nil {
 		return s, fmt.Errorf("version of %s: %w", set.Name, explain(err))
 	}
 	if !exists {
 		return s, nil
 	}
-	err = d.Pool.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
+	err = on.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
 		Scan(&s.Version, &s.Dirty)
 	if err != nil {
 		return s, fmt.Errorf("version of %s: %w", set.Name, err)
