@@ -43,6 +43,7 @@ type DoctorLimits struct {
 // Severity is how bad a finding is.
 type Severity string
 
+// The severities, from none to the worst.
 const (
 	SeverityOK      Severity = "ok"
 	SeverityNote    Severity = "note"    // all works: it is good to know
@@ -121,17 +122,13 @@ func asked(query string, args ...func(*examination) any) func(context.Context, *
 		for _, arg := range args {
 			values = append(values, arg(e))
 		}
-		rows, err := e.tx.Query(ctx, query, values...)
-		if err != nil {
-			return err
-		}
-		var level Severity
-		var found, mend string
-		var sql []string
-		_, err = pgx.ForEachRow(rows, []any{&level, &found, &mend, &sql}, func() error {
-			e.add(level, found, mend, sql...)
-			return nil
+		rows, _ := e.tx.Query(ctx, query, values...)
+		found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f Finding, err error) {
+			f.Check = e.name
+			err = row.Scan(&f.Level, &f.Found, &f.Mend, &f.SQL)
+			return f, err
 		})
+		e.found = append(e.found, found...)
 		return err
 	}
 }

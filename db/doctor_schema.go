@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -30,10 +31,15 @@ func lookAtSchema(ctx context.Context, e *examination) error {
 		e.add(SeverityProblem, fmt.Sprintf("Schema tidings is of version %d, and this program needs %d.", s.Version, s.Latest),
 			"Start tidings serve, which brings it up to date, or say: tidings migrate up --only live")
 	case s.Version > s.Latest:
-		if err := checkCompatible(ctx, e.tx, s.Latest); err != nil {
+		err := checkCompatible(ctx, e.tx, s.Latest)
+		var tooOld *UnusableError
+		if err != nil && !errors.As(err, &tooOld) {
+			return err
+		}
+		if err != nil {
 			e.add(SeverityProblem, fmt.Sprintf("Schema tidings is of version %d, which this program, of %d, is too old to serve.", s.Version, s.Latest),
 				"Run a newer version of tidings.")
-			return nil
+			break
 		}
 		e.add(SeverityNote, fmt.Sprintf("Schema tidings is of version %d; this program knows %d, and can serve it, but does not look further.", s.Version, s.Latest),
 			"Look with the newer program.")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -406,6 +408,25 @@ func TestDoctorOfTheServer(t *testing.T) {
 		fault{check: "autovacuum", level: db.SeverityWarning, found: "autovacuum is off in the whole server", until: `select setting from pg_settings where name = 'autovacuum'`},
 		fault{check: "xid-age", level: db.SeverityWarning, found: "The oldest row that is not frozen is", sql: `do $$ begin for n in 1..2000 loop perform pg_current_xact_id(); commit; end loop; end $$`},
 	)
+
+	// It becomes a standby, of nobody.
+	p.doctor.Old = 0
+	dir := p.ask(`show data_directory`)
+	cluster.Stop()
+	if err := os.WriteFile(filepath.Join(dir, "standby.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cluster.Start()
+	findings, err := p.doctor.Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := only(findings, "primary"); len(f) != 1 || f[0].Level != db.SeverityProblem || !strings.Contains(f[0].Found, "This is a standby") {
+		t.Errorf("got %+v", f)
+	}
+	if f := only(findings, "triggers"); len(f) != 1 || f[0].Level != db.SeverityOK {
+		t.Errorf("on a standby, got %+v", f)
+	}
 }
 
 // await waits until a session that is new is told something.

@@ -183,17 +183,13 @@ func lookAtPolicies(ctx context.Context, e *examination) error {
 
 // eachAnswer tells of what could not be asked. That it would have written is no answer: here, nobody may write.
 func (e *examination) eachAnswer(ctx context.Context, query string, tell func(topic, what, problem string)) error {
-	rows, err := e.tx.Query(ctx, query)
-	if err != nil {
-		return err
-	}
-	var topic, what, problem string
-	_, err = pgx.ForEachRow(rows, []any{&topic, &what, &problem}, func() error {
-		if !strings.Contains(problem, "read-only transaction") {
-			tell(topic, what, strings.TrimSuffix(problem, "."))
+	rows, _ := e.tx.Query(ctx, query)
+	answers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Topic, What, Problem string }])
+	for _, a := range answers {
+		if !strings.Contains(a.Problem, "read-only transaction") {
+			tell(a.Topic, a.What, strings.TrimSuffix(a.Problem, "."))
 		}
-		return nil
-	})
+	}
 	return err
 }
 
