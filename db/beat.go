@@ -50,7 +50,7 @@ func (r *Reader) beatOnce(ctx context.Context) error {
 	defer r.mu.Unlock()
 	b := &r.beats
 	if heard, ok := b.early[*entry]; ok {
-		r.lag = heard.Sub(begun)
+		r.lags(heard.Sub(begun))
 		delete(b.early, *entry)
 		return nil
 	}
@@ -61,12 +61,20 @@ func (r *Reader) beatOnce(ctx context.Context) error {
 	return nil
 }
 
+// lags notes what a heartbeat took; r.mu is held.
+func (r *Reader) lags(lag time.Duration) {
+	r.lag = lag
+	if r.Lagged != nil {
+		r.Lagged(lag)
+	}
+}
+
 // beatHeard is called when a heartbeat has been published; r.mu is held.
 func (r *Reader) beatHeard(entry int64) {
 	b := &r.beats
 	b.heard = time.Now()
 	if begun, own := b.sent[entry]; own {
-		r.lag = b.heard.Sub(begun)
+		r.lags(b.heard.Sub(begun))
 		delete(b.sent, entry)
 		return
 	}

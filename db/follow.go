@@ -123,7 +123,7 @@ func (r *Reader) readOnce(ctx context.Context, conn querier, scan logScan, posit
 	ctx, progress, stop := watched(ctx, timeout)
 	defer stop()
 	scan.progress = progress
-	in := intake{reader: r, position: position}
+	in := intake{reader: r, position: position, began: time.Now()}
 	for end := false; !end; {
 		var to realtime.Cursor
 		to, end, err = scan.run(ctx, conn, *position, func(e *realtime.Event) error { return in.add(ctx, e) })

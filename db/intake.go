@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"tidings/realtime"
 )
@@ -18,6 +19,7 @@ const (
 type intake struct {
 	reader   *Reader
 	position *realtime.Cursor
+	began    time.Time // the read; zero: another instance's
 
 	batch        realtime.Batch
 	bytes        int
@@ -54,7 +56,7 @@ func (in *intake) add(ctx context.Context, e *realtime.Event) error {
 // flush publishes what was taken so far, which ends at the position.
 func (in *intake) flush(to realtime.Cursor) {
 	r := in.reader
-	in.batch.From, in.batch.To = *in.position, to
+	in.batch.From, in.batch.To, in.batch.Began = *in.position, to, in.began
 	r.Sink.Publish(in.batch)
 	if r.Relay != nil {
 		r.Relay.Publish(in.batch)

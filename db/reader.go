@@ -52,6 +52,9 @@ type Reader struct {
 	Disconnect func(user, session string, revoked bool, at time.Time)
 	// Relay has the log read by one reader for all; nil: each reads for itself.
 	Relay Relay
+	// Lagged is called with what a heartbeat of this reader's took, from before it was written until it was published, with locks held:
+	// it does not block. Nil: nobody wants to know.
+	Lagged func(time.Duration)
 	// AuditInterval is how often what was read is compared with what the log has; 1 min.
 	AuditInterval time.Duration
 

@@ -42,6 +42,13 @@ func (r *Revocations) Revoked(user, session string, issued time.Time) (bool, err
 	return revoked && issued.Before(before) || session != "" && ended, nil
 }
 
+// Count is how many users' tokens, and how many sessions, are known to be revoked.
+func (r *Revocations) Count() (users, sessions int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.users), len(r.sessions)
+}
+
 // Add takes what was revoked then, before it is read.
 func (r *Revocations) Add(user, session string, at time.Time) {
 	r.mu.Lock()

@@ -13,11 +13,12 @@ import (
 
 // dialect is how a transport says things.
 type dialect struct {
-	path    string // of the endpoint
-	event   func(b []byte, e *realtime.Event) []byte
-	events  *realtime.Format // of event; nil: what is told of a run differs from client to client
-	notice  func(b []byte, n *realtime.Notice) []byte
-	goodbye func(b []byte, g goodbye) []byte
+	path      string // of the endpoint
+	transport Transport
+	event     func(b []byte, e *realtime.Event) []byte
+	events    *realtime.Format // of event; nil: what is told of a run differs from client to client
+	notice    func(b []byte, n *realtime.Notice) []byte
+	goodbye   func(b []byte, g goodbye) []byte
 	// word appends what concerns the client's token: whose it is and until when; nothing, where that cannot be said.
 	word    func(b []byte, word, user string, expires time.Time) []byte
 	tooSoon func(b []byte, channel realtime.Channel, wait time.Duration) []byte // of a command; nil: there are none
@@ -131,6 +132,7 @@ func (c *conn) leave(g goodbye) {
 	c.mu.Lock()
 	if c.leaving == nil {
 		c.leaving = &g
+		c.server.traffic.goodbye(g)
 	}
 	c.mu.Unlock()
 	c.kick()
@@ -171,6 +173,7 @@ type rest struct {
 	frames  []byte // whole frames, of which so much is written
 	written int
 	events  int             // in the frames
+	runs    []*realtime.Run // in the frames, that somebody follows
 	items   []realtime.Item // and then these
 }
 
@@ -178,7 +181,7 @@ type rest struct {
 func (c *conn) pump(rest rest) {
 	err := c.wire.write(rest.frames, rest.written)
 	if err == nil {
-		c.server.Hub.Delivered(rest.events)
+		c.delivered(rest.events, rest.runs)
 		err = c.writeItems(rest.items)
 	}
 	for {
@@ -241,13 +244,14 @@ func (c *conn) pass() {
 // writeItems writes runs that are shared as they are, and what is between them several at a time.
 func (c *conn) writeItems(items []realtime.Item) error {
 	var batch []byte
+	var runs []*realtime.Run
 	events := 0
 	flush := func() error {
 		err := c.wire.write(batch, 0)
 		if err == nil {
-			c.server.Hub.Delivered(events)
+			c.delivered(events, runs)
 		}
-		batch, events = batch[:0], 0
+		batch, events, runs = batch[:0], 0, runs[:0]
 		return err
 	}
 	for i := range items {
@@ -270,6 +274,7 @@ func (c *conn) writeItems(items []realtime.Item) error {
 		}
 		if item.Run != nil {
 			events += len(item.Run.Events)
+			runs = followed(runs, item)
 		}
 		if shared == nil {
 			continue
@@ -277,10 +282,26 @@ func (c *conn) writeItems(items []realtime.Item) error {
 		if err := c.wire.write(shared, 0); err != nil {
 			return err
 		}
-		c.server.Hub.Delivered(events)
-		events = 0
+		c.delivered(events, runs)
+		events, runs = 0, runs[:0]
 	}
 	return flush()
+}
+
+// delivered counts what was written to the client, and tells whoever follows some of it.
+func (c *conn) delivered(events int, runs []*realtime.Run) {
+	c.server.Hub.Delivered(events)
+	for _, run := range runs {
+		run.Wrote()
+	}
+}
+
+// followed appends the item's run, if somebody follows it.
+func followed(runs []*realtime.Run, i *realtime.Item) []*realtime.Run {
+	if i.Followed() {
+		runs = append(runs, i.Run)
+	}
+	return runs
 }
 
 // awaitRead waits until the client has read the answers to its commands: of one that goes on asking without reading, no

@@ -50,7 +50,7 @@ func (d *dialect) deflating(minBytes int) *dialect {
 	event := func(b []byte, e *realtime.Event) []byte {
 		return deflateFrame(d.event(b, e), len(b), minBytes)
 	}
-	return &dialect{path: d.path, event: event, events: &realtime.Format{Append: realtime.Each(event)}, notice: d.notice, tooSoon: d.tooSoon, word: d.word,
+	return &dialect{path: d.path, transport: d.transport, event: event, events: &realtime.Format{Append: realtime.Each(event)}, notice: d.notice, tooSoon: d.tooSoon, word: d.word,
 		goodbye: d.goodbye, deflate: true}
 }
 

@@ -87,19 +87,20 @@ func frameEnd(frames []byte, n int) int {
 }
 
 // wsDialect is the protocol of /ws: text frames, {"type":…}.
-var wsDialect = webSocketDialect("/ws", "type")
+var wsDialect = webSocketDialect("/ws", "type", TransportWS)
 
 // envelopeDialect is the protocol of /ws/events: the same in the envelope {"event":…,"data":…}.
-var envelopeDialect = webSocketDialect("/ws/events", "event")
+var envelopeDialect = webSocketDialect("/ws/events", "event", TransportEnvelope)
 
-func webSocketDialect(path, name string) *dialect {
+func webSocketDialect(path, name string, transport Transport) *dialect {
 	event := func(b []byte, e *realtime.Event) []byte {
 		return appendFrame(b, opText, func(b []byte) []byte { return appendEvent(b, name, e) })
 	}
 	return &dialect{
-		path:   path,
-		event:  event,
-		events: &realtime.Format{Append: realtime.Each(event)},
+		path:      path,
+		transport: transport,
+		event:     event,
+		events:    &realtime.Format{Append: realtime.Each(event)},
 		notice: func(b []byte, n *realtime.Notice) []byte {
 			return appendFrame(b, opText, func(b []byte) []byte { return appendNotice(b, name, n) })
 		},

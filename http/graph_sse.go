@@ -17,8 +17,9 @@ type graphEvents struct {
 }
 
 var graphEventsDialect = &dialect{
-	item:    appendOperation,
-	goodbye: func(b []byte, g goodbye) []byte { return append(b, ": "+g.reason+"\n\n"...) },
+	transport: TransportGraphSSE,
+	item:      appendOperation,
+	goodbye:   func(b []byte, g goodbye) []byte { return append(b, ": "+g.reason+"\n\n"...) },
 	word: func(b []byte, word, _ string, expires time.Time) []byte {
 		return append(b, ": "+word+" "+expires.UTC().Format(time.RFC3339)+"\n\n"...)
 	},

@@ -33,7 +33,7 @@ var graphUpgrader = websocket.Upgrader{
 }
 
 var graphDialect = &dialect{
-	path: "/graphql", item: appendOperation,
+	path: "/graphql", transport: TransportGraphWS, item: appendOperation,
 	goodbye: func(b []byte, g goodbye) []byte {
 		switch g.code {
 		case goodbyeExpired.code, goodbyeRevoked.code, goodbyeDisconnected.code, goodbyeToken.code:

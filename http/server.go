@@ -142,7 +142,9 @@ type Server struct {
 	// Certificate is what clients are shown who connect by TLS; nil: they connect without.
 	Certificate *Certificate
 	Logger      *slog.Logger
-	Options     Options
+	// Observers are told of each request.
+	Observers []Observer
+	Options   Options
 
 	initOnce    sync.Once
 	signals     *rate.Limiter
@@ -155,6 +157,7 @@ type Server struct {
 	seats       seats
 	refusals    refusals
 	largest     largest
+	traffic     traffic
 
 	unknownProxy sync.Once
 
@@ -206,10 +209,13 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /page/", pageFiles())
 	mux.HandleFunc("GET /tidings.js", serveClient)
 	mux.HandleFunc("GET /tidings.d.ts", serveClient)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, "not_found", fmt.Sprintf("there is nothing at %s %q", r.Method, r.URL.Path))
-	})
-	return s.secured(mux)
+	mux.HandleFunc("GET /metrics", serveNoMetrics)
+	mux.HandleFunc("/", notFound)
+	return s.secured(observed(mux, s.Observers))
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	writeError(w, http.StatusNotFound, "not_found", fmt.Sprintf("there is nothing at %s %q", r.Method, r.URL.Path))
 }
 
 // Serve serves on the listener until ctx ends, then has all clients move, and returns nil.
@@ -235,6 +241,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server.Protocols.SetHTTP2(tls)
 	server.Protocols.SetUnencryptedHTTP2(!tls) // from a proxy that ends TLS
 	listening, closed := context.WithCancel(context.WithoutCancel(ctx))
+	watching, stopWatching := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	watchers.Go(func() { s.tellOfSlow(watching, slowEvery) })
+	defer watchers.Wait()
+	defer stopWatching()
 	failed := make(chan error, 1)
 	go func() {
 		defer closed()
@@ -296,6 +307,7 @@ func (s *Server) add(c *conn) bool {
 	}
 	s.crowd.add()
 	s.conns[c] = struct{}{}
+	s.traffic.opened(c.dialect.transport)
 	s.group.Add(1)
 	s.reassure(c)
 	return true
@@ -305,6 +317,7 @@ func (s *Server) remove(c *conn) {
 	c.endTenure()
 	s.mu.Lock()
 	delete(s.conns, c)
+	s.traffic.closed(c.dialect.transport)
 	s.mu.Unlock()
 	s.group.Done()
 }

@@ -15,6 +15,7 @@ import (
 // sseDialect is the protocol of /events, Server-Sent Events as the HTML standard has them: the data is the JSON of
 // /ws, and the id is the cursor, which browsers send along when they come back.
 var sseDialect = &dialect{
+	transport: TransportSSE,
 	events: &realtime.Format{Append: realtime.Each(func(b []byte, e *realtime.Event) []byte {
 		return appendMessage(b, e.Cursor, func(b []byte) []byte { return appendEvent(b, "type", e) })
 	})},

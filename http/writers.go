@@ -73,7 +73,8 @@ func (w *writers) run() {
 // desk is what a writer writes with.
 type desk struct {
 	items  []realtime.Item
-	frames []byte // of several items, to be written at once
+	frames []byte          // of several items, to be written at once
+	runs   []*realtime.Run // in the frames, that somebody follows
 	socket socketWriter
 }
 
@@ -125,10 +126,12 @@ func (d *desk) serve(c *conn) {
 func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
 	if len(control) == 0 && len(items) == 1 {
 		if frames := c.dialect.shared(items[0]); frames != nil {
+			d.runs = followed(d.runs[:0], &items[0])
 			return d.flush(c, frames, len(items[0].Run.Events), nil, false)
 		}
 	}
 	frames, events := append(d.frames[:0], control...), 0
+	d.runs = d.runs[:0]
 	for i := range items {
 		item := &items[i]
 		shared := c.dialect.shared(*item)
@@ -149,6 +152,7 @@ func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
 		}
 		if item.Run != nil {
 			events += len(item.Run.Events)
+			d.runs = followed(d.runs, item)
 		}
 		if cap(frames) <= 2*maxGather {
 			d.frames = frames
@@ -161,11 +165,12 @@ func (d *desk) write(c *conn, control []byte, items []realtime.Item) *rest {
 func (d *desk) flush(c *conn, frames []byte, events int, items []realtime.Item, own bool) *rest {
 	n := d.socket.write(c.socket, frames)
 	if n == len(frames) {
-		c.server.Hub.Delivered(events)
+		c.delivered(events, d.runs)
+		d.runs = d.runs[:0]
 		return nil
 	}
 	if own {
 		frames = slices.Clone(frames)
 	}
-	return &rest{frames: frames, written: n, events: events, items: slices.Clone(items)}
+	return &rest{frames: frames, written: n, events: events, runs: slices.Clone(d.runs), items: slices.Clone(items)}
 }

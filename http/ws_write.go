@@ -60,6 +60,7 @@ func (c *wsConn) push(to net.Conn, b []byte) (n int, err error) {
 // giveUp tells a client that reads nothing so: if it ever reads on, it finds the rest of the frame and a goodbye, for
 // which the kernel gets a little more room.
 func (c *wsConn) giveUp(frames []byte, written int) error {
+	c.server.traffic.goodbye(goodbyeStalled)
 	farewell := c.dialect.goodbye(slices.Clone(frames[written:frameEnd(frames, written)]), goodbyeStalled)
 	setSendBuffer(c.net, sendBuffer+farewellBuffer)
 	if err := c.net.SetWriteDeadline(time.Now().Add(lingerTime)); err != nil {

@@ -1,9 +1,12 @@
 package realtime
 
+import "time"
+
 // Batch is what one read brought, or a part of it, in order. The parts follow each other: one's To is the next one's From.
 type Batch struct {
 	From, To Cursor
 	Events   []*Event
+	Began    time.Time // the read that has brought it; zero: not known
 }
 
 // After returns what of the batch comes behind a position that lies in it. It returns false where the position does not, or the batch does

@@ -79,6 +79,7 @@ type Run struct {
 	guard   *guard // nil: whoever takes it is told all of it
 	count   int    // of events, before the guard
 	bytes   int
+	trail   Trail                    // of the batch; nil: nobody follows it
 	encoded atomic.Pointer[encoding] // the first of a list, which is changed with mu held
 
 	mu    sync.Mutex

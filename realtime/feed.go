@@ -104,6 +104,9 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	counter := &h.counters.fromLog
 	if read.Relayed {
 		counter = &h.counters.fromRelay
+		s.fromRelay = true
+	} else {
+		s.fromLog = true
 	}
 	s.pushPage(Batch{From: from, To: read.To, Events: read.Events}, replay, counter)
 	switch {
@@ -193,9 +196,24 @@ func (s *Subscriber) catchUp() bool {
 	}
 	s.setLive(true)
 	s.from = Cursor{}
+	s.returned()
 	s.announce()
 	s.admit()
 	return true
+}
+
+// returned counts a subscriber that has been given what it lacked, by where that was found.
+func (s *Subscriber) returned() {
+	switch {
+	case !s.returns:
+	case s.fromLog:
+		s.hub.counters.returnsLog.Add(1)
+	case s.fromRelay:
+		s.hub.counters.returnsRelay.Add(1)
+	default:
+		s.hub.counters.returnsMemory.Add(1)
+	}
+	s.returns, s.fromLog, s.fromRelay = false, false, false
 }
 
 // mayRead counts in one more reader of the database, or notes that the subscriber waits to be one; h.mu is held.

@@ -21,6 +21,9 @@ type Options struct {
 	RecentAge time.Duration
 	// RecheckInterval is how often policies are asked again who may subscribe, besides when something is known to have changed; 1 min.
 	RecheckInterval time.Duration
+	// Follow is asked of each batch with events, before it is routed, whether somebody wants to follow it to its clients; nil, as
+	// what it returns: nobody does. It is called by whoever publishes, and does not block.
+	Follow func(b Batch) Trail
 	// Readers is how many subscribers are fed from the database at once; the others wait their turn. 4.
 	Readers int
 }
@@ -104,7 +107,8 @@ type Hub struct {
 	registry registry
 	now      atomic.Pointer[batch] // is being published: up to the position, and not yet queued for everyone
 	counters counters
-	refused  refusals
+	refused  tally[Code]
+	resets   tally[Reset]
 
 	// Of Publish alone.
 	round uint64
@@ -114,6 +118,7 @@ type Hub struct {
 // counters count events times subscribers.
 type counters struct {
 	routed, delivered, fromMemory, fromLog, fromRelay, loaded, reads atomic.Uint64
+	overflows, returnsMemory, returnsRelay, returnsLog               atomic.Uint64
 	behind                                                           atomic.Int64 // subscribers
 }
 
@@ -213,9 +218,14 @@ func (h *Hub) wakeWaiting() {
 // The hub's lock is held while the position changes, and not while the batch's subscribers are found and it is queued for
 // them: whoever changes one of them meanwhile queues first what of the batch is that one's.
 func (h *Hub) Publish(published Batch) {
+	var trail Trail
+	if h.options.Follow != nil && len(published.Events) > 0 {
+		trail = h.options.Follow(published)
+	}
 	h.mu.Lock()
 	h.round++
 	b := h.recent.add(published, h.round)
+	b.trail = trail
 	h.position = b.To
 	if len(b.Events) > 0 {
 		h.now.Store(b)
@@ -226,12 +236,15 @@ func (h *Hub) Publish(published Batch) {
 	for _, s := range h.registry.find(b, &h.found) {
 		s.mu.Lock()
 		if s.takes(b) {
-			s.offer(b.From, s.runOf(b))
+			s.offer(b, s.runOf(b))
 		}
 		s.mu.Unlock()
 	}
 	h.now.Store(nil)
 	h.found.forget()
+	if trail != nil {
+		trail.Routed(int(b.queued.Load()))
+	}
 }
 
 // MaxChannels is how many channels a subscriber may have.
@@ -281,7 +294,13 @@ type Stats struct {
 	Judged            uint64 // of which row security was asked, once for all subscribers with the same rights
 	Reads             uint64 // queries that this took, of the log and of tables
 
-	Refused map[Code]uint64 // subscribers that did not get a channel, or lost it, by why
+	Overflows         uint64 // times that a queue was full, and its subscriber fell behind
+	ReturnsFromMemory uint64 // subscribers that had fallen behind, or came back with a cursor, and were given all they lacked
+	ReturnsFromLog    uint64 // the same, where the log had to be read for it
+	ReturnsFromRelay  uint64 // the same, where it was enough to read what another instance has read of it
+
+	Resets  map[Reset]uint64 // channels of which events were lost to a subscriber, by why
+	Refused map[Code]uint64  // subscribers that did not get a channel, or lost it, by why
 }
 
 // Stats returns the hub's figures.
@@ -292,12 +311,31 @@ func (h *Hub) Stats() Stats {
 		Subscribers: h.count, Behind: int(h.counters.behind.Load()), Waiting: len(h.toRead), Subscriptions: h.registry.count(), Recent: h.recent.size(),
 		Delivered: h.counters.delivered.Load(), Routed: h.counters.routed.Load(), Loaded: h.counters.loaded.Load(), Reads: h.counters.reads.Load(),
 		ResumedFromMemory: h.counters.fromMemory.Load(), ResumedFromLog: h.counters.fromLog.Load(), ResumedFromRelay: h.counters.fromRelay.Load(),
-		Refused: h.refused.totals(),
+		Overflows: h.counters.overflows.Load(), ReturnsFromMemory: h.counters.returnsMemory.Load(), ReturnsFromLog: h.counters.returnsLog.Load(),
+		ReturnsFromRelay: h.counters.returnsRelay.Load(),
+		Resets:           h.resets.totals(), Refused: h.refused.totals(),
 	}
 	h.bench.mu.Lock()
 	defer h.bench.mu.Unlock()
 	s.Judged = h.bench.judged
 	return s
+}
+
+// Queued is what waits in the subscribers' queues to be written: events, their bytes, and those of the fullest queue. It looks at all
+// subscribers: not for every event.
+func (h *Hub) Queued() (events, bytes, largest int) {
+	for s := range h.registry.subscribers() {
+		s.mu.Lock()
+		for _, i := range s.queue {
+			if i.Run != nil {
+				events += i.Run.count
+			}
+		}
+		bytes += s.bytes
+		largest = max(largest, s.bytes)
+		s.mu.Unlock()
+	}
+	return events, bytes, largest
 }
 
 // Channels returns the channels that the most subscribe to, at most n of them, and whether there are no others that anybody does. It looks at

@@ -5,23 +5,23 @@ import (
 	"sync"
 )
 
-// refusals counts what subscribers were refused, by why. Its lock is taken with any of the others held.
-type refusals struct {
-	mu     sync.Mutex
-	byCode map[Code]uint64
+// tally counts what subscribers were refused, or told that was lost, by why. Its lock is taken with any of the others held.
+type tally[K comparable] struct {
+	mu sync.Mutex
+	by map[K]uint64
 }
 
-func (r *refusals) add(code Code) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byCode == nil {
-		r.byCode = make(map[Code]uint64)
+func (t *tally[K]) add(why K) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.by == nil {
+		t.by = make(map[K]uint64)
 	}
-	r.byCode[code]++
+	t.by[why]++
 }
 
-func (r *refusals) totals() map[Code]uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return maps.Clone(r.byCode)
+func (t *tally[K]) totals() map[K]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.by)
 }

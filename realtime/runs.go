@@ -21,9 +21,11 @@ const setSize = 256
 // with all who were live when it was published.
 type batch struct {
 	Batch
-	at     time.Time // when it was published
-	round  uint64    // in which
-	shared *runs     // whose lock is needed for what follows
+	at     time.Time    // when it was published
+	round  uint64       // in which
+	trail  Trail        // nil: nobody follows it
+	queued atomic.Int64 // for how many, if somebody does
+	shared *runs        // whose lock is needed for what follows
 
 	bySignature map[string]*Run // of the set of channels; nil where it has nothing of the batch
 	sets        int             // bytes that these sets take, and shared counts
@@ -53,7 +55,7 @@ func (b *batch) runFor(s *Subscriber) *Run {
 			events = append(events, e)
 		}
 	}
-	return s.guard(ending(events, b.To), b)
+	return s.guard(b.ending(events), b)
 }
 
 // keep shares the run with all who have the same channels, and returns it, or the one of somebody who was faster.

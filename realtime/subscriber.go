@@ -13,6 +13,7 @@ type Item struct {
 	Notice *Notice
 	Of     *Subscriber // whose it is
 	Told   int         // how much of it has been written: the transport's own
+	live   bool        // it was queued as it was published
 }
 
 // Notice is something said to one subscriber.
@@ -69,6 +70,9 @@ type Subscriber struct {
 	live      bool
 	from      Cursor    // while behind: all before it has been queued; zero: begin where the hub is
 	trusted   bool      // while behind: from is a position that the log has given us
+	returns   bool      // while behind: what it lacks is of a time when it was away, or too slow
+	fromLog   bool      // while behind: the log was read for that
+	fromRelay bool      // while behind: what another instance has read of the log was
 	replay    *replay   // while behind: comes before what follows from
 	loading   []*member // while behind: whose rows come before anything else
 	apart     bool      // they are loaded one after another
@@ -194,6 +198,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, channels []Channel, options 
 		var err error
 		if r.since, err = ParseCursor(options.Since); err != nil {
 			for _, c := range r.channels {
+				h.resets.add(ResetMalformed)
 				s.push(Item{Notice: &Notice{Kind: NoticeReset, Channel: c, Reason: ResetMalformed}})
 			}
 			r.since = Cursor{}
@@ -339,6 +344,9 @@ func (s *Subscriber) drain(items []Item) []Item {
 			}
 			s.bytes -= run.bytes
 			if len(run.Events) == 0 {
+				if s.queue[n].Followed() {
+					run.Wrote()
+				}
 				continue // nothing of it is for this one
 			}
 			s.told = true
@@ -459,8 +467,10 @@ func (s *Subscriber) admit() {
 			s.fallBehind(h.position, true)
 		case others == 0:
 			s.fallBehind(r.since, false)
+			s.returns = true
 		default:
 			s.fallBehind(h.position, true)
+			s.returns = true
 			s.replay = &replay{members: added, from: r.since, upto: h.position}
 		}
 	}
@@ -657,7 +667,7 @@ func (s *Subscriber) askFor(ctx context.Context, id *Identity) map[Channel]*Erro
 // settle queues what is being published, if it is the subscriber's and Publish has not done so.
 func (s *Subscriber) settle() {
 	if b := s.hub.now.Load(); b != nil && s.takes(b) {
-		s.offer(b.From, b.run(s))
+		s.offer(b, b.run(s))
 	}
 }
 
@@ -678,22 +688,27 @@ func (s *Subscriber) runOf(b *batch) *Run {
 	}
 	n := s.touched[0]
 	if n.run == nil {
-		n.run = b.keep(s.signature, ending(n.events, b.To))
+		n.run = b.keep(s.signature, b.ending(n.events))
 	}
 	return n.run
 }
 
 // offer queues a run that was just published, if there is room; only s.mu is needed.
-func (s *Subscriber) offer(from Cursor, run *Run) {
+func (s *Subscriber) offer(b *batch, run *Run) {
 	if run == nil {
 		return
 	}
 	if s.bytes > 0 && s.bytes+run.bytes > s.hub.options.QueueBytes {
-		s.fallBehind(from, true)
+		s.hub.counters.overflows.Add(1)
+		s.fallBehind(b.From, true)
+		s.returns = true
 		return
 	}
+	if b.trail != nil {
+		b.queued.Add(1)
+	}
 	s.hub.counters.routed.Add(uint64(run.count))
-	s.push(Item{Run: run})
+	s.push(Item{Run: run, live: true})
 }
 
 // push queues an item; only s.mu is needed.
@@ -728,7 +743,7 @@ func (s *Subscriber) wakeup() {
 // fallBehind needs s.mu alone.
 func (s *Subscriber) fallBehind(from Cursor, trusted bool) {
 	s.setLive(false)
-	s.from, s.trusted = from, trusted
+	s.from, s.trusted, s.returns, s.fromLog, s.fromRelay = from, trusted, false, false, false
 	s.wakeup()
 }
 
@@ -756,7 +771,9 @@ func (s *Subscriber) announce() {
 
 // reset tells of channels that events of theirs may be missing, and begins anew with them; only s.mu is needed.
 func (s *Subscriber) reset(members []*member, reason Reset) {
+	s.returns = false // it begins anew
 	for _, m := range members {
+		s.hub.resets.add(reason)
 		m.announced = false
 		m.join = Cursor{}
 		s.push(Item{Notice: &Notice{Kind: NoticeReset, Channel: m.channel, Reason: reason}})

@@ -82,6 +82,7 @@ func (l *logging) logger(w io.Writer) *slog.Logger {
 // serveCmd is the service's configuration.
 type serveCmd struct {
 	Listen       string   `help:"Where to listen, as host:port." default:"127.0.0.1:8080" env:"TIDINGS_LISTEN" placeholder:"ADDRESS"`
+	AdminListen  string   `help:"An address of its own, as host:port, for metrics, profiles and health, without sign-in: of this machine alone, or of a network that others do not reach. Empty: none." env:"TIDINGS_ADMIN_LISTEN" placeholder:"ADDRESS"`
 	AllowOrigin  []string `help:"Origins whose pages may connect, besides the server's own: https://app.example.com. \"*\" is any." env:"TIDINGS_ALLOW_ORIGIN" placeholder:"ORIGIN"`
 	TLSCert      string   `name:"tls-cert" help:"A file with the certificate, and those that lead from it to an authority, as PEM: clients connect by TLS. It is read again when it changes." env:"TIDINGS_TLS_CERT" placeholder:"FILE"`
 	TLSKey       string   `name:"tls-key" help:"A file with the certificate's key, as PEM." env:"TIDINGS_TLS_KEY" placeholder:"FILE"`
@@ -190,6 +191,14 @@ type graphQLFlags struct {
 func (c *serveCmd) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("--listen: %q is not host:port, such as 127.0.0.1:8080 or :8080", c.Listen)
+	}
+	if c.AdminListen != "" {
+		if _, _, err := net.SplitHostPort(c.AdminListen); err != nil {
+			return fmt.Errorf("--admin-listen: %q is not host:port, such as 127.0.0.1:8081", c.AdminListen)
+		}
+		if c.AdminListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+			return fmt.Errorf("--admin-listen: %q is where clients come, by --listen: give it another port", c.AdminListen)
+		}
 	}
 	for _, origin := range c.AllowOrigin {
 		u, err := url.Parse(origin)

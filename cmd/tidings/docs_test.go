@@ -126,10 +126,14 @@ func TestImports(t *testing.T) {
 		"tidings/redis":                      {"tidings/realtime"},
 		"tidings/redis/redistest":            {},
 		"tidings/db/dbtest":                  {"tidings/db", "tidings/triggers"},
-		"tidings/cmd/tidings":                {"tidings/clients/go", "tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/http/graph", "tidings/realtime", "tidings/redis", "tidings/triggers"},
+		"tidings/metrics":                    {"tidings/db", "tidings/http", "tidings/realtime"},
+		"tidings/traces":                     {"tidings/realtime"},
+		"tidings/cmd/tidings":                {"tidings/clients/go", "tidings/cmd/tidings/internal/bench", "tidings/db", "tidings/http", "tidings/http/graph", "tidings/metrics", "tidings/realtime", "tidings/redis", "tidings/traces", "tidings/triggers"},
 		"tidings/cmd/tidings/internal/bench": {"tidings/db"},
 		"tidings/cmd/faults":                 {"tidings/db", "tidings/realtime", "tidings/triggers"},
-		"tidings/cmd/benchmarks":             {"tidings/db", "tidings/triggers"},
+		"tidings/cmd/benchmarks":             {"tidings/cmd/scaling/model", "tidings/db", "tidings/redis/redistest", "tidings/triggers"},
+		"tidings/cmd/scaling":                {"tidings/cmd/scaling/model"},
+		"tidings/cmd/scaling/model":          {},
 	}
 	drivers := []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgxlisten", "github.com/golang-migrate/migrate/v4"}
 	decoder := json.NewDecoder(strings.NewReader(string(out)))

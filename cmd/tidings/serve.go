@@ -15,6 +15,7 @@ import (
 	"tidings/db"
 	tidingshttp "tidings/http"
 	"tidings/http/graph"
+	"tidings/metrics"
 	"tidings/realtime"
 	"tidings/redis"
 	"tidings/triggers"
@@ -39,11 +40,16 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return fmt.Errorf("--tls-cert and --tls-key: %w", err)
 		}
 	}
-	listener, err := listen(ctx, c.Listen)
+	listener, err := listenAt(ctx, "--listen", c.Listen)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
+	observed, err := c.observe(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer observed.close(logger)
 
 	// What is below goes on until what is above has ended.
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
@@ -82,7 +88,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 
 	reader := &db.Reader{
 		DB: database, Logger: logger, PollInterval: c.PollInterval, Timeout: c.DatabaseTimeout, NoListen: !c.Listening,
-		BeatInterval: c.HeartbeatInterval,
+		BeatInterval: c.HeartbeatInterval, Lagged: observed.heartbeats(),
 	}
 	if c.HeartbeatInterval == 0 {
 		reader.BeatInterval = -1
@@ -93,7 +99,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	}
 	hub := realtime.NewHub(reader, realtime.Options{
 		MaxChannels: c.MaxChannels, QueueBytes: c.QueueBytes, RecentBytes: c.RecentBytes, RecentAge: c.RecentAge, Readers: c.LogReaders,
-		RecheckInterval: c.RecheckInterval,
+		RecheckInterval: c.RecheckInterval, Follow: observed.followers(),
 	})
 	reader.Sink = hub
 	presence := &db.Presence{DB: database, Logger: logger, Heartbeat: c.Presence.Heartbeat, DeadAfter: c.Presence.DeadAfter, Grace: c.Presence.Grace}
@@ -110,7 +116,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		Introspection: development, OpenWrites: development,
 		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
 		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,
-		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes,
+		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes, Observe: observed.operations(),
 		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
 	}
 	accounts := c.Accounts.open(c.Secret, database, logger)
@@ -135,7 +141,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 				Logged: s.Audited.Logged, Audited: s.Audited.Read, Missing: s.Audited.Missing,
 			}
 		},
-		Channel: hasChannel.Load,
+		Channel: hasChannel.Load, Observers: observed.requests(),
 		Options: tidingshttp.Options{
 			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 			MaxCommandsPerSecond: c.MaxCommandsPerSecond, CommandBurst: c.CommandBurst, TrustedProxies: c.trustedProxies(), MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
@@ -156,6 +162,9 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	reporter.TooOld = func(err error) { outdated <- err }
 	server.Alone = reporter.Alone
 	revocations := &db.Revocations{DB: database, Logger: logger}
+	logWatch := &db.LogWatch{DB: database, Logger: logger, Timeout: c.DatabaseTimeout}
+	service := metrics.Service{Hub: hub, Server: server, Reader: reader, DB: database, Log: logWatch, Revocations: revocations}
+	observed.watch(service)
 	server.Revoked, server.Signal = revocations.Revoked, database.Signal
 	subjects := c.JWT.subjects(database, hasChannel.Load)
 	issuer, err := c.JWT.issuer(below, logger)
@@ -182,6 +191,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		defer stopBelow()
 		return server.Serve(ctx, listener)
 	})
+	group.Go(func() error { return observed.serve(below, service, logger) })
 	group.Go(func() error {
 		prepared, err := c.prepare(ctx, database, channel, embedded != nil, logger)
 		if err != nil || ctx.Err() != nil {
@@ -194,6 +204,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		following.Go(func() error { return presence.Run(below) })
 		following.Go(func() error { return revocations.Run(below) })
 		following.Go(func() error { return reporter.Run(below) })
+		following.Go(func() error { return logWatch.Run(below) })
 		return following.Wait()
 	})
 	group.Go(func() error {
@@ -247,14 +258,14 @@ func (f *accountFlags) open(secret string, database *db.DB, logger *slog.Logger)
 	}
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func listenAt(ctx context.Context, flag, address string) (net.Listener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op.Err
 		}
-		return nil, fmt.Errorf("--listen: cannot listen on %s: %w", address, err)
+		return nil, fmt.Errorf("%s: cannot listen on %s: %w", flag, address, err)
 	}
 	return listener, nil
 }

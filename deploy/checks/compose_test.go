@@ -80,7 +80,7 @@ func TestCompose(t *testing.T) {
 			if volume.Type == types.VolumeTypeBind && !strings.HasPrefix(volume.Source, dir) {
 				t.Errorf("%s: %s is not of deploy", name, volume.Source)
 			}
-			if _, err := os.Stat(volume.Source); volume.Type == types.VolumeTypeBind && err != nil && !notYet(volume.Source) {
+			if _, err := os.Stat(volume.Source); volume.Type == types.VolumeTypeBind && err != nil {
 				t.Errorf("%s: %s", name, err)
 			}
 		}
@@ -114,13 +114,11 @@ func TestCompose(t *testing.T) {
 	if !strings.Contains(datasource, "url: http://prometheus:9090\n") {
 		t.Errorf("Grafana has its figures from elsewhere: %s", datasource)
 	}
-	if provider := filepath.Join(dir, "grafana/provisioning/dashboards/tidings.yaml"); !notYet(provider) {
-		folder := regexp.MustCompile(`path: (\S+)`).FindStringSubmatch(readFile(t, provider))
-		if !slices.ContainsFunc(project.Services["grafana"].Volumes, func(v types.ServiceVolumeConfig) bool {
-			return folder != nil && v.Target == folder[1]+"/tidings.json"
-		}) {
-			t.Errorf("Grafana looks for dashboards in %v, and there is none", folder)
-		}
+	folder := regexp.MustCompile(`path: (\S+)`).FindStringSubmatch(readFile(t, filepath.Join(dir, "grafana/provisioning/dashboards/tidings.yaml")))
+	if !slices.ContainsFunc(project.Services["grafana"].Volumes, func(v types.ServiceVolumeConfig) bool {
+		return folder != nil && v.Target == folder[1]+"/tidings.json"
+	}) {
+		t.Errorf("Grafana looks for dashboards in %v, and there is none", folder)
 	}
 
 	before := readFile(t, filepath.Join(dir, "compose/secrets/database_url"))
@@ -128,11 +126,6 @@ func TestCompose(t *testing.T) {
 	if readFile(t, filepath.Join(dir, "compose/secrets/database_url")) != before {
 		t.Error("secrets.sh, run again, has made other secrets")
 	}
-}
-
-// notYet reports whether a file is of those that come with TIDINGS_ADMIN_LISTEN.
-func notYet(path string) bool {
-	return isComing("TIDINGS_ADMIN_LISTEN") && (strings.Contains(path, "/prometheus/") || strings.Contains(path, "/grafana"))
 }
 
 // bare runs the services of a compose file on this machine: what is told them of containers – names of hosts, ports, paths – is
@@ -337,9 +330,6 @@ func TestComposeServices(t *testing.T) {
 	project.Services["proxy"].Environment["CADDY_ADMIN"] = &admin
 
 	for _, service := range []string{"proxy", "prometheus"} {
-		if service == "prometheus" && isComing("TIDINGS_ADMIN_LISTEN") {
-			continue
-		}
 		b.up(service)
 		b.awaitHealthy(service)
 	}
@@ -394,9 +384,7 @@ func TestComposeServices(t *testing.T) {
 		t.Errorf("Redis answers %q to the password that the instances have", got)
 	}
 
-	if !isComing("TIDINGS_ADMIN_LISTEN") {
-		b.expectScraped()
-	}
+	b.expectScraped()
 
 	for _, instance := range []string{"tidings-1", "tidings-2"} {
 		b.running[instance].end(syscall.SIGTERM)

@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// coming are settings that deploy's files have and the program has not, yet.
-var coming = []string{"TIDINGS_ADMIN_LISTEN", "TIDINGS_DRAIN_DELAY", "TIDINGS_DRAIN_TIME"}
-
 var helpOnce = sync.OnceValues(func() (map[string]bool, error) {
 	built, err := theImage()
 	if err != nil {
@@ -51,31 +48,17 @@ func checkSettings(t *testing.T, where, text string, except ...string) {
 		known[name] = true
 	}
 	for _, name := range ours.FindAllString(text, -1) {
-		if !known[name] && !isComing(name) {
+		if !known[name] {
 			t.Errorf("%s has %s, which tidings does not", where, name)
 		}
 	}
 }
 
-func isComing(name string) bool {
-	for _, c := range coming {
-		if c == name {
-			return true
-		}
-	}
-	return false
-}
-
-func TestComing(t *testing.T) {
+func TestSettingsAreKnown(t *testing.T) {
 	t.Parallel()
 	known := knownSettings(t)
 	if len(known) < 40 || !known["TIDINGS_LISTEN"] || !known["DATABASE_URL_FILE"] {
 		t.Fatalf("the program's help has %v", known)
-	}
-	for _, name := range coming {
-		if known[name] {
-			t.Errorf("tidings has %s now: it is to be taken off this list", name)
-		}
 	}
 }
 

@@ -50,6 +50,9 @@ type Options struct {
 	Accounts Accounts
 	// Status is how the instance is doing, for administrators; nil: nobody is told.
 	Status func() realtime.Instance
+	// Observe is told of each operation before it is executed, and may give it another context; of a subscription, before it begins. What it
+	// returns is called at the end, with the codes of the errors. Nil: nobody wants to know.
+	Observe func(ctx context.Context, kind, name string) (_ context.Context, done func(codes []string))
 	// AdminWatch lets administrators make tables live.
 	AdminWatch bool
 }
@@ -250,8 +253,18 @@ func respond(r *graphql.Response) *Response {
 // Kind is query, mutation or subscription.
 func (o *Operation) Kind() ast.Operation { return o.context.Operation.Operation }
 
+// observe has the operation observed.
+func (o *Operation) observe(ctx context.Context) (_ context.Context, done func(codes []string)) {
+	if o.api.options.Observe == nil {
+		return ctx, func([]string) {}
+	}
+	return o.api.options.Observe(ctx, string(o.Kind()), o.context.Operation.Name)
+}
+
 // Do executes a query or a mutation.
 func (o *Operation) Do(ctx context.Context) (answer *Response) {
+	ctx, done := o.observe(ctx)
+	defer func() { done(answer.Codes) }()
 	defer o.api.recovered(ctx, &answer)
 	kind := ofQuery
 	if o.Kind() == ast.Mutation {

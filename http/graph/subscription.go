@@ -33,6 +33,14 @@ type target struct {
 // Subscribe finds out what a subscription follows, behind since, if that is not empty, and otherwise where the operation says. Where it
 // cannot be, the Response says why.
 func (o *Operation) Subscribe(ctx context.Context, since string) (s *Subscription, refused *Response) {
+	ctx, done := o.observe(ctx)
+	defer func() {
+		var codes []string
+		if refused != nil {
+			codes = refused.Codes
+		}
+		done(codes)
+	}()
 	defer o.api.recovered(ctx, &refused)
 	ctx = graphql.WithOperationContext(ctx, o.context)
 	t, field, err := o.target()
