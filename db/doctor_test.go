@@ -301,9 +301,9 @@ func TestDoctorOfSettings(t *testing.T) {
 	// The rights of a role that serves.
 	p.doctor = newDoctor(t, as(t, address, role))
 	p.ill(
-		fault{check: "serving-rights", level: db.SeverityProblem, found: "may not call what a service calls", sql: `alter role ` + role + ` connection limit 7`},
+		fault{check: "serving-rights", level: db.SeverityProblem, found: "may not call what a service calls", sql: `alter role ` + role + ` connection limit 6`},
 		fault{check: "migrating-rights", level: db.SeverityNote, found: "may serve, but not upgrade"},
-		fault{check: "connections", level: db.SeverityWarning, found: "The role may have 7 connections"},
+		fault{check: "connections", level: db.SeverityWarning, found: "The role may have 6 connections"},
 	)
 }
 
