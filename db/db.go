@@ -32,6 +32,9 @@ const ownSchema = "tidings"
 // DB is a database: its pool, and how to open connections beside it.
 type DB struct {
 	Pool *pgxpool.Pool
+	// Schema is schema tidings as the program knows it: the reader's and the listener's connections are refused where the database has one for
+	// which that is too old. Without files, nothing is asked.
+	Schema MigrationSet
 
 	pooled *way // of the pool
 	direct *way // of connections beside it: the same, unless there is a pooler to be passed
@@ -148,6 +151,16 @@ func (d *DB) dial(ctx context.Context, name string, settings []setting) (*pgx.Co
 	}
 	if err != nil {
 		return nil, explain(err)
+	}
+	if d.Schema.Files != nil {
+		level, err := d.Schema.latest()
+		if err == nil {
+			err = checkCompatible(ctx, conn, level)
+		}
+		if err != nil {
+			closeConn(conn)
+			return nil, err
+		}
 	}
 	return conn, nil
 }
