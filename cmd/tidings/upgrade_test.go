@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ import (
 // ticking are writers of table ticks, who wait for a lock for no longer than a second.
 type ticking struct {
 	stop    chan struct{}
+	stopped sync.Once
 	group   sync.WaitGroup
 	written [2]int
 	count   atomic.Int64
@@ -81,7 +83,7 @@ func (w *ticking) goOn(t *testing.T) {
 }
 
 func (w *ticking) end() {
-	close(w.stop)
+	w.stopped.Do(func() { close(w.stop) })
 	w.group.Wait()
 }
 
@@ -137,7 +139,7 @@ func TestDownAndUpWhileServing(t *testing.T) {
 	}
 	until("the stream is live", func(typ, _ string) bool { return typ == "subscribed" })
 	writers := tickAway(t, address)
-	defer writers.group.Wait()
+	defer writers.end()
 	until("events come", func(string, string) bool { return last > 50 })
 
 	reader, err := pgx.Connect(t.Context(), address)
@@ -181,13 +183,29 @@ func TestDownAndUpWhileServing(t *testing.T) {
 	t.Logf("%d rows were written; no statement took longer than %s", writers.count.Load(), slices.Max(writers.longest[:]).Round(time.Millisecond))
 }
 
+// latest is the version of schema tidings that this program knows.
+var latest = sync.OnceValue(func() int {
+	names, err := fs.Glob(triggers.Migrations, "migrations/*.up.sql")
+	if err != nil || len(names) == 0 {
+		panic(fmt.Sprint("migrations/*.up.sql: ", names, err))
+	}
+	n, err := strconv.Atoi(strings.Split(filepath.Base(slices.Max(names)), "_")[0])
+	if err != nil {
+		panic(err)
+	}
+	return n
+})
+
 // nextMigrations are those of a version that is yet to come: one that adds something, and one with which the servers of before must not serve.
-var nextMigrations = map[string]string{
-	"0009_add.up.sql": `alter table tidings.log add column added text; select tidings.refresh()`,
-	"0010_say.up.sql": `create or replace function tidings.compatible_from() returns integer language sql immutable set search_path = pg_catalog, pg_temp as 'select 10'`,
-	"0011_change.up.sql": `select tidings.await_instances(10);
-		create table tidings.seen_by as select i.name from tidings.instances i
-			union all select a.application_name from pg_stat_activity a where a.datname = current_database() and a.application_name in ('tidings reader', 'tidings listener')`,
+func nextMigrations() map[string]string {
+	name := func(n int, name string) string { return fmt.Sprintf("%04d_%s.up.sql", latest()+n, name) }
+	return map[string]string{
+		name(1, "add"): `alter table tidings.log add column added text; select tidings.refresh()`,
+		name(2, "say"): fmt.Sprintf(`create or replace function tidings.compatible_from() returns integer language sql immutable set search_path = pg_catalog, pg_temp as 'select %d'`, latest()+2),
+		name(3, "change"): fmt.Sprintf(`select tidings.await_instances(%d);
+			create table tidings.seen_by as select i.name from tidings.instances i
+				union all select a.application_name from pg_stat_activity a where a.datname = current_database() and a.application_name in ('tidings reader', 'tidings listener')`, latest()+2),
+	}
 }
 
 // next is a set of migrations that has the first so many of them, too.
@@ -205,8 +223,9 @@ func next(t *testing.T, upto int) db.MigrationSet {
 		}
 		files[name] = &fstest.MapFile{Data: text}
 	}
-	for _, name := range slices.Sorted(maps.Keys(nextMigrations))[:upto] {
-		files["migrations/"+name] = &fstest.MapFile{Data: []byte(nextMigrations[name])}
+	later := nextMigrations()
+	for _, name := range slices.Sorted(maps.Keys(later))[:upto] {
+		files["migrations/"+name] = &fstest.MapFile{Data: []byte(later[name])}
 	}
 	return db.MigrationSet{Name: "live", Files: files}
 }
@@ -220,7 +239,7 @@ func buildNext(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range nextMigrations {
+	for name, text := range nextMigrations() {
 		for place, text := range map[string]string{name: text, strings.Replace(name, ".up.", ".down.", 1): "select 1"} {
 			file := filepath.Join(dir, place)
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -284,7 +303,7 @@ func TestUpgradeWhileServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	writers := tickAway(t, address)
-	defer writers.group.Wait()
+	defer writers.end()
 
 	database, err := db.Open(t.Context(), address)
 	if err != nil {
@@ -294,7 +313,7 @@ func TestUpgradeWhileServing(t *testing.T) {
 	if err := database.MigrateUp(t.Context(), next(t, 1)); err != nil {
 		t.Fatal(err)
 	}
-	older.await(&older.stderr, `level=INFO msg="the database has a newer version of schema tidings, with which this program goes on" version=9 known=8`)
+	older.await(&older.stderr, fmt.Sprintf(`level=INFO msg="the database has a newer version of schema tidings, with which this program goes on" version=%d known=%d`, latest()+1, latest()))
 	writers.goOn(t)
 	if readyz(t, at) != http.StatusOK {
 		t.Error("the older one is not ready any more")
