@@ -90,10 +90,7 @@ func (r *Reader) followLog(ctx context.Context, reading *reading, origin string)
 		}
 		reading.timeout = r.Timeout
 		attention.took = time.Since(begun)
-		if reading.failures > 0 {
-			r.Logger.Info("reading the log again", "attempts", reading.failures)
-		}
-		r.readNow(reading)
+		r.hasRead(reading, time.Now())
 		if r.Relay != nil {
 			r.Relay.Proven(reading.position)
 		}
