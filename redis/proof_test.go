@@ -153,3 +153,32 @@ func TestRedisThatCannotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// A lease of an instance's own is one of an earlier term of its: it leads at once, and what was to be written in the other is not any more.
+func TestLease(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	const lease = "tidings:{nobody}:1:leader"
+	if _, err := server.Do("SET", lease, "instance-1/1", "PX", "3600000"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"instance-2", "instance", "instance-1"} {
+		r := &redis.Relay{URL: server.URL(), Name: name}
+		led, err := r.Lead(t.Context(), "nobody", func(context.Context) error {
+			if holder, _ := server.Do("GET", lease); holder == "instance-1/1" || !strings.HasPrefix(holder, "instance-1/") {
+				t.Errorf("while %s leads, the lease is that of %s", name, holder)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if led != (name == "instance-1") {
+			t.Errorf("%s leads: %t", name, led)
+		}
+		r.Close()
+	}
+	if holder, _ := server.Do("GET", lease); holder != "" {
+		t.Errorf("the lease is still that of %s", holder)
+	}
+}

@@ -48,8 +48,8 @@ type Relay struct {
 	client rueidis.Client // nil: it could not be reached yet
 }
 
-// ErrLost says that what has to be asked of Redis cannot be.
-var ErrLost = errors.New("Redis cannot be used") //nolint:staticcheck // a name
+// ErrLost says that Redis cannot be used.
+var ErrLost = errors.New("relay by Redis")
 
 // followWait is how long an entry is waited for before the one that leads is looked after.
 const followWait = 500 * time.Millisecond
@@ -126,7 +126,7 @@ func (r *Relay) connect() (rueidis.Client, error) {
 	return client, nil
 }
 
-// Close ends the connections.
+// Close ends the connections; whoever uses it again makes new ones.
 func (r *Relay) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,7 +147,8 @@ redis.call('SET', KEYS[4], '', 'PX', 1)
 return 1
 `)
 
-// Ping reports whether Redis can be used, for a log: one that answers may be full, or somebody's replica, or not let this user write.
+// Ping reports whether Redis can be used, for a log: one that answers may be full, or somebody's replica, or not let this user write. If it cannot,
+// it is looked for anew the next time: its name may be that of another server now.
 func (r *Relay) Ping(ctx context.Context, origin string) error {
 	client, err := r.connect()
 	if err != nil {
@@ -157,6 +158,7 @@ func (r *Relay) Ping(ctx context.Context, origin string) error {
 	defer cancel()
 	keys := keysOf(origin)
 	if err := pingScript.Exec(ctx, client, []string{keys.leader, keys.stream, keys.marks, keys.ping}, nil).Error(); err != nil {
+		r.Close()
 		return lost(err)
 	}
 	return nil
