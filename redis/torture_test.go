@@ -113,7 +113,7 @@ func TestEverythingBreaks(t *testing.T) {
 	writers.Wait()
 	leader(t, running...)
 
-	type entry struct{ id, xid, rows, writer int64 }
+	type entry struct{ id, xid, rows int64 }
 	rows, err := database.Pool.Query(t.Context(), `select id, xid::text::bigint, case when rows is null then 1 else data::text::bigint end from tidings.log where topic = 'notes' order by id`)
 	if err != nil {
 		t.Fatal(err)

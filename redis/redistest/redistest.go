@@ -118,7 +118,7 @@ func (s *Server) Start() error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := net.Dial("tcp", s.Address())
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Address())
 		if err == nil {
 			_ = conn.Close()
 			return nil
