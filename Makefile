@@ -14,7 +14,7 @@ TEST_PACKAGES ?= 2
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: setup build ## start the service here, with a database of its own (ARGS="--help" for its flags)
@@ -28,6 +28,11 @@ build: ## compile bin/tidings
 test: setup setup-test vet ## run every test with the race detector (TESTFLAGS="-run Resume -v" to choose)
 	go test -race -count=1 -timeout 20m -p $(TEST_PACKAGES) $(TESTFLAGS) ./...
 	cd deploy/checks && go test -count=1 -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: test-postgres
+test-postgres: setup setup-test ## run the tests of the SQL with another PostgreSQL (VERSION=14 to 18, or PROGRAMS=its bin directory)
+	TIDINGS_TEST_POSTGRES=$(or $(PROGRAMS),$(CURDIR)/db/testdata/npm/node_modules/postgres-$(or $(VERSION),$(error say which: make test-postgres VERSION=18))/native/bin) \
+		go test -count=1 -timeout 20m $(TESTFLAGS) ./triggers ./db
 
 .PHONY: test-short
 test-short: setup ## run the quick tests, without the race detector

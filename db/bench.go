@@ -81,11 +81,9 @@ type BenchWriter struct {
 
 // Writer connects a writer.
 func (t *BenchTable) Writer(ctx context.Context) (*BenchWriter, error) {
-	config := t.db.config.Copy()
-	config.RuntimeParams["application_name"] = "tidings bench"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := t.db.dial(ctx, "bench", nil)
 	if err != nil {
-		return nil, explain(err)
+		return nil, err
 	}
 	insert := `insert into ` + t.identifier() + ` (channel, sequence, settled, sent_at, content) values ($1, $2, $3, $4, $5)`
 	return &BenchWriter{conn, insert}, nil

@@ -196,7 +196,7 @@ func acting(actor Actor) pgx.TxOptions {
 	if actor.UserID != 0 {
 		user = strconv.FormatInt(actor.UserID, 10)
 	}
-	return pgx.TxOptions{BeginQuery: `begin; select set_config('tidings.user', '` + user + `', true)`} // one exchange
+	return pgx.TxOptions{BeginQuery: beginCommitted + `select set_config('tidings.user', '` + user + `', true)`} // one exchange
 }
 
 // write does something to one row, once, and returns the row. What was done before is answered with the row as it is now; where

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,29 +26,60 @@ const MinVersion = 14
 // connectTimeout is how long the opening of a connection may take.
 const connectTimeout = 5 * time.Second
 
+// ownSchema is the schema that tidings keeps its things in, and the name that its role mostly has.
+const ownSchema = "tidings"
+
 // DB is a database: its pool, and how to open connections beside it.
 type DB struct {
-	Pool   *pgxpool.Pool
-	config *pgx.ConnConfig
+	Pool *pgxpool.Pool
+	// Schema is schema tidings as the program knows it: the reader's and the listener's connections are refused where the database has one for
+	// which that is too old. Without files, nothing is asked.
+	Schema MigrationSet
+
+	pooled *way // of the pool
+	direct *way // of connections beside it: the same, unless there is a pooler to be passed
 }
 
 // Open reads a database URL. It does not connect: the pool does when it is used, and Check says whether it can.
-func Open(ctx context.Context, url string) (*DB, error) {
-	config, err := pgxpool.ParseConfig(url)
+func Open(ctx context.Context, url string) (*DB, error) { return OpenDirect(ctx, url, "") }
+
+// OpenDirect is Open with another URL of the same database that leads past a pooler, for what needs sessions: the listener above all, the
+// reader of the log, presence and migrations. Empty: there is none.
+func OpenDirect(ctx context.Context, url, directURL string) (*DB, error) {
+	config, err := parseURL(url)
 	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", hidePassword(err))
+		return nil, fmt.Errorf("database URL: %w", err)
 	}
-	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
-		return nil, errors.New("database URL: default_query_exec_mode=simple_protocol cannot be used, as the log is read in binary; " +
-			"exec does without prepared statements as well")
-	}
-	prepareConfig(config.ConnConfig)
 	config.MaxConnIdleTime = 5 * time.Minute
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
+	d := &DB{pooled: newWay(config.ConnConfig, url)}
+	d.direct = d.pooled
+	if directURL != "" {
+		direct, err := parseURL(directURL)
+		if err != nil {
+			return nil, fmt.Errorf("direct database URL: %w", err)
+		}
+		d.direct = newWay(direct.ConnConfig, directURL)
+	}
+	config.BeforeConnect = func(ctx context.Context, config *pgx.ConnConfig) error {
+		return d.pooled.prepare(ctx, config, settingsOf(config))
+	}
+	if d.Pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("database pool: %w", err)
 	}
-	return &DB{Pool: pool, config: config.ConnConfig}, nil
+	return d, nil
+}
+
+func parseURL(url string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, hidePassword(err)
+	}
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		return nil, errors.New("default_query_exec_mode=simple_protocol cannot be used, as the log is read in binary; " +
+			"cache_describe does without prepared statements as well")
+	}
+	prepareConfig(config.ConnConfig)
+	return config, nil
 }
 
 // hidePassword says why a URL cannot be read, if that can be said without a part of it: whatever cannot be read may be
@@ -75,50 +107,60 @@ func prepareConfig(config *pgx.ConnConfig) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "tidings"
 	}
-	// Reading above READ COMMITTED could make writers fail, and the log's upkeep refuses it.
-	config.AfterConnect = afterConnect(`set default_transaction_isolation = 'read committed'`)
-	// The default search path begins with the schema of the user's name, and ours is not where tables belong.
-	if config.User == "tidings" && config.RuntimeParams["search_path"] == "" {
-		config.RuntimeParams["search_path"] = "public"
-	}
 }
 
-// afterConnect has a new session begin with the statements.
-func afterConnect(statements string) pgconn.AfterConnectFunc {
-	return func(ctx context.Context, c *pgconn.PgConn) error {
-		_, err := c.Exec(ctx, statements).ReadAll()
-		return err
+// settingsOf are those that sessions begin with.
+func settingsOf(config *pgx.ConnConfig) []setting {
+	// Reading above READ COMMITTED could make writers fail, and the log's upkeep refuses it.
+	settings := []setting{{"default_transaction_isolation", "read committed"}}
+	// The default search path begins with the schema of the user's name, and ours is not where tables belong.
+	if config.User == ownSchema && config.RuntimeParams["search_path"] == "" {
+		settings = append(settings, setting{"search_path", "public"})
 	}
+	return settings
 }
 
 // Close closes the pool.
 func (d *DB) Close() { d.Pool.Close() }
 
-// planForLog returns statements, each beginning with set, that fix the plans for reading the log: whatever the planner
-// assumes of a table that grows and is emptied, of which it has no statistics, what is new is found by an index.
-func planForLog(set string) string {
-	var statements strings.Builder
-	for _, setting := range []string{"enable_seqscan = off", "enable_bitmapscan = off", "jit = off",
-		"max_parallel_workers_per_gather = 0", "plan_cache_mode = force_generic_plan"} {
-		statements.WriteString(set + " " + setting + "; ")
+var (
+	// planForLog fixes the plans for reading the log: whatever the planner assumes of a table that grows and is emptied, of which it has
+	// no statistics, what is new is found by an index.
+	planForLog = []setting{
+		{"enable_seqscan", "off"}, {"enable_bitmapscan", "off"}, {"jit", "off"},
+		{"max_parallel_workers_per_gather", "0"}, {"plan_cache_mode", "force_generic_plan"},
 	}
-	return statements.String()
-}
+	// unhurried is for what takes its time, and is watched by us.
+	unhurried = []setting{{"statement_timeout", "0"}}
+)
 
 // connect opens a connection of its own, for the reader and the listener.
 func (d *DB) connect(ctx context.Context, name string) (*pgx.Conn, error) {
-	return d.dial(ctx, name, planForLog("set")+`set synchronous_commit = off; `)
+	return d.dial(ctx, name, append(planForLog, setting{"synchronous_commit", "off"}))
 }
 
-// dial opens a connection beside the pool, whose session begins with the settings.
-func (d *DB) dial(ctx context.Context, name, settings string) (*pgx.Conn, error) {
-	config := d.config.Copy()
+// dial opens a connection beside the pool, whose session begins with the settings unless it is a pooler's.
+func (d *DB) dial(ctx context.Context, name string, settings []setting) (*pgx.Conn, error) {
+	config := d.direct.config.Copy()
 	config.RuntimeParams["application_name"] = "tidings " + name
-	config.AfterConnect = afterConnect(settings + `set default_transaction_isolation = 'read committed';
-		set statement_timeout = 0; set idle_session_timeout = 0`)
-	conn, err := pgx.ConnectConfig(ctx, config)
+	all := slices.Concat(settings, settingsOf(config), unhurried, []setting{{"idle_session_timeout", "0"}})
+	err := d.direct.prepare(ctx, config, all)
+	var conn *pgx.Conn
+	if err == nil {
+		conn, err = pgx.ConnectConfig(ctx, config)
+	}
 	if err != nil {
 		return nil, explain(err)
+	}
+	if d.Schema.Files != nil {
+		level, err := d.Schema.latest()
+		if err == nil {
+			err = checkCompatible(ctx, conn, level)
+		}
+		if err != nil {
+			closeConn(conn)
+			return nil, err
+		}
 	}
 	return conn, nil
 }
@@ -143,7 +185,10 @@ func (d *DB) Check(ctx context.Context) error {
 	if n/10000 < MinVersion {
 		return &UnusableError{Message: fmt.Sprintf("the database is PostgreSQL %d: tidings needs %d or later", n/10000, MinVersion)}
 	}
-	return nil
+	if err := d.checkPooler(ctx); err != nil {
+		return err
+	}
+	return d.checkDirect(ctx)
 }
 
 // explain turns what keeps a connection from being made into a sentence for the person who gave the URL.
@@ -151,6 +196,10 @@ func explain(err error) error {
 	var failed *pgconn.ConnectError
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
+		if parameter, refused := strings.CutPrefix(pg.Message, "unsupported startup parameter: "); refused { // as PgBouncer says it
+			return &UnusableError{Message: fmt.Sprintf("the pooler takes no parameter %s, which the database's URL has: leave it out, "+
+				"or have the pooler ignore it (in pgbouncer.ini: ignore_startup_parameters = %[1]s) and set it for the role", parameter)}
+		}
 		switch pg.Code {
 		case "28P01", "28000": // invalid_password, invalid_authorization_specification
 			return &UnusableError{Message: "the database refuses the user or the password: " + pg.Message}

@@ -26,6 +26,8 @@ const (
 	sleepBelow   = 20
 	// attendEvery is how often a reader says that it is still there.
 	attendEvery = 10 * time.Second
+	// unheardPoll is how often is read while nobody would hear the doorbell, though somebody should.
+	unheardPoll = 50 * time.Millisecond
 )
 
 // attention is whether a reader waits for the doorbell.
@@ -115,7 +117,7 @@ func (r *Reader) wait(a *attention) time.Duration {
 		// A transaction that has been open for long is waited for at leisure.
 		return min(r.PollInterval, awakeShortest*time.Duration(1+a.slow/4), 50*time.Millisecond)
 	case !r.hears():
-		return min(r.PollInterval, 50*time.Millisecond) // nobody would hear it
+		return min(r.PollInterval, unheardPoll)
 	}
 	return r.PollInterval
 }

@@ -217,7 +217,7 @@ func pgEnviron(environ []string) []string {
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
 		switch {
-		case strings.HasPrefix(name, "TIDINGS_"), strings.HasPrefix(name, "DATABASE_URL"):
+		case strings.HasPrefix(name, "TIDINGS_"), strings.HasPrefix(name, "DATABASE_URL"), strings.HasPrefix(name, "DIRECT_DATABASE_URL"):
 			continue
 		case strings.HasPrefix(name, "PG"), strings.HasPrefix(name, "LC_"), name == "LANG", name == "LANGUAGE", name == "NOTIFY_SOCKET":
 			continue

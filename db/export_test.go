@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -13,6 +14,8 @@ const (
 )
 
 var ReservedType = reservedType
+
+func (p *Presence) CheckEvery() time.Duration { return p.checkEvery() }
 
 func (d *DB) ConnectReader(ctx context.Context) (*pgx.Conn, error) { return d.connect(ctx, "reader") }
 

@@ -126,7 +126,10 @@ func (r *Reader) readOnce(ctx context.Context, conn querier, scan logScan, posit
 	in := intake{reader: r, position: position, began: time.Now()}
 	for end := false; !end; {
 		var to realtime.Cursor
-		to, end, err = scan.run(ctx, conn, *position, func(e *realtime.Event) error { return in.add(ctx, e) })
+		err = r.DB.readLog(ctx, conn, func(q querier) (err error) {
+			to, end, err = scan.run(ctx, q, *position, func(e *realtime.Event) error { return in.add(ctx, e) })
+			return err
+		})
 		var unserved *realtime.ResetError
 		switch {
 		case errors.As(err, &unserved):

@@ -32,6 +32,7 @@ type ring struct {
 // listen hears the doorbell until ctx ends. It is the only goroutine that decodes notifications, and it does nothing
 // else: the reader reads.
 func (r *Reader) listen(ctx context.Context) error {
+	told := false
 	for {
 		following, changed := r.following()
 		if following { // what this one has to hear is relayed
@@ -55,19 +56,32 @@ func (r *Reader) listen(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil // ctx ended
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errShared):
+			if !told {
+				r.Logger.Error("LISTEN is not heard through a transaction pooler: give --direct-database-url or --no-listen-notify; polling until then",
+					"poll", unheardPoll)
+			}
+			told = true
+			if !pause(ctx, listenAgain) {
+				return nil
+			}
+		case err != nil:
 			return fmt.Errorf("listen: %w", err)
 		}
 	}
 }
 
+// listenAgain is when it is tried again to listen where a transaction pooler was in the way.
+const listenAgain = time.Minute
+
 // listenConn listens until ctx ends, or the watchdog finds the connection silent: pgxlisten waits for ever, and a
 // connection whose other end has vanished says nothing.
 func (r *Reader) listenConn(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
-	defer cancel()
+	defer cancel(nil)
 
 	var unheard atomic.Bool // it was said that nothing is heard
 	var listener *pgxlisten.Listener
@@ -77,6 +91,12 @@ func (r *Reader) listenConn(ctx context.Context) error {
 			conn, err := r.DB.connect(ctx, "listener")
 			if err != nil {
 				return nil, err
+			}
+			if err := r.DB.checkSession(ctx, conn); err != nil {
+				if errors.Is(err, errShared) {
+					cancel(err)
+				}
+				return nil, errors.Join(err, conn.Close(ctx))
 			}
 			if handler.signals, err = signalsOf(ctx, conn); err != nil {
 				return nil, errors.Join(err, conn.Close(ctx))
@@ -112,9 +132,14 @@ func (r *Reader) listenConn(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if r.deaf() {
+				switch {
+				case !r.deaf():
+				case r.DB.direct.leadsThroughPooler():
+					cancel(errShared)
+					return
+				default:
 					r.Logger.Warn("the doorbell's connection is silent; opening another")
-					cancel()
+					cancel(nil)
 					return
 				}
 			}
@@ -123,6 +148,9 @@ func (r *Reader) listenConn(ctx context.Context) error {
 	err := listener.Listen(ctx)
 	r.setListening(false)
 	if ctx.Err() != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errShared) {
+			return cause
+		}
 		return nil
 	}
 	return err

@@ -555,3 +555,18 @@ func TestPresenceOverAHalfOpenNetwork(t *testing.T) {
 	p.expire("bob")
 	p.sweptSince(b, "marker", "+ada", "+bob", "+eve", "+mal", "-bob")
 }
+
+// An instance with many users does not tell all of them every minute.
+func TestCheckedLessOften(t *testing.T) {
+	t.Parallel()
+	p := &db.Presence{}
+	for n := range 20_000 {
+		if n == 1000 && p.CheckEvery() != time.Minute {
+			t.Errorf("with 1,000 users all is told every %s", p.CheckEvery())
+		}
+		p.Arrive(strconv.Itoa(n))
+	}
+	if got, want := p.CheckEvery(), 100*time.Second; got != want {
+		t.Errorf("with 20,000 users all is told every %s, not %s", got, want)
+	}
+}

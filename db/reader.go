@@ -245,7 +245,7 @@ func (r *Reader) Read(ctx context.Context, from realtime.Cursor, upto realtime.S
 	}
 	ctx, progress, stop := watched(ctx, 2*r.Timeout)
 	defer stop()
-	tx, err := r.DB.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "begin; " + planForLog("set local")})
+	tx, err := r.DB.Pool.BeginTx(ctx, beginRead)
 	if err != nil {
 		return realtime.LogPage{}, fmt.Errorf("read log: %w", silent(ctx, explain(err), 2*r.Timeout))
 	}

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"tidings/realtime"
 )
 
@@ -220,7 +218,7 @@ func (r *Reader) hasRead(reading *reading, at time.Time) {
 
 // readUpto reads the log from the position to another, where what was relayed does not follow.
 func (r *Reader) readUpto(ctx context.Context, reading *reading, upto realtime.Snapshot) error {
-	tx, err := r.DB.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "begin; " + planForLog("set local")})
+	tx, err := r.DB.Pool.BeginTx(ctx, beginRead)
 	if err != nil {
 		return fmt.Errorf("read log: %w", explain(err))
 	}

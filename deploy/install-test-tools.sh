@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs what only the tests need, with the system's package manager: a C compiler for the race detector, Chromium for the
-# tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm; what is
-# typed in docs/getting-started.md; and Redis, for the tests of many instances; and the proxies, Prometheus and systemd's
-# own checks, for the tests of deploy. Does nothing if all is there. Without a compiler it fails; without the rest it warns.
-# With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
+# tests in a browser, Node and npm for the tests with GraphQL's clients; and with npm these clients, in http/testdata/npm, and the programs of
+# several versions of PostgreSQL, in db/testdata/npm; PgBouncer; what is typed in docs/getting-started.md; and Redis, for the tests of many instances;
+# and the proxies, Prometheus and systemd's own checks, for the tests of deploy. Does nothing if all is there. Without a compiler it fails; without
+# the rest it warns.
+# With the word faults it installs what make faults needs instead: libfaketime and Redis, without which it warns.
 set -eu
 
 say() {
@@ -35,10 +36,18 @@ has_node() {
 }
 
 # npm writes .package-lock.json last.
-has_clients() {
-	[ -e "$clients/node_modules/.package-lock.json" ] &&
-		[ ! "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]
+has_packages() {
+	[ -e "$1/node_modules/.package-lock.json" ] && [ ! "$1/package-lock.json" -nt "$1/node_modules/.package-lock.json" ]
 }
+
+has_clients() { has_packages "$clients"; }
+
+# They are there for Linux on x86-64 alone.
+has_versions() {
+	[ "$(uname -sm)" != 'Linux x86_64' ] || { has_packages "$versions" && [ -e "$versions/node_modules/linked" ]; }
+}
+
+has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
 
 # What the documents have their readers type, and is not everywhere.
 has_typed() {
@@ -143,13 +152,36 @@ install_node() {
 	esac
 }
 
-# install_clients leaves what it installs to whose directory it is, also when root installs it.
-install_clients() {
-	(cd "$clients" && npm ci --ignore-scripts --no-audit --no-fund >&2) || return
+# install_packages DIRECTORY leaves what it installs to whose directory it is, also when root installs it.
+install_packages() {
+	(cd "$1" && npm ci --ignore-scripts --no-audit --no-fund >&2) || return
 	if [ "$(id -u)" -eq 0 ]; then
 		# shellcheck disable=SC2012 # stat's options are not the same everywhere
-		chown -R "$(ls -ldn "$clients" | awk '{ print $3 ":" $4 }')" "$clients/node_modules"
+		chown -R "$(ls -ldn "$1" | awk '{ print $3 ":" $4 }')" "$1/node_modules"
 	fi
+}
+
+install_clients() { install_packages "$clients"; }
+
+install_versions() {
+	install_packages "$versions" && (cd "$versions" && node link.mjs && touch node_modules/linked)
+}
+
+install_pgbouncer() {
+	case $manager in
+	apt-get)
+		apt_install pgbouncer
+		# The package starts it as a service, which nobody has asked for.
+		if [ -d /run/systemd/system ]; then
+			as_root systemctl disable --now pgbouncer >/dev/null 2>&1 || true
+		fi
+		;;
+	dnf) as_root dnf -y install pgbouncer ;; # on RHEL from the PostgreSQL project's packages
+	apk) as_root apk add pgbouncer ;;
+	pacman) as_root pacman -S --needed --noconfirm pgbouncer || as_root pacman -Sy --needed --noconfirm pgbouncer ;;
+	zypper) as_root zypper --non-interactive install pgbouncer ;;
+	brew) brew install pgbouncer ;;
+	esac
 }
 
 install_typed() {
@@ -218,19 +250,20 @@ install_faketime() {
 how_to() {
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 	case $manager in
-	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, bash, curl, openssl, Python with websockets, Redis, nginx, Caddy, HAProxy, Prometheus, wget, Node, npm\n\n' >&2 ;;
+	none) printf '\n    (with a package manager not known here) gcc, the C library headers, Chromium, PgBouncer, bash, curl, openssl, Python with websockets, Redis, nginx, Caddy, HAProxy, Prometheus, wget, Node, npm\n\n' >&2 ;;
 	brew) printf '\n    %s\n\n' "$script    # as your own user: Homebrew does not run as root" >&2 ;;
 	*) printf '\n    su -c %s\n\n' "'$script'" >&2 ;;
 	esac
 }
 
 clients=$(cd "$(dirname "$0")/../http/testdata/npm" && pwd)
+versions=$(cd "$(dirname "$0")/../db/testdata/npm" && pwd)
 
 if [ "${1-}" = faults ]; then
-	if has_faketime; then
+	if has_faketime && has_redis; then
 		exit 0
 	fi
-elif has_compiler && has_chromium && has_typed && has_redis && has_deployed && has_node && has_clients; then
+elif has_compiler && has_chromium && has_typed && has_pgbouncer && has_redis && has_deployed && has_node && has_clients && has_versions; then
 	exit 0
 fi
 
@@ -241,11 +274,16 @@ for manager in apt-get dnf apk pacman zypper brew none; do
 done
 
 if [ "${1-}" = faults ]; then
-	if can_install; then
+	if can_install && ! has_faketime; then
 		say "libfaketime is missing; installing it with $manager"
-		install_faketime && exit 0
+		install_faketime || :
 	fi
-	say "warning: libfaketime is missing: clocks will not jump"
+	if can_install && ! has_redis; then
+		say "Redis is missing; installing it with $manager"
+		install_redis || :
+	fi
+	has_faketime || say "warning: libfaketime is missing: clocks will not jump"
+	has_redis || say "warning: redis-server is missing: nothing is tried with Redis"
 	exit 0
 fi
 
@@ -279,6 +317,18 @@ if ! has_typed; then
 		say "bash, curl, openssl or Python with websockets is missing; installing it with $manager"
 		if ! install_typed; then
 			say "warning: $manager could not install them: the tests of the documents need bash, curl, openssl and Python with websockets"
+		fi
+	fi
+fi
+
+if ! has_pgbouncer; then
+	if ! can_install; then
+		say "warning: PgBouncer, for the tests with a pooler, is missing, and this user cannot install it. Type:"
+		how_to
+	else
+		say "PgBouncer is missing; installing it with $manager"
+		if ! install_pgbouncer; then
+			say "warning: $manager could not install PgBouncer: the tests with a pooler need it"
 		fi
 	fi
 fi
@@ -324,5 +374,12 @@ if ! has_clients; then
 	say "GraphQL's clients are missing; installing them with npm"
 	if ! install_clients; then
 		say "warning: npm could not install what $clients/package-lock.json lists: the tests with GraphQL's clients need it"
+	fi
+fi
+
+if ! has_versions; then
+	say "several versions of PostgreSQL are missing; installing them with npm"
+	if ! install_versions; then
+		say "warning: npm could not install what $versions/package-lock.json lists: the tests run with one version of PostgreSQL"
 	fi
 fi

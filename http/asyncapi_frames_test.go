@@ -92,7 +92,7 @@ func TestAsyncAPIFrames(t *testing.T) {
 		expired := query[string](other, `select tidings.cursor()`)
 		other.message("forgotten")
 		eventually(t, "no transaction is open that began before", func() bool {
-			return query[bool](other, `select pg_snapshot_xmin(pg_current_snapshot()) > max(xid) from tidings.log`)
+			return query[bool](other, `select pg_snapshot_xmin(pg_current_snapshot()) > all (array_agg(xid)) from tidings.log`)
 		})
 		for range 7 {
 			if !query[bool](other, `select tidings.rotate(true)`) {

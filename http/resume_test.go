@@ -247,7 +247,7 @@ func TestReset(t *testing.T) {
 	expired := query[string](d, `select tidings.cursor()`)
 	d.message("forgotten")
 	eventually(t, "no transaction is open that began before", func() bool {
-		return query[bool](d, `select pg_snapshot_xmin(pg_current_snapshot()) > max(xid) from tidings.log`)
+		return query[bool](d, `select pg_snapshot_xmin(pg_current_snapshot()) > all (array_agg(xid)) from tidings.log`)
 	})
 	for i := range 7 {
 		if !query[bool](d, `select tidings.rotate(true)`) {

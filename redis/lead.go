@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ redis.call('LINDEX', KEYS[3], 0)
 
 // writeScript renews the lease, says how far the instance is, and writes entries: who does not lead any more writes nothing. An entry that is
 // there already was written by a call whose answer was lost. Then it forgets what is too old, or too much, up to the marks that were left
-// for that: nothing is looked at but those.
+// for that: nothing is looked at but those. What needs memory comes first: where Redis has none, it stops a script at its first change only.
 //
 // In each script SET comes first of what changes anything: a Redis that is full refuses that, and behind another change it would not.
 //
@@ -64,6 +65,13 @@ for _ = 1, 100 do
     redis.call('LPOP', KEYS[3])
 end
 return 1
+`)
+
+// yieldScript forgets the older half of the stream, where Redis's memory is full: others may need it more.
+var yieldScript = rueidis.NewLuaScript(`
+local length = redis.call('XLEN', KEYS[1])
+if length < 2 then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MAXLEN', math.floor(length / 2))
 `)
 
 // resignScript lets another lead.
@@ -268,9 +276,24 @@ func (t *term) write(ctx context.Context, client rueidis.Client, renewed time.Ti
 		case time.Since(renewed) > lease*3/4:
 			return err
 		default:
+			if isFull(err) {
+				t.yield(ctx, client)
+			}
 			pauseFor(ctx, 20*time.Millisecond)
 		}
 	}
+}
+
+// isFull reports whether Redis has no memory left.
+func isFull(err error) bool {
+	_, answered := rueidis.IsRedisErr(err)
+	return answered && strings.Contains(err.Error(), "OOM ")
+}
+
+func (t *term) yield(ctx context.Context, client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(ctx, t.relay.Timeout)
+	defer cancel()
+	_ = yieldScript.Exec(ctx, client, []string{t.keys.stream}, nil).Error() // it is tried again, as long as the lease lasts
 }
 
 // take encodes what is queued, as the script takes it.

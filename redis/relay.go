@@ -79,7 +79,7 @@ func (r *Relay) init() {
 }
 
 // UserRules are what a user of Redis needs, as ACL SETUSER takes them.
-const UserRules = "~tidings:* &tidings:* +@connection +eval +evalsha +get +set +del +pexpire +rpush +lpop +lindex +xadd +xtrim +xrange +xrevrange +xread +mget +publish +subscribe +cluster|slots +cluster|shards"
+const UserRules = "~tidings:* &tidings:* +@connection +eval +evalsha +get +set +del +pexpire +rpush +lpop +lindex +xadd +xlen +xtrim +xrange +xrevrange +xread +mget +publish +subscribe +cluster|slots +cluster|shards"
 
 // CheckURL says what is wrong with a URL, without connecting and without repeating any of it. It is redis://user:password@host:port/db, or
 // rediss:// for TLS; ?addr=host:port names further nodes of a cluster or, with ?master_set=name, further Sentinels.

@@ -203,6 +203,9 @@ func TestLoadByKey(t *testing.T) {
 	// Where it can, it takes the index.
 	run(t, s, `create table many (id int primary key, k int); insert into many select i, i / 2 from generate_series(1, 20000) as i;
 		create index on many (k); analyze many; select tidings.watch('many', key => 'k')`)
+	if get[int](t, s, "select current_setting('server_version_num')::int / 10000") < 15 {
+		return // there is no way to know when what it counts has been counted
+	}
 	run(t, s, `select pg_stat_force_next_flush()`)
 	before := get[int](t, l.connect(t), `select seq_scan from pg_stat_user_tables where relname = 'many'`)
 	other := l.connect(t)

@@ -335,6 +335,10 @@ func TestForeignPartition(t *testing.T) {
 func TestUpdateAcrossPartitions(t *testing.T) {
 	t.Parallel()
 	l := openLive(t)
+	reference := `, foreign key (id, day) references days on update cascade`
+	if get[int](t, l.Pool, "select current_setting('server_version_num')::int / 10000") < 15 {
+		reference = `` // it takes the move for a deletion
+	}
 	for _, c := range []struct{ key, added, moved, both string }{
 		{"day", "10", "25<10", "12<25"},
 		{"id", "1", "1", "7<1"},
@@ -347,7 +351,7 @@ func TestUpdateAcrossPartitions(t *testing.T) {
 			// A partition whose columns stand in another order, and whoever refers to it.
 			run(t, s, `drop table days_2 cascade; create table days_2 (v text, gone int, day int not null, id int not null, primary key (id, day));
 				alter table days_2 drop gone; alter table days attach partition days_2 for values from (20) to (30);
-				create table notes (id int, day int, foreign key (id, day) references days on update cascade)`)
+				create table notes (id int, day int`+reference+`)`)
 			run(t, s, `select tidings.watch('days', key => $1)`, c.key)
 			since := cursor(t, s)
 			run(t, s, `insert into days values (1, 10, 'a'); insert into notes values (1, 10)`)

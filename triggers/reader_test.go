@@ -86,7 +86,7 @@ func TestReaderOfAnInstallerThatIsNoSuperuser(t *testing.T) {
 	if got := judged(t, s, `{}`, "ada", `{"id":1,"owner":"ada"}`); got != "true" {
 		t.Errorf("judged %q", got)
 	}
-	run(t, admin, `revoke tidings_reader from installer`)
+	run(t, admin, `revoke tidings_reader from installer cascade`)
 	if version := get[int](t, admin, `select current_setting('server_version_num')::int`); version >= 160000 {
 		run(t, admin, `grant tidings_reader to installer with set false`)
 	}

@@ -119,6 +119,9 @@ func TestWriterInATrap(t *testing.T) {
 			`select pg_notify('a', 'b')`, `select current_setting('a', true)`, `select pg_current_xact_id()`, `select lower('A')`, `select concat('a', 'b', 'c')`,
 			`select pg_sequence_last_value(0::pg_catalog.oid)`, `select count(*)`, `select pg_column_size('1'::pg_catalog.jsonb)`, `select null::text`, `select null::refcursor`, `select null::json`,
 		} {
+			if sql == `select null::json` && get[int](t, s, `select current_setting('server_version_num')::int`) >= 170000 {
+				continue // from here on it is a word of SQL's own
+			}
 			refused(t, w, "P0001", "trap: ", sql)
 		}
 	}

@@ -47,6 +47,8 @@ var sections = []struct {
 	{"upkeep", (*bench).upkeep},
 	{"stall", (*bench).stall},
 	{"storm", (*bench).storm},
+	{"instances", (*bench).instances},
+	{"model", (*bench).model},
 }
 
 func sectionNames() []string {

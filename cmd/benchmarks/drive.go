@@ -117,7 +117,7 @@ func (b *bench) drive(ctx context.Context, p *path, rows int) (o outcome, err er
 			o.intended = append(o.intended, time.Duration(at)-intended[i])
 		}
 	}
-	if len(o.committed) == 0 {
+	if len(o.committed) == 0 && len(p.crowd.clients) > 0 {
 		return o, fmt.Errorf("none of %d rows came to a client", rows)
 	}
 	slices.Sort(o.committed)

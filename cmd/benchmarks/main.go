@@ -69,7 +69,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	flags.BoolVar(&c.fsync, "fsync", true, "PostgreSQL's fsync; false measures what the disk has no part in")
 	flags.StringVar(&c.dir, "dir", os.TempDir(), "where the database is put; its file system is part of what is measured")
 	flags.StringVar(&c.tidings, "tidings", "", "the program to measure (default: built from ./cmd/tidings)")
-	flags.DurationVar(&c.timeout, "timeout", 45*time.Minute, "when to give up")
+	flags.DurationVar(&c.timeout, "timeout", 75*time.Minute, "when to give up")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}

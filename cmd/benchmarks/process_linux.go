@@ -60,10 +60,15 @@ func familyCPU(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	sum, err := ticks(pid, fields[statTimes:statFields])
+	sum, err := ticks(pid, fields[statChildren:statFields])
 	if err != nil {
 		return 0, err
 	}
+	own, err := singleCPU(pid, fields)
+	if err != nil {
+		return 0, err
+	}
+	sum += own
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0, err
@@ -77,13 +82,24 @@ func familyCPU(pid int) (time.Duration, error) {
 		if err != nil || fields[statParent] != strconv.Itoa(pid) {
 			continue // it has ended, or is another's
 		}
-		used, err := ticks(child, fields[statTimes:statChildren])
+		used, err := singleCPU(child, fields)
 		if err != nil {
 			return 0, err
 		}
 		sum += used
 	}
 	return sum, nil
+}
+
+// singleCPU is the CPU time of a process with a single thread, as PostgreSQL's are: to the nanosecond where the kernel counts it so.
+func singleCPU(pid int, fields []string) (time.Duration, error) {
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid)); err == nil {
+		first, _, _ := strings.Cut(string(text), " ")
+		if n, err := strconv.ParseInt(first, 10, 64); err == nil && n > 0 {
+			return time.Duration(n), nil
+		}
+	}
+	return ticks(pid, fields[statTimes:statChildren])
 }
 
 // usageOf reads what a process has used.

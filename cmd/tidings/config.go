@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +26,7 @@ type cli struct {
 	Watch   watchCmd   `cmd:"" help:"Make a table live, or change how it is."`
 	Unwatch unwatchCmd `cmd:"" help:"End a table's events."`
 	Watched watchedCmd `cmd:"" help:"List the watched tables."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at a database, and say what is wrong and how to mend it."`
 	Tail    tailCmd    `cmd:"" help:"Follow channels in the terminal."`
 	Bench   benchCmd   `cmd:"" help:"Put load on a running service, and measure what it takes."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running service whether it is ready: ends with 0 if it is."`
@@ -36,21 +38,30 @@ type cli struct {
 type database struct {
 	DatabaseURL     string `help:"The database, as postgres://user:password@host:port/name. Empty: an embedded PostgreSQL, run from the programs installed on this machine." env:"DATABASE_URL" placeholder:"URL"`
 	DatabaseURLFile string `name:"database-url-file" help:"A file with the database's URL." env:"DATABASE_URL_FILE" placeholder:"FILE"`
+	DirectURL       string `name:"direct-database-url" help:"The same database past a pooler, for LISTEN and whatever else needs a session of its own. Empty: there is no pooler, or no way past it." env:"DIRECT_DATABASE_URL" placeholder:"URL"`
+	DirectURLFile   string `name:"direct-database-url-file" help:"A file with it." env:"DIRECT_DATABASE_URL_FILE" placeholder:"FILE"`
 	DataDir         string `help:"Where the embedded PostgreSQL keeps its data (${default_data_dir})." env:"TIDINGS_DATA_DIR" placeholder:"DIR"`
 
 	exposed []string // files with a secret that all may read
 }
 
 func (d *database) Validate() error {
-	if err := readSecrets(&d.exposed, secretFile{"database-url", d.DatabaseURLFile, &d.DatabaseURL}); err != nil {
+	err := readSecrets(&d.exposed, secretFile{"database-url", d.DatabaseURLFile, &d.DatabaseURL},
+		secretFile{"direct-database-url", d.DirectURLFile, &d.DirectURL})
+	if err != nil {
 		return err
 	}
-	d.DatabaseURLFile = "" // it has been read
-	if d.DatabaseURL == "" {
-		return nil
+	d.DatabaseURLFile, d.DirectURLFile = "", "" // they have been read
+	if d.DatabaseURL == "" && d.DirectURL != "" {
+		return errors.New("--direct-database-url: it goes with --database-url, which leads through a pooler; alone, it is to be that")
 	}
-	if err := db.CheckURL(d.DatabaseURL); err != nil {
-		return fmt.Errorf("--database-url: %w", err)
+	for _, url := range []struct{ name, value string }{{"database-url", d.DatabaseURL}, {"direct-database-url", d.DirectURL}} {
+		if url.value == "" {
+			continue
+		}
+		if err := db.CheckURL(url.value); err != nil {
+			return fmt.Errorf("--%s: %w", url.name, err)
+		}
 	}
 	return nil
 }
@@ -131,7 +142,7 @@ type serveCmd struct {
 	PollInterval      time.Duration `help:"The longest time between two reads of the log." default:"1s" env:"TIDINGS_POLL_INTERVAL" group:"Database"`
 	DatabaseTimeout   time.Duration `help:"How long the database may be silent in the middle of a read." default:"5s" env:"TIDINGS_DATABASE_TIMEOUT" group:"Database"`
 	HeartbeatInterval time.Duration `help:"How often, by all instances together, an entry is written whose way through the log is watched. 0: never." default:"5s" env:"TIDINGS_HEARTBEAT_INTERVAL" group:"Database"`
-	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switch it off where a pooler is in the way, and the log is polled alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
+	Listening         bool          `name:"listen-notify" help:"Hear the doorbell by LISTEN; switched off, the log is polled alone: for a transaction pooler that there is no way past." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY" group:"Database"`
 
 	exposed []string // files with a secret that all may read
 }

@@ -16,6 +16,8 @@ type migrateCmd struct {
 	Up     migrateUpCmd     `cmd:"" help:"Install what is missing."`
 	Down   migrateDownCmd   `cmd:"" help:"Remove all, and the application's rows with it."`
 	Status migrateStatusCmd `cmd:"" help:"Show what is installed."`
+	Grant  migrateGrantCmd  `cmd:"" help:"Let a role serve that owns nothing here, and may do nothing else."`
+	Revoke migrateRevokeCmd `cmd:"" help:"Let it no more."`
 }
 
 // migrationSets are in the order in which they are installed.
@@ -79,6 +81,11 @@ func (c *migrateDownCmd) Run(ctx context.Context, where *database) error {
 					return errors.New("the application's tables need schema tidings: remove them first, or both")
 				}
 			}
+			if sets[i].Name == "live" {
+				if err := database.UnwatchAll(ctx); err != nil {
+					return err
+				}
+			}
 			if err := database.MigrateDown(ctx, sets[i]); err != nil {
 				return err
 			}
@@ -91,6 +98,38 @@ type migrateStatusCmd struct{}
 
 func (c *migrateStatusCmd) Run(ctx context.Context, where *database) error {
 	return withDatabase(ctx, where, func(database *db.DB) error { return printStatus(ctx, database) })
+}
+
+type migrateGrantCmd struct {
+	Role string `arg:"" help:"The role that tidings serve connects as."`
+}
+
+func (c *migrateGrantCmd) Run(ctx context.Context, where *database) error {
+	return withDatabase(ctx, where, func(database *db.DB) error {
+		missing, err := database.GrantServing(ctx, c.Role)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s may serve: tidings serve --no-migrate\n", c.Role)
+		if missing != "" {
+			fmt.Println("What is missing:", missing)
+		}
+		return nil
+	})
+}
+
+type migrateRevokeCmd struct {
+	Role string `arg:"" help:"The role."`
+}
+
+func (c *migrateRevokeCmd) Run(ctx context.Context, where *database) error {
+	return withDatabase(ctx, where, func(database *db.DB) error {
+		if err := database.RevokeServing(ctx, c.Role); err != nil {
+			return err
+		}
+		fmt.Println(c.Role, "may serve no more")
+		return nil
+	})
 }
 
 func printStatus(ctx context.Context, database *db.DB) error {
@@ -123,7 +162,7 @@ func withDatabase(ctx context.Context, where *database, use func(*db.DB) error) 
 	if err != nil {
 		return err
 	}
-	database, err := db.Open(ctx, url)
+	database, err := db.OpenDirect(ctx, url, where.DirectURL)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type secretFlag struct {
 
 var secretFlags = []secretFlag{
 	{"database-url", "DATABASE_URL", hasPassword},
+	{"direct-database-url", "DIRECT_DATABASE_URL", hasPassword},
 	{"redis-url", "TIDINGS_REDIS_URL", isGiven},
 	{"jwt-secret", "TIDINGS_JWT_SECRET", isGiven},
 	{"secret", "TIDINGS_SECRET", isGiven},

@@ -5,6 +5,9 @@
 // A package that uses it says so once:
 //
 //	func TestMain(m *testing.M) { dbtest.Main(m) }
+//
+// The programs are those that the service would find by itself, or those in the directory that TIDINGS_TEST_POSTGRES names: so all tests
+// can be run with another version of PostgreSQL. Of some versions, npm brings the programs: see Versions.
 package dbtest
 
 import (
@@ -56,7 +59,7 @@ func Main(m *testing.M, options ...goleak.Option) {
 func Database(t testing.TB) string {
 	t.Helper()
 	shared.once.Do(func() {
-		shared.server, shared.err = newServer(map[string]string{"max_connections": "400"})
+		shared.server, shared.err = newServer("", map[string]string{"max_connections": "400"})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -91,7 +94,13 @@ type Cluster struct {
 // StartCluster starts a server, with settings on top of those that all test servers have, and removes it when the test ends.
 func StartCluster(t testing.TB, settings map[string]string) *Cluster {
 	t.Helper()
-	server, err := newServer(settings)
+	return StartClusterOf(t, "", settings)
+}
+
+// StartClusterOf is StartCluster with the programs in a directory; empty: those that all tests run with.
+func StartClusterOf(t testing.TB, programs string, settings map[string]string) *Cluster {
+	t.Helper()
+	server, err := newServer(programs, settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +130,15 @@ func (c *Cluster) Restart(ctx context.Context) {
 	c.t.Helper()
 	c.Stop()
 	c.start(ctx)
+}
+
+// StartStandby starts a server that was stopped as a standby of one that is gone: it takes no writes until it is promoted.
+func (c *Cluster) StartStandby() {
+	c.t.Helper()
+	if err := os.WriteFile(filepath.Join(c.server.embedded.DataDir, "postgres", "standby.signal"), nil, 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+	c.Start()
 }
 
 func (c *Cluster) start(ctx context.Context) {
@@ -162,14 +180,17 @@ type server struct {
 	dir      *dataDir
 }
 
-func newServer(settings map[string]string) (*server, error) {
+func newServer(programs string, settings map[string]string) (*server, error) {
 	dir, err := newDataDir()
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]string{"fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB"}
 	maps.Copy(all, settings)
-	s := &server{embedded: &db.Embedded{DataDir: dir.path, Settings: all}, dir: dir}
+	if programs == "" {
+		programs = os.Getenv("TIDINGS_TEST_POSTGRES")
+	}
+	s := &server{embedded: &db.Embedded{DataDir: dir.path, BinDir: programs, Settings: all}, dir: dir}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.embedded.Start(ctx); err != nil {

@@ -34,6 +34,7 @@ drop function tidings.triggers_wanted(tidings.watches);
 drop function tidings.ops();
 drop function tidings.capture_name(tidings.watches, text);
 drop function tidings.capture_source(tidings.watches, text);
+drop function tidings.capture_virtual(tidings.watches, text);
 drop function tidings.capture_guarded(tidings.watches, text);
 drop function tidings.capture_open(tidings.watches, text);
 drop function tidings.capture_whole(tidings.watches);

@@ -73,6 +73,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
            or attname is distinct from w.key and type in ('date', 'time without time zone', 'time with time zone',
                'timestamp without time zone', 'timestamp with time zone')), true)
            and tidings.guard_kind(w) is null
+           -- what virtual columns are computed by stands in the body, without schemas
+           and not exists (select from pg_attribute a where a.attrelid = w.relation and a.attgenerated = 'v' and not a.attisdropped)
       from columns
 $$;
 comment on function tidings.plain(tidings.watches) is 'whether a watch''s trigger functions need but one setting of their own';
@@ -367,9 +369,26 @@ $$;
 comment on function tidings.capture_guarded(tidings.watches, text) is
     'the body of the trigger function for insert, update or delete of a watch whose rows not everybody may have';
 
+-- PostgreSQL 18 does not compute virtual columns in transition tables, and fails who asks for one. So they are computed here, from the other
+-- columns, of which one that was dropped or renamed since is null.
+create function tidings.capture_virtual(w tidings.watches, source text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select format('(select "tidings computed".* from (select %s) as "tidings absent", lateral (select %s from %s) as "tidings computed") as "tidings row"',
+               string_agg(format('null::%s as %I', format_type(a.atttypid, a.atttypmod), a.attname), ', ' order by a.attnum),
+               string_agg(case when a.attgenerated = 'v' then format('(%s)::%s as %I', pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod), a.attname)
+                               else quote_ident(a.attname) end, ', ' order by a.attnum),
+               source)
+      from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     where a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+    having bool_or(a.attgenerated = 'v')
+$$;
+comment on function tidings.capture_virtual(tidings.watches, text) is 'a transition table with its virtual columns, for a watch''s trigger functions; null: it has none';
+
 create function tidings.capture_source(w tidings.watches, op text) returns text
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select case when op <> 'truncate' and tidings.guard_kind(w) is not null then tidings.capture_guarded(w, op) else tidings.capture_open(w, op) end
+    select coalesce(replace(replace(s.source, 'new_rows as "tidings row"', tidings.capture_virtual(w, 'new_rows')),
+                            'old_rows as "tidings row"', tidings.capture_virtual(w, 'old_rows')), s.source)
+      from (select case when op <> 'truncate' and tidings.guard_kind(w) is not null then tidings.capture_guarded(w, op) else tidings.capture_open(w, op) end) as s(source)
 $$;
 comment on function tidings.capture_source(tidings.watches, text) is 'the body of a watch''s trigger function for insert, update, delete or truncate';
 
@@ -810,8 +829,9 @@ create view tidings.watched as
      order by w.topic;
 comment on view tidings.watched is 'the watched tables, and what is wrong with a watch, if anything: whether all of the table is heard, for one';
 
+-- Writers wait behind it while it waits for a table, so it waits for moments only: it is called again.
 create function tidings.follow_partitions(tables oid[] default null, out renewed integer, out problem text)
-language plpgsql set search_path = pg_catalog, pg_temp set jit = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off set lock_timeout = '200ms' as $$
 declare
     w tidings.watches;
 begin

@@ -65,7 +65,7 @@ export const en = {
   'wrong.alone': '{instance} cannot use Redis, and reads PostgreSQL for itself. Clients notice nothing; the database has more to do.',
   'do.alone': 'It passes when Redis can be used again. The log of the service says what is wrong: it is down, too slow, full, or its user may not do what is needed.',
   'wrong.notListening': '{instance} does not hear the doorbell. Events are found by polling, up to 50 ms late.',
-  'do.notListening': 'It passes when the connection is back. If not: LISTEN does not work through a transaction pooler. Connect past it, or say --no-listen-notify.',
+  'do.notListening': 'It passes when the connection is back. If not: LISTEN does not work through a transaction pooler. Say --direct-database-url, or --no-listen-notify.',
   'wrong.missing': '{instance} has read {n} events more or fewer than the log has.',
   'do.missing': 'That must never be. Its log says between which positions. Clients may have to load afresh; please report it.',
   'wrong.full': '{instance} has {n} of {max} connections.',

@@ -1,0 +1,2 @@
+drop function tidings.revoke_serving(name);
+drop function tidings.grant_serving(name);
