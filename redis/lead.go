@@ -39,9 +39,8 @@ redis.call('LINDEX', KEYS[3], 0)
 
 // writeScript renews the lease, says how far the instance is, and writes entries: who does not lead any more writes nothing. An entry that is
 // there already was written by a call whose answer was lost. Then it forgets what is too old, or too much, up to the marks that were left
-// for that: nothing is looked at but those. What needs memory comes first: where Redis has none, it stops a script at its first change only.
-//
-// In each script SET comes first of what changes anything: a Redis that is full refuses that, and behind another change it would not.
+// for that: nothing is looked at but those. In all scripts what needs memory comes first: where Redis has none, it stops one at its first
+// change only.
 //
 // KEYS: the lease, the stream, the marks, the state. ARGV: the term, its lease in ms, its state, the stream's age in ms, its bytes, the
 // time before which all is too old, the bytes that there were ever, a mark or nothing; then each entry's id, those bytes up to it, and its record.
