@@ -15,14 +15,25 @@ import (
 	"golang.org/x/term"
 
 	"tidings/db"
+	"tidings/redis"
 )
 
+// checkRedis is the name of what is asked of Redis.
+const checkRedis = "redis"
+
 type doctorCmd struct {
-	Server   string `help:"Ask this running service, too, whether it is well: http://127.0.0.1:8080." env:"TIDINGS_SERVER" placeholder:"URL"`
-	RedisURL string `name:"redis-url" help:"Ask this Redis, too: redis://user:password@host:port/0." env:"TIDINGS_REDIS_URL" placeholder:"URL"`
-	Strict   bool   `help:"End with 1 also where there are only warnings."`
-	Format   string `help:"text or json." enum:"text,json" default:"text" placeholder:"FORMAT"`
-	Color    string `help:"Colours: auto (on a terminal, unless NO_COLOR is set), always or never." enum:"auto,always,never" default:"auto"`
+	Server       string `help:"Ask this running service, too, whether it is well: http://127.0.0.1:8080." env:"TIDINGS_SERVER" placeholder:"URL"`
+	RedisURL     string `name:"redis-url" help:"Ask this Redis, too: redis://user:password@host:port/0." env:"TIDINGS_REDIS_URL" placeholder:"URL"`
+	RedisURLFile string `name:"redis-url-file" help:"A file with it." env:"TIDINGS_REDIS_URL_FILE" placeholder:"FILE"`
+	Strict       bool   `help:"End with 1 also where there are only warnings."`
+	Format       string `help:"text or json." enum:"text,json" default:"text" placeholder:"FORMAT"`
+	Color        string `help:"Colours: auto (on a terminal, unless NO_COLOR is set), always or never." enum:"auto,always,never" default:"auto"`
+}
+
+// Validate reads the secret that is in a file.
+func (c *doctorCmd) Validate() error {
+	var exposed []string // the services say so
+	return readSecrets(&exposed, secretFile{"redis-url", c.RedisURLFile, &c.RedisURL})
 }
 
 // doctorFailure has the process end with a code of its own.
@@ -80,11 +91,13 @@ func (c *doctorCmd) examine(ctx context.Context, where *database) ([]db.Finding,
 		findings = append(findings, askService(ctx, c.Server)...)
 	}
 	if c.RedisURL != "" {
-		more, err := askRedis(ctx, c.RedisURL)
+		more, err := redis.Examine(ctx, c.RedisURL)
 		if err != nil {
 			return nil, fmt.Errorf("--redis-url: %w", err)
 		}
-		findings = append(findings, more...)
+		for _, f := range more {
+			findings = append(findings, db.Finding{Check: checkRedis, Level: db.Severity(f.Level), Found: f.Found, Mend: f.Mend})
+		}
 	}
 	return findings, nil
 }
