@@ -21,15 +21,28 @@ var version = "dev"
 
 func main() {
 	hideSecrets()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, os.Args[1:])
-	stop()
+	err := run(untilSignal(), os.Args[1:])
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "tidings:", err)
 		os.Exit(exitCode(err))
 	}
+}
+
+// untilSignal is until the process is asked to stop. A second time, it ends at once, as one that does not listen.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	asked := make(chan os.Signal, 2)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-asked
+		cancel()
+		again := <-asked
+		signal.Reset(again)
+		if process, err := os.FindProcess(os.Getpid()); err != nil || process.Signal(again) != nil {
+			os.Exit(1)
+		}
+	}()
+	return ctx
 }
 
 // exitError is an error with an exit code of its own.
