@@ -90,9 +90,6 @@ func (r *Reader) followLog(ctx context.Context, reading *reading, origin string)
 		}
 		reading.timeout = r.Timeout
 		attention.took = time.Since(begun)
-		if reading.failures > 0 {
-			r.Logger.Info("reading the log again", "attempts", reading.failures)
-		}
 		r.readNow(reading)
 		if r.Relay != nil {
 			r.Relay.Proven(reading.position)

@@ -47,7 +47,7 @@ func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
 	case errors.As(err, &refused) && (refused.Code == "23505" || refused.Code == "42P06"):
 		// Somebody else made it in the same moment.
 	case err != nil:
-		return fmt.Errorf("create schema tidings: %w", explain(err))
+		return fmt.Errorf("create schema tidings: %w", d.mayNotMake(err))
 	}
 	return d.migrateUp(ctx, set)
 }
@@ -126,7 +126,7 @@ func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Mi
 		}
 		var failed database.Error
 		if errors.As(err, &failed) {
-			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, sentence(failed.OrigErr))}
+			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, d.mayNotMake(failed.OrigErr))}
 		}
 		return err
 	}

@@ -197,6 +197,9 @@ func (r *Reader) relayed(ctx context.Context, reading *reading, b realtime.Batch
 
 // readNow notes that all up to the position has been published, and was read a moment ago.
 func (r *Reader) readNow(reading *reading) {
+	if reading.failures > 0 {
+		r.Logger.Info("reading the log again", "attempts", reading.failures)
+	}
 	reading.failures = 0
 	r.mu.Lock()
 	r.lastRead = time.Now()
