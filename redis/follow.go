@@ -42,7 +42,7 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && !rueidis.IsRedisNil(err):
-			return lost(err)
+			return r.lost(err)
 		}
 		entries := streams[keys.stream]
 		vacant := false
@@ -51,7 +51,7 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 			record, err := decodeRecord([]byte(e.FieldValues["r"]))
 			switch {
 			case err != nil:
-				return lost(err)
+				return r.lost(err)
 			case record.batch != nil:
 				if err := batch(ctx, *record.batch); err != nil {
 					return err
@@ -76,7 +76,7 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			return lost(err)
+			return r.lost(err)
 		}
 		if answers[0].IsNil() {
 			return nil
@@ -87,7 +87,7 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 			proofs = state
 			_, text, _ := strings.Cut(state, " ")
 			if position, err = realtime.ParseCursor(text); err != nil {
-				return lost(err)
+				return r.lost(err)
 			}
 		}
 		if err := proven(ctx, position, fresh); err != nil {

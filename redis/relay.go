@@ -47,9 +47,6 @@ type Relay struct {
 	client rueidis.Client // nil: it could not be reached yet
 }
 
-// ErrLost says that what has to be asked of Redis cannot be.
-var ErrLost = errors.New("Redis cannot be used") //nolint:staticcheck // a name
-
 // followWait is how long an entry is waited for before the one that leads is looked after.
 const followWait = 500 * time.Millisecond
 
@@ -119,7 +116,7 @@ func (r *Relay) connect() (rueidis.Client, error) {
 	option.ConnWriteTimeout = r.Timeout
 	client, err := rueidis.NewClient(option)
 	if err != nil {
-		return nil, lost(err)
+		return nil, r.lost(err)
 	}
 	r.client = client
 	return client, nil
@@ -135,8 +132,6 @@ func (r *Relay) Close() {
 	}
 }
 
-func lost(err error) error { return fmt.Errorf("%w: %w", ErrLost, err) }
-
 // Ping reports whether Redis answers.
 func (r *Relay) Ping(ctx context.Context) error {
 	client, err := r.connect()
@@ -146,7 +141,7 @@ func (r *Relay) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	if err := client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
-		return lost(err)
+		return r.lost(err)
 	}
 	return nil
 }
