@@ -230,7 +230,7 @@ func explainPooler(message string) error {
 	case message == "SASL authentication failed", message == "password authentication failed", strings.HasPrefix(message, "no such user"):
 		return &UnusableError{Message: "the pooler refuses the user or the password: " + message}
 	case strings.HasPrefix(message, "no such database"):
-		return &UnusableError{Message: "the pooler has no such database: " + message}
+		return &UnusableError{Message: "the pooler knows no such database: " + strings.TrimPrefix(message, "no such database: ")}
 	}
 	return fmt.Errorf("the pooler says: %s", message)
 }
