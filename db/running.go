@@ -44,10 +44,11 @@ func (r *Reporter) Run(ctx context.Context) error {
 	complained := false
 	for {
 		err := r.report(ctx, timeout, logger)
-		if err != nil && ctx.Err() == nil && !complained {
+		if err != nil && ctx.Err() == nil && !complained && r.Reader.Status().Live { // otherwise it has been said that the database cannot be read
 			logger.Warn("the others cannot be told how this instance is doing", "error", err)
+			complained = true
 		}
-		complained = err != nil
+		complained = complained && err != nil
 		if !pause(ctx, interval) {
 			break
 		}
