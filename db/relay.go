@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"tidings/realtime"
 )
 
@@ -59,7 +62,7 @@ func (r *Reader) turn(ctx context.Context, reading *reading) error {
 	case reading.lost != nil:
 		return r.readAlone(ctx, reading)
 	}
-	if err := r.begin(ctx, r.DB.Pool, &reading.position); err != nil {
+	if err := r.pastPooler(ctx, func(conn asked) error { return r.begin(ctx, conn, &reading.position) }); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -127,15 +130,15 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 		err = e
 		return e
 	}
-	quiet := func(ctx context.Context) error { // writers need not ring for this one
+	quiet := func(conn asked) error { // writers need not ring for this one
 		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
-		if _, err := r.DB.Pool.Exec(ctx, `select tidings.attend($1, false)`, r.name); err != nil {
+		if _, err := conn.Exec(ctx, `select tidings.attend($1, false)`, r.name); err != nil {
 			return fmt.Errorf("attend to the doorbell: %w", explain(err))
 		}
 		return nil
 	}
-	if err := quiet(ctx); err != nil {
+	if err := r.pastPooler(ctx, quiet); err != nil {
 		return err, nil
 	}
 	said := time.Now()
@@ -166,7 +169,7 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 			}
 			if time.Since(said) > attendEvery {
 				said = time.Now()
-				if err := quiet(ctx); err != nil {
+				if err := quiet(r.DB.Pool); err != nil {
 					r.Logger.Debug("the database cannot be told that this instance is there", "error", err)
 				}
 			}
@@ -210,16 +213,39 @@ func (r *Reader) readNow(reading *reading) {
 
 // readUpto reads the log from the position to another, where what was relayed does not follow.
 func (r *Reader) readUpto(ctx context.Context, reading *reading, upto realtime.Snapshot) error {
-	tx, err := r.DB.Pool.BeginTx(ctx, beginRead)
+	return r.pastPooler(ctx, func(conn asked) error {
+		tx, err := conn.BeginTx(ctx, beginRead)
+		if err != nil {
+			return fmt.Errorf("read log: %w", explain(err))
+		}
+		defer func() { _ = tx.Rollback(ctx) }() // nothing was written
+		_, err = r.readOnce(ctx, tx, logScan{upto: upto}, &reading.position, reading.timeout)
+		if err == nil {
+			r.readNow(reading)
+		}
+		return err
+	})
+}
+
+// asked is the pool, or a connection beside it.
+type asked interface {
+	querier
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
+}
+
+// pastPooler has do ask by the pool or, where that leads through a pooler that there is a way past, by a connection for just this: what is read
+// of the log is not to wait for the pooler.
+func (r *Reader) pastPooler(ctx context.Context, do func(conn asked) error) error {
+	if r.DB.direct == r.DB.pooled {
+		return do(r.DB.Pool)
+	}
+	conn, err := r.DB.connect(ctx, "reader")
 	if err != nil {
-		return fmt.Errorf("read log: %w", explain(err))
+		return err
 	}
-	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
-	_, err = r.readOnce(ctx, tx, logScan{upto: upto}, &reading.position, reading.timeout)
-	if err == nil {
-		r.readNow(reading)
-	}
-	return err
+	defer closeConn(conn)
+	return do(conn)
 }
 
 // setRole says what this reader's part is, and returns whether it is another than before.
