@@ -33,6 +33,9 @@ const ownSchema = "tidings"
 // DB is a database: its pool, and how to open connections beside it.
 type DB struct {
 	Pool *pgxpool.Pool
+	// Schema is schema tidings as the program knows it: the reader's and the listener's connections are refused where the database has one for
+	// which that is too old. Without files, nothing is asked.
+	Schema MigrationSet
 
 	pooled *way // of the pool
 	direct *way // of connections beside it: the same, unless there is a pooler to be passed
@@ -150,15 +153,28 @@ func (d *DB) dial(ctx context.Context, name string, settings []setting) (*pgx.Co
 	if err != nil {
 		return nil, explain(err)
 	}
+	if d.Schema.Files != nil {
+		level, err := d.Schema.latest()
+		if err == nil {
+			err = checkCompatible(ctx, conn, level)
+		}
+		if err != nil {
+			closeConn(conn)
+			return nil, err
+		}
+	}
 	return conn, nil
 }
 
 // UnusableError says that a database will not do, now or later, unless a person changes something.
 type UnusableError struct {
 	Message string
+
+	cause error
 }
 
 func (e *UnusableError) Error() string { return e.Message }
+func (e *UnusableError) Unwrap() error { return e.cause }
 
 // Check connects and says in a sentence what is wrong, if anything: an *UnusableError if trying again will not help.
 func (d *DB) Check(ctx context.Context) error {

@@ -63,7 +63,10 @@ func (r *Reader) followLog(ctx context.Context, reading *reading, origin string)
 	}
 	defer closeConn(conn)
 	var backend string
-	if err := conn.QueryRow(ctx, `select `+thisBackend).Scan(&backend); err != nil {
+	asking, cancel := context.WithTimeout(ctx, r.Timeout)
+	err = conn.QueryRow(asking, `select `+thisBackend).Scan(&backend)
+	cancel()
+	if err != nil {
 		return fmt.Errorf("begin at the log: %w", explain(err))
 	}
 	if err := r.begin(ctx, conn, &reading.position); err != nil {
@@ -90,7 +93,7 @@ func (r *Reader) followLog(ctx context.Context, reading *reading, origin string)
 		}
 		reading.timeout = r.Timeout
 		attention.took = time.Since(begun)
-		r.readNow(reading)
+		r.hasRead(reading, time.Now())
 		if r.Relay != nil {
 			r.Relay.Proven(reading.position)
 		}

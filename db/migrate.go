@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
@@ -29,11 +31,14 @@ var ChannelMigrations = MigrationSet{Name: "channel", Files: channelFiles}
 type MigrationStatus struct {
 	Version uint // 0: nothing is applied
 	Latest  uint
-	Dirty   bool // a migration was cut off in the middle
+	Dirty   bool // another program than this one was cut off in the middle of a migration
 }
 
-// MigrateUp applies what is missing. A migration that fails leaves nothing behind.
+// MigrateUp applies what is missing. A migration that fails leaves nothing behind. Of a database that is newer than the set, nothing is missing.
 func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
+	if status, err := d.MigrationStatus(ctx, set); err != nil || status.Version > status.Latest {
+		return err
+	}
 	var there bool
 	if err := d.Pool.QueryRow(ctx, `select to_regnamespace('tidings') is not null`).Scan(&there); err != nil {
 		return fmt.Errorf("look for schema tidings: %w", explain(err))
@@ -65,6 +70,10 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	if err != nil || status.Version == 0 {
 		return err
 	}
+	if status.Version > status.Latest {
+		return &UnusableError{Message: fmt.Sprintf("the database's %s part has version %d, and this program knows %d: what it does not know it cannot remove",
+			set.Name, status.Version, status.Latest)}
+	}
 	if err := d.migrate(ctx, set, (*migrate.Migrate).Down); err != nil {
 		return err
 	}
@@ -82,16 +91,29 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	return nil
 }
 
-func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) (err error) {
+// migratePatience is for how long migrations are tried, where others are in the way.
+const migratePatience = time.Minute
+
+// migrate runs migrations. Each file is a transaction: what has been run stays.
+func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) error {
+	err := patiently(ctx, migratePatience, func() error { return d.migrateOnce(ctx, set, run) })
+	if inTheWay(err) {
+		return fmt.Errorf("migrate %s: somebody else migrates, or a transaction that has been open for long has a table locked "+
+			"(tidings doctor says which): try again", set.Name)
+	}
+	return err
+}
+
+func (d *DB) migrateOnce(ctx context.Context, set MigrationSet, run func(*migrate.Migrate) error) (err error) {
 	driver, err := d.openMigrations(ctx, versionTable(set))
 	if err != nil {
 		return fmt.Errorf("migrate %s: %w", set.Name, err)
 	}
-	source, err := iofs.New(set.Files, "migrations")
+	files, err := iofs.New(set.Files, "migrations")
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrations of %s: %w", set.Name, err), driver.Close())
 	}
-	m, err := migrate.NewWithInstance("iofs", source, "tidings", driver)
+	m, err := migrate.NewWithInstance("iofs", files, "tidings", driver)
 	if err != nil {
 		return errors.Join(fmt.Errorf("migrate %s: %w", set.Name, err), driver.Close())
 	}
@@ -107,57 +129,75 @@ func (d *DB) migrate(ctx context.Context, set MigrationSet, run func(*migrate.Mi
 	})
 	defer stop()
 
-	before, _, beforeErr := m.Version()
 	err = run(m)
 	if errors.Is(err, migrate.ErrNoChange) {
 		return nil
 	}
 	if err != nil {
-		// Each file is one implicit transaction, so what failed has been rolled back; only the version says "dirty".
-		if version, dirty, versionErr := m.Version(); versionErr == nil && dirty {
-			back := int(version) - 1
-			if beforeErr == nil && version < before {
-				back = int(version) + 1
-			}
-			if back == 0 {
-				back = -1 // no version
-			}
-			err = errors.Join(err, m.Force(back))
-		}
-		var failed database.Error
-		if errors.As(err, &failed) {
-			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, d.mayNotMake(failed.OrigErr))}
+		err = origin(err)
+		if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && !inTheWay(err) {
+			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, d.mayNotMake(refused))}
 		}
 		return err
 	}
 	return ctx.Err()
 }
 
+// origin is what the database has said.
+func origin(err error) error {
+	var value database.Error
+	var pointer *database.Error
+	switch {
+	case errors.As(err, &value):
+		return value.OrigErr
+	case errors.As(err, &pointer):
+		return pointer.OrigErr
+	}
+	return err
+}
+
 func versionTable(set MigrationSet) string { return "migrations_" + set.Name }
+
+// latest is the version that the set leads to.
+func (set MigrationSet) latest() (version uint, err error) {
+	if set.Files == nil {
+		return math.MaxInt32, nil // whoever does not say what it knows is no program that serves
+	}
+	files, err := iofs.New(set.Files, "migrations")
+	if err != nil {
+		return 0, fmt.Errorf("migrations of %s: %w", set.Name, err)
+	}
+	defer files.Close()
+	for v, err := files.First(); err == nil; v, err = files.Next(v) {
+		version = v
+	}
+	return version, nil
+}
 
 // MigrationStatus says which of the set's migrations are applied. It changes nothing.
 func (d *DB) MigrationStatus(ctx context.Context, set MigrationSet) (MigrationStatus, error) {
+	status, err := migrationStatus(ctx, d.Pool, set)
+	return status, d.notGranted(err)
+}
+
+func migrationStatus(ctx context.Context, on querierOfRow, set MigrationSet) (MigrationStatus, error) {
 	var s MigrationStatus
-	source, err := iofs.New(set.Files, "migrations")
-	if err != nil {
-		return s, fmt.Errorf("migrations of %s: %w", set.Name, err)
-	}
-	defer source.Close()
-	for v, err := source.First(); err == nil; v, err = source.Next(v) {
-		s.Latest = v
+	var err error
+	if s.Latest, err = set.latest(); err != nil {
+		return s, err
 	}
 	var exists bool
-	err = d.Pool.QueryRow(ctx, `select to_regclass('tidings.' || $1) is not null`, versionTable(set)).Scan(&exists)
+	err = on.QueryRow(ctx, `select to_regclass('tidings.' || $1) is not null`, versionTable(set)).Scan(&exists)
 	if err != nil {
-		return s, fmt.Errorf("version of %s: %w", set.Name, d.notGranted(err))
+		return s, fmt.Errorf("version of %s: %w", set.Name, explain(err))
 	}
 	if !exists {
 		return s, nil
 	}
-	err = d.Pool.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
+	err = on.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
 		Scan(&s.Version, &s.Dirty)
 	if err != nil {
-		return s, fmt.Errorf("version of %s: %w", set.Name, d.notGranted(err))
+		return s, fmt.Errorf("version of %s: %w", set.Name, explain(err))
 	}
 	return s, nil
 }

@@ -12,18 +12,29 @@ import (
 
 // migrationDriver is golang-migrate's database.Driver. Its lock is that of a transaction which is open meanwhile, on a connection of its
 // own: a session's would stay behind in a transaction pooler.
+//
+// Each file and the version to which it leads are written in one transaction. golang-migrate would have the version said to be dirty first, then
+// the file run, and then said that it was: whoever is killed in between leaves a database of which nobody knows where it stands, and others
+// see a version that is not there yet.
 type migrationDriver struct {
 	ctx    context.Context // of the statements, which are not broken off
 	conn   *pgx.Conn
 	locker *pgx.Conn
 	table  string // of the version
 	lock   pgx.Tx // nil: it is not locked
+
+	target  int // to which the next file leads
+	written bool
 }
 
 const (
-	// While somebody waits, or a migration takes its time, nothing is to end the transaction.
-	migrationLock = beginCommitted + `set local idle_in_transaction_session_timeout = 0; set local lock_timeout = '15s'; set local statement_timeout = 0`
-	lockQuery     = `select pg_advisory_xact_lock(hashtextextended('tidings.migrate', 0))`
+	// While a migration takes its time, nothing is to end the transaction but what is in its way.
+	migrationSettings = `
+select set_config(name, '0', true) from pg_settings
+ where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout');
+select set_config('lock_timeout', '%d', true);
+`
+	lockQuery = `select pg_advisory_xact_lock(hashtextextended('tidings.migrate', 0))`
 	// An error of a right that is missing is not to come where nothing is missing.
 	versionTableQuery = `do $$ begin if to_regclass('%[1]s') is null then
 	create table %[1]s (version bigint not null primary key, dirty boolean not null); end if; end $$`
@@ -68,7 +79,7 @@ func (m *migrationDriver) Lock() error {
 	if m.lock != nil {
 		return database.ErrLocked
 	}
-	tx, err := m.locker.BeginTx(m.ctx, pgx.TxOptions{BeginQuery: migrationLock})
+	tx, err := m.locker.BeginTx(m.ctx, pgx.TxOptions{BeginQuery: beginCommitted + withLockTimeout()})
 	if err != nil {
 		return err
 	}
@@ -89,26 +100,41 @@ func (m *migrationDriver) Unlock() error {
 	return tx.Rollback(m.ctx)
 }
 
-// Run applies a file, in one transaction.
+// withLockTimeout is what a transaction begins with.
+func withLockTimeout() string { return fmt.Sprintf(migrationSettings, lockTimeout.Milliseconds()) }
+
+// Run applies a file. PostgreSQL takes statements that are sent together for one transaction.
 func (m *migrationDriver) Run(migration io.Reader) error {
 	text, err := io.ReadAll(migration)
 	if err != nil {
 		return err
 	}
-	if _, err := m.conn.PgConn().Exec(m.ctx, string(text)).ReadAll(); err != nil {
+	if _, err := m.conn.PgConn().Exec(m.ctx, withLockTimeout()+string(text)+"\n;\n"+m.versionStatements(m.target)).ReadAll(); err != nil {
 		return database.Error{OrigErr: err, Err: "migration failed", Query: text}
 	}
+	m.written = true
 	return nil
 }
 
-// SetVersion says where the database stands.
+// SetVersion is called before a file is run, when the version is dirty, and after.
 func (m *migrationDriver) SetVersion(version int, dirty bool) error {
-	text := beginCommitted + "delete from " + m.table
-	if version >= 0 || dirty {
-		text += fmt.Sprintf("; insert into %s (version, dirty) values (%d, %t)", m.table, version, dirty)
+	switch {
+	case dirty:
+		m.target, m.written = version, false
+		return nil
+	case m.written:
+		return nil
 	}
-	_, err := m.conn.PgConn().Exec(m.ctx, text+"; commit").ReadAll()
+	_, err := m.conn.PgConn().Exec(m.ctx, beginCommitted+m.versionStatements(version)+"; commit").ReadAll()
 	return err
+}
+
+func (m *migrationDriver) versionStatements(version int) string {
+	text := "delete from " + m.table
+	if version >= 0 {
+		text += fmt.Sprintf("; insert into %s (version, dirty) values (%d, false)", m.table, version)
+	}
+	return text
 }
 
 // Version returns where the database stands.

@@ -22,16 +22,17 @@ type Relay interface {
 	Publish(b realtime.Batch)
 	Signal(s realtime.Signal)
 	Proven(at realtime.Cursor)
-	// Follow calls batch and signal with what the one that leads gave to Publish and Signal and, some times a second, proven with the last position
-	// that it gave to Proven, fresh if it did so since the last time. It returns nil when nobody leads.
+	// Follow calls batch and signal with what the one that leads gave to Publish and Signal and, some times a second, proven: with a position that
+	// it gave to Proven, and when that was asked for, once all that it published before was given to batch; with the zero time where there is
+	// no such news. It returns nil when nobody leads.
 	Follow(ctx context.Context, origin string, at realtime.Cursor, batch func(ctx context.Context, b realtime.Batch) error,
-		signal func(s realtime.Signal), proven func(ctx context.Context, at realtime.Cursor, fresh bool) error) error
+		signal func(s realtime.Signal), proven func(ctx context.Context, at realtime.Cursor, asked time.Time) error) error
 	// Read is realtime.Log's, as far as the relay reaches back: false says that it does not tell.
 	Read(ctx context.Context, from realtime.Cursor, upto realtime.Snapshot, topics []string, maxBytes int) (realtime.LogPage, bool)
 	// Nudge asks the one that leads to read now. It does not block.
 	Nudge()
-	// Ping reports whether it can be used.
-	Ping(ctx context.Context) error
+	// Ping reports whether it can be used for a log.
+	Ping(ctx context.Context, origin string) error
 }
 
 // Role is a reader's part where there is a relay.
@@ -62,7 +63,7 @@ func (r *Reader) turn(ctx context.Context, reading *reading) error {
 	case reading.lost != nil:
 		return r.readAlone(ctx, reading)
 	}
-	if err := r.pastPooler(ctx, func(conn asked) error { return r.begin(ctx, conn, &reading.position) }); err != nil {
+	if err := r.pastPooler(ctx, func(conn sessions) error { return r.begin(ctx, conn, &reading.position) }); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -104,11 +105,11 @@ func (r *Reader) readAlone(ctx context.Context, reading *reading) error {
 		r.Logger.Warn("Redis cannot be used; reading PostgreSQL until it can", "error", reading.lost)
 	}
 	alone, end := context.WithCancel(ctx)
-	back := false
+	back, origin := false, reading.position.Origin
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		for n := reading.losses; pause(alone, backoff(n)); n++ {
-			if r.Relay.Ping(alone) == nil {
+			if r.Relay.Ping(alone, origin) == nil {
 				back = true
 				end()
 			}
@@ -130,19 +131,21 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 		err = e
 		return e
 	}
-	quiet := func(conn asked) error { // writers need not ring for this one
-		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
-		defer cancel()
-		if _, err := conn.Exec(ctx, `select tidings.attend($1, false)`, r.name); err != nil {
-			return fmt.Errorf("attend to the doorbell: %w", explain(err))
-		}
-		return nil
-	}
-	if err := r.pastPooler(ctx, quiet); err != nil {
+	if err := r.pastPooler(ctx, func(conn sessions) error { return r.attendNot(ctx, conn) }); err != nil {
 		return err, nil
 	}
-	said := time.Now()
 	r.setRole(RoleFollowing)
+	attending, stop := context.WithCancel(ctx)
+	var there sync.WaitGroup
+	defer there.Wait()
+	defer stop()
+	there.Go(func() { // what is relayed does not wait for a database that does not answer
+		for pause(attending, attendEvery) {
+			if err := r.attendNot(attending, r.DB.Pool); err != nil {
+				r.Logger.Debug("the database cannot be told that this instance is there", "error", err)
+			}
+		}
+	})
 	lost = r.Relay.Follow(ctx, origin, reading.position,
 		func(ctx context.Context, b realtime.Batch) error {
 			if reading.position.Includes(b.To) {
@@ -158,20 +161,18 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 			return nil // one that ends further on will do
 		},
 		r.Sink.Signal,
-		func(ctx context.Context, at realtime.Cursor, fresh bool) error {
-			switch {
-			case fresh && !at.Midway() && at.Includes(reading.position) && !reading.position.Includes(at):
-				return fail(r.readUpto(ctx, reading, at.Seen)) // what lies in between is not in the stream
-			case fresh && reading.position.Includes(at):
-				r.readNow(reading)
-			case r.sinceRead() > r.proofLimit():
-				r.setLive(false)
-			}
-			if time.Since(said) > attendEvery {
-				said = time.Now()
-				if err := quiet(r.DB.Pool); err != nil {
-					r.Logger.Debug("the database cannot be told that this instance is there", "error", err)
+		func(ctx context.Context, at realtime.Cursor, asked time.Time) error {
+			recent := time.Since(asked) < r.proofLimit() // otherwise there is no news, or this one cannot keep up
+			if recent && at.Includes(reading.position) && !reading.position.Includes(at) {
+				if err := r.readUpto(ctx, reading, at.Seen); err != nil { // what lies in between is not in the stream
+					return fail(err)
 				}
+			}
+			if recent && reading.position.Includes(at) {
+				r.hasRead(reading, asked)
+			}
+			if r.sinceRead() > r.proofLimit() {
+				r.setLive(false)
 			}
 			return nil
 		})
@@ -179,6 +180,17 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 		lost = nil
 	}
 	return err, lost
+}
+
+// attendNot says that this instance is there, and that writers need not ring for it.
+func (r *Reader) attendNot(ctx context.Context, conn sessions) error {
+	// Not to be given up in the middle: the server could finish it after what is said next.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
+	defer cancel()
+	if _, err := conn.Exec(ctx, `select tidings.attend($1, false)`, r.name); err != nil {
+		return fmt.Errorf("attend to the doorbell: %w", explain(err))
+	}
+	return nil
 }
 
 // relayed publishes what another has read.
@@ -189,46 +201,39 @@ func (r *Reader) relayed(ctx context.Context, reading *reading, b realtime.Batch
 			return err
 		}
 	}
-	if err := in.end(ctx, b.To); err != nil {
-		return err
-	}
-	if !b.To.Midway() {
-		r.readNow(reading)
-	}
-	return nil
+	return in.end(ctx, b.To)
 }
 
-// readNow notes that all up to the position has been published, and was read a moment ago.
-func (r *Reader) readNow(reading *reading) {
+// hasRead notes that all that was committed at a time has been published.
+func (r *Reader) hasRead(reading *reading, at time.Time) {
 	if reading.failures > 0 {
 		r.Logger.Info("reading the log again", "attempts", reading.failures)
+		reading.failures = 0
 	}
-	reading.failures = 0
 	r.mu.Lock()
-	r.lastRead = time.Now()
-	r.counted.at, r.counted.events = reading.position, r.events
+	r.lastRead = at
+	if !reading.position.Midway() { // then it is known which events those are
+		r.counted.at, r.counted.events = reading.position, r.events
+	}
 	r.mu.Unlock()
 	r.setLive(true)
 }
 
 // readUpto reads the log from the position to another, where what was relayed does not follow.
 func (r *Reader) readUpto(ctx context.Context, reading *reading, upto realtime.Snapshot) error {
-	return r.pastPooler(ctx, func(conn asked) error {
+	return r.pastPooler(ctx, func(conn sessions) error {
 		tx, err := conn.BeginTx(ctx, beginRead)
 		if err != nil {
 			return fmt.Errorf("read log: %w", explain(err))
 		}
 		defer func() { _ = tx.Rollback(ctx) }() // nothing was written
 		_, err = r.readOnce(ctx, tx, logScan{upto: upto}, &reading.position, reading.timeout)
-		if err == nil {
-			r.readNow(reading)
-		}
 		return err
 	})
 }
 
-// asked is the pool, or a connection beside it.
-type asked interface {
+// sessions is the pool, or a connection beside it.
+type sessions interface {
 	querier
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
@@ -236,7 +241,7 @@ type asked interface {
 
 // pastPooler has do ask by the pool or, where that leads through a pooler that there is a way past, by a connection for just this: what is read
 // of the log is not to wait for the pooler.
-func (r *Reader) pastPooler(ctx context.Context, do func(conn asked) error) error {
+func (r *Reader) pastPooler(ctx context.Context, do func(conn sessions) error) error {
 	if r.DB.direct == r.DB.pooled {
 		return do(r.DB.Pool)
 	}
@@ -294,4 +299,10 @@ func (r *Reader) sinceRead() time.Duration {
 }
 
 // proofLimit is after what time it is not certain any more that all that was committed is published.
-func (r *Reader) proofLimit() time.Duration { return 2*r.PollInterval + time.Second }
+func (r *Reader) proofLimit() time.Duration {
+	limit := 2*r.PollInterval + time.Second
+	if r.Relay != nil {
+		limit += time.Second // it takes as long until others know
+	}
+	return limit
+}

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -20,6 +21,11 @@ type Reporter struct {
 	Reader *Reader                  // whose name is the instance's
 	Status func() realtime.Instance // how it is doing
 	Logger *slog.Logger             // nil: none
+	Schema MigrationSet             // schema tidings as this program knows it
+
+	// TooOld is called, once, where the database has a version of schema tidings of which this program does not know enough: it is to stop. It
+	// goes on being reported, until it has. nil: nobody asks.
+	TooOld func(error)
 
 	// Interval is how often it is said; 2 s. Who is silent for 10 s (goneAfter) is taken for gone.
 	Interval time.Duration
@@ -41,12 +47,25 @@ func (r *Reporter) Run(ctx context.Context) error {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	complained := false
+	level, err := r.Schema.latest()
+	if err != nil {
+		return err
+	}
+	complained, newer, told := false, false, false
 	for {
-		err := r.report(ctx, timeout, logger)
-		if err != nil && ctx.Err() == nil && !complained && r.Reader.Status().Live { // otherwise it has been said that the database cannot be read
+		version, err := r.report(ctx, timeout, level, logger)
+		switch {
+		case errors.Is(err, errTooOld):
+			if !told && r.TooOld != nil {
+				r.TooOld(err)
+			}
+			told, err = true, nil
+		case err != nil && ctx.Err() == nil && !complained && r.Reader.Status().Live: // otherwise it has been said that the database cannot be read
 			logger.Warn("the others cannot be told how this instance is doing", "error", err)
 			complained = true
+		case version > level && !newer:
+			logger.Info("the database has a newer version of schema tidings, with which this program goes on", "version", version, "known", level)
+			newer = true
 		}
 		complained = complained && err != nil
 		if !pause(ctx, interval) {
@@ -60,20 +79,22 @@ func (r *Reporter) Run(ctx context.Context) error {
 	return nil                                                              // ctx ended
 }
 
-func (r *Reporter) report(ctx context.Context, timeout time.Duration, logger *slog.Logger) error {
+func (r *Reporter) report(ctx context.Context, timeout time.Duration, level uint, logger *slog.Logger) (version uint, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	status, err := json.Marshal(r.Status())
+	instance := r.Status()
+	instance.Schema = level
+	status, err := json.Marshal(instance)
 	if err != nil {
-		return fmt.Errorf("the instance's status: %w", err)
+		return 0, fmt.Errorf("the instance's status: %w", err)
 	}
 	rows, _ := r.DB.Pool.Query(ctx, `select name, coalesce(host, ''), coalesce(address, ''), stopping, silent_for from tidings.report($1, $2)`, r.Reader.Name(), status)
 	others, err := pgx.CollectRows(rows, pgx.RowToStructByPos[otherInstance])
 	if err != nil {
-		return fmt.Errorf("report the instance's status: %w", explain(err))
+		return 0, fmt.Errorf("report the instance's status: %w", explain(err))
 	}
 	r.others.heard(others, time.Now(), logger)
-	return nil
+	return r.DB.newest(ctx, r.Schema, level)
 }
 
 // Alone reports that no other instance runs which could take this one's clients. It is false where that is not known.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,9 +24,8 @@ type Watch struct {
 	Problem string // of a watch that was read
 }
 
-// watchLockTimeout is how long the making of a table's triggers may wait for transactions that use it: everybody who
-// comes after waits behind it.
-const watchLockTimeout = `set local lock_timeout = '5s'`
+// watchPatience is for how long the making of a table's triggers is tried, while transactions use it.
+const watchPatience = 5 * time.Second
 
 // SetWatch makes a table live, or changes how it is, and returns its topic.
 func (d *DB) SetWatch(ctx context.Context, w Watch) (topic string, err error) {
@@ -44,6 +44,55 @@ func (d *DB) RemoveWatch(ctx context.Context, table string) (was bool, err error
 	})
 	return was, err
 }
+
+// UnwatchAll ends all tables' events, and returns when the services that run have had the time to tell their clients, as what is there to be told
+// may be about to be removed. Each table has a transaction of its own, so that none is locked while another is waited for.
+func (d *DB) UnwatchAll(ctx context.Context) error {
+	var there bool
+	if err := d.Pool.QueryRow(ctx, `select to_regclass('tidings.watches') is not null`).Scan(&there); err != nil || !there {
+		return explain(err)
+	}
+	rows, err := d.Pool.Query(ctx, `select w.relation::oid, w.relation::text from tidings.watches w join pg_class c on c.oid = w.relation order by w.id`)
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	type watch struct {
+		Relation uint32
+		Table    string
+	}
+	watches, err := pgx.CollectRows(rows, pgx.RowToStructByPos[watch])
+	if err != nil {
+		return fmt.Errorf("read watches: %w", explain(err))
+	}
+	for _, w := range watches {
+		err := d.beginPatiently(ctx, migratePatience, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `select tidings.unwatch($1::oid::regclass)`, w.Relation)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("unwatch %s: %w", w.Table, sentence(err))
+		}
+	}
+	if len(watches) == 0 {
+		return nil
+	}
+	var since time.Time
+	if err := d.Pool.QueryRow(ctx, `select clock_timestamp() + interval '1 second'`).Scan(&since); err != nil {
+		return explain(err)
+	}
+	for told := false; !told; {
+		if err := d.Pool.QueryRow(ctx, toldQuery, since).Scan(&told); err != nil {
+			return explain(err)
+		}
+		if !told && !pause(ctx, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// toldQuery is whether all services that run have said something since.
+const toldQuery = `select not exists (select from tidings.instances i where i.told_at between clock_timestamp() - interval '10 seconds' and $1)`
 
 // Watches lists what is watched.
 func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
@@ -64,10 +113,7 @@ func (d *DB) Watches(ctx context.Context) ([]Watch, error) {
 // withTable calls change in a transaction, with a name that PostgreSQL knows: in quotes, so that mixed case and spaces need
 // none, or, if there is no such table, as it was given.
 func (d *DB) withTable(ctx context.Context, table string, change func(tx pgx.Tx, table string) error) error {
-	err := pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, watchLockTimeout); err != nil {
-			return err
-		}
+	err := d.beginPatiently(ctx, watchPatience, func(tx pgx.Tx) error {
 		var name *string
 		const find = `select case when to_regclass(quote_ident($1)) is not null then quote_ident($1) when to_regclass($1) is not null then $1 end`
 		err := tx.QueryRow(ctx, find, table).Scan(&name)

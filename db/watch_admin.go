@@ -83,10 +83,7 @@ func (d *DB) UnwatchTable(ctx context.Context, table string) error {
 // withOpenTable calls change in a transaction with the number of a table that is not secret, by which it stays what it is whatever it is
 // called meanwhile.
 func (d *DB) withOpenTable(ctx context.Context, name string, change func(tx pgx.Tx, table uint32) error) error {
-	err := pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, watchLockTimeout); err != nil {
-			return err
-		}
+	err := d.beginPatiently(ctx, watchPatience, func(tx pgx.Tx) error {
 		var table uint32
 		var secret bool
 		err := tx.QueryRow(ctx, `select c.oid, `+isSecret+` from pg_class c join pg_namespace n on n.oid = c.relnamespace

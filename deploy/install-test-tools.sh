@@ -4,7 +4,7 @@
 # several versions of PostgreSQL, in db/testdata/npm; PgBouncer; what is typed in docs/getting-started.md; and Redis, for the tests of many instances;
 # and the proxies, Prometheus and systemd's own checks, for the tests of deploy. Does nothing if all is there. Without a compiler it fails; without
 # the rest it warns.
-# With the word faults it installs what only make faults needs instead: libfaketime, without which it warns.
+# With the word faults it installs what make faults needs instead: libfaketime and Redis, without which it warns.
 set -eu
 
 say() {
@@ -260,7 +260,7 @@ clients=$(cd "$(dirname "$0")/../http/testdata/npm" && pwd)
 versions=$(cd "$(dirname "$0")/../db/testdata/npm" && pwd)
 
 if [ "${1-}" = faults ]; then
-	if has_faketime; then
+	if has_faketime && has_redis; then
 		exit 0
 	fi
 elif has_compiler && has_chromium && has_typed && has_pgbouncer && has_redis && has_deployed && has_node && has_clients && has_versions; then
@@ -274,11 +274,16 @@ for manager in apt-get dnf apk pacman zypper brew none; do
 done
 
 if [ "${1-}" = faults ]; then
-	if can_install; then
+	if can_install && ! has_faketime; then
 		say "libfaketime is missing; installing it with $manager"
-		install_faketime && exit 0
+		install_faketime || :
 	fi
-	say "warning: libfaketime is missing: clocks will not jump"
+	if can_install && ! has_redis; then
+		say "Redis is missing; installing it with $manager"
+		install_redis || :
+	fi
+	has_faketime || say "warning: libfaketime is missing: clocks will not jump"
+	has_redis || say "warning: redis-server is missing: nothing is tried with Redis"
 	exit 0
 fi
 

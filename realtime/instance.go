@@ -7,6 +7,7 @@ import "time"
 type Instance struct {
 	Name    string    `json:"-"` // random, of this run
 	Version string    `json:"version"`
+	Schema  uint      `json:"schema"` // the version of schema tidings that it knows
 	Host    string    `json:"host"`
 	Address string    `json:"address"` // where it listens
 	At      time.Time `json:"at"`      // of these figures, by its own clock: what two of them differ by is per that time

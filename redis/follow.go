@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
@@ -13,10 +12,10 @@ import (
 
 // Follow calls batch with each batch that ends behind a position, in order, until nobody leads, which is no error, or Redis cannot be used,
 // which is ErrLost, or batch or proven returns an error. A batch may begin before the end of the one before, or behind it. Signal is called with
-// each signal, and proven some times a second with the last position up to which all was published, fresh if the one that leads has said
-// so since the last time.
+// each signal. Proven is called some times a second: with a position up to which the one that leads had published all when it was asked, once
+// what it had written by then has been given to batch; or, where there is no such news, with the zero time.
 func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, batch func(ctx context.Context, b realtime.Batch) error,
-	signal func(s realtime.Signal), proven func(ctx context.Context, at realtime.Cursor, fresh bool) error) error {
+	signal func(s realtime.Signal), proven func(ctx context.Context, at realtime.Cursor, asked time.Time) error) error {
 
 	client, err := r.connect()
 	if err != nil {
@@ -29,25 +28,55 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 	keys := keysOf(origin)
 	nudging.Go(func() { r.sendNudges(ctx, client, keys) })
 
-	from := entryID{xmax: at.Seen.Xmax}.String()
 	const page = 64
+	from := entryID{xmax: at.Seen.Xmax}
 	current := false // all that was there in the beginning has been read: signals from before are not told
-	var proofs string
-	var position realtime.Cursor
+	look := true     // whether somebody leads, and what is proven
+	var looked time.Time
+	var said proof
+	var asked time.Time // when that was; zero: it has been told
+	tell := func() error {
+		when := asked
+		asked = time.Time{}
+		return proven(ctx, said.at, when)
+	}
 	for {
-		asking, cancel := context.WithTimeout(ctx, followWait+r.Timeout)
-		streams, err := client.Do(asking, client.B().Xread().Count(page).Block(followWait.Milliseconds()).Streams().Key(keys.stream).Id(from).Build()).AsXRead()
-		cancel()
+		if look || time.Since(looked) > followWait {
+			look, looked = false, time.Now()
+			latest, leads, err := r.leading(ctx, client, keys)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				return r.lost(err)
+			case !leads:
+				return nil
+			case asked.IsZero() && latest.name != "" && latest.name != said.name:
+				said, asked = latest, looked
+			}
+			if asked.IsZero() || from.before(said.last) {
+				if err := proven(ctx, said.at, time.Time{}); err != nil {
+					return err
+				}
+			}
+		}
+		if !asked.IsZero() && !from.before(said.last) {
+			if err := tell(); err != nil {
+				return err
+			}
+		}
+
+		entries, err := r.entries(ctx, client, keys, from, page, asked.IsZero())
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil && !rueidis.IsRedisNil(err):
+		case err != nil:
 			return r.lost(err)
 		}
-		entries := streams[keys.stream]
-		vacant := false
 		for _, e := range entries {
-			from = e.ID
+			if from, err = parseEntryID(e.ID); err != nil {
+				return r.lost(err)
+			}
 			record, err := decodeRecord([]byte(e.FieldValues["r"]))
 			switch {
 			case err != nil:
@@ -56,44 +85,54 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 				if err := batch(ctx, *record.batch); err != nil {
 					return err
 				}
-				vacant = false
+				look = false
 			case record.signal != nil:
 				if current {
 					signal(*record.signal)
 				}
-			default:
-				vacant = true
+			default: // the one that led has gone
+				look = true
 			}
 		}
 		current = current || len(entries) < page
-		if len(entries) > 0 && !vacant {
-			continue
-		}
-		asking, cancel = context.WithTimeout(ctx, r.Timeout)
-		answers, err := client.Do(asking, client.B().Mget().Key(keys.leader, keys.state).Build()).ToArray()
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			return r.lost(err)
-		}
-		if answers[0].IsNil() {
-			return nil
-		}
-		state, _ := answers[1].ToString() // without one: nothing is proven
-		fresh := state != "" && state != proofs
-		if fresh {
-			proofs = state
-			_, text, _ := strings.Cut(state, " ")
-			if position, err = realtime.ParseCursor(text); err != nil {
-				return r.lost(err)
+		if len(entries) == 0 {
+			look = true
+			if !asked.IsZero() { // what it speaks of is not in the stream any more
+				if err := tell(); err != nil {
+					return err
+				}
 			}
 		}
-		if err := proven(ctx, position, fresh); err != nil {
-			return err
-		}
 	}
+}
+
+// leading asks whether somebody leads, and what that one has proven.
+func (r *Relay) leading(ctx context.Context, client rueidis.Client, keys keys) (p proof, leads bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	answers, err := client.Do(ctx, client.B().Mget().Key(keys.leader, keys.state).Build()).ToArray()
+	if err != nil || answers[0].IsNil() {
+		return p, false, err
+	}
+	if state, _ := answers[1].ToString(); state != "" {
+		p, err = parseProof(state)
+	}
+	return p, true, err
+}
+
+// entries returns the stream's next entries and, if it is to wait, waits a while for one.
+func (r *Relay) entries(ctx context.Context, client rueidis.Client, keys keys, from entryID, count int64, wait bool) ([]rueidis.XRangeEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, followWait+r.Timeout)
+	defer cancel()
+	command := client.B().Xread().Count(count).Streams().Key(keys.stream).Id(from.String()).Build()
+	if wait {
+		command = client.B().Xread().Count(count).Block(followWait.Milliseconds()).Streams().Key(keys.stream).Id(from.String()).Build()
+	}
+	streams, err := client.Do(ctx, command).AsXRead()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return nil, err
+	}
+	return streams[keys.stream], nil
 }
 
 // Nudge has the one that leads read the log now, if this instance follows it. It does not block.

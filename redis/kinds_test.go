@@ -118,7 +118,7 @@ func TestErrorsAreInWords(t *testing.T) {
 		t.Helper()
 		relay := &redis.Relay{URL: url, Timeout: 500 * time.Millisecond}
 		defer relay.Close()
-		err := relay.Ping(t.Context())
+		err := relay.Ping(t.Context(), "origin")
 		if !errors.Is(err, redis.ErrLost) || err.Error() != want {
 			t.Errorf("got %v, want %q", err, want)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,27 +14,40 @@ import (
 	"tidings/realtime"
 )
 
-// leadScript asks to lead: it returns the last entry of the stream, and how many bytes there ever were, or nothing if another leads.
-var leadScript = rueidis.NewLuaScript(`
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('GET', KEYS[1]) ~= ARGV[1] then
-    return {}
-end
+// leadScript asks to lead: it returns the last entry of the stream, and how many bytes there ever were, or nothing if another instance leads.
+// A lease of this instance's is one of an earlier term, or one that was given by a call whose answer was lost.
+//
+// KEYS: the lease, the stream, the marks. ARGV: the term, its lease in ms, the instance.
+var leadScript = rueidis.NewLuaScript(usable + `
+local holder = redis.call('GET', KEYS[1])
+if holder and string.sub(holder, 1, #ARGV[3] + 1) ~= ARGV[3] .. '/' then return {} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 if last then return {last[1], last[2][2]} end
 redis.call('DEL', KEYS[3])
 return {'0-0', '0'}
 `)
 
+// usable looks whether the stream and its marks can be read, and written by what Redis 6.2 has, in which such a range is new, too.
+const usable = `
+local some = redis.pcall('XRANGE', KEYS[2], '(0-0', '+', 'COUNT', 1)
+if some.err then
+    return redis.error_reply(string.find(some.err, 'Invalid stream ID', 1, true) and 'ERR Redis 6.2 or newer is needed' or some.err)
+end
+redis.call('LINDEX', KEYS[3], 0)
+`
+
 // writeScript renews the lease, says how far the instance is, and writes entries: who does not lead any more writes nothing. An entry that is
 // there already was written by a call whose answer was lost. Then it forgets what is too old, or too much, up to the marks that were left
-// for that: nothing is looked at but those.
+// for that: nothing is looked at but those. In all scripts what needs memory comes first: where Redis has none, it stops one at its first
+// change only.
 //
-// KEYS: the lease, the stream, the marks, the state. ARGV: the instance, its lease in ms, its state, the stream's age in ms, its bytes, the
+// KEYS: the lease, the stream, the marks, the state. ARGV: the term, its lease in ms, its state, the stream's age in ms, its bytes, the
 // time before which all is too old, the bytes that there were ever, a mark or nothing; then each entry's id, those bytes up to it, and its record.
 var writeScript = rueidis.NewLuaScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[4], ARGV[3], 'PX', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 for i = 9, #ARGV, 3 do
     local added = redis.pcall('XADD', KEYS[2], ARGV[i], 'n', ARGV[i + 1], 'r', ARGV[i + 2])
     if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then return added end
@@ -50,6 +64,13 @@ for _ = 1, 100 do
     redis.call('LPOP', KEYS[3])
 end
 return 1
+`)
+
+// yieldScript forgets the older half of the stream, where Redis's memory is full: others may need it more.
+var yieldScript = rueidis.NewLuaScript(`
+local length = redis.call('XLEN', KEYS[1])
+if length < 2 then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MAXLEN', math.floor(length / 2))
 `)
 
 // resignScript lets another lead.
@@ -78,6 +99,7 @@ var errDeposed = errors.New("the lease is another's, or gone")
 type term struct {
 	relay *Relay
 	keys  keys
+	name  string // the instance's and, of its terms, this one's: a call of an earlier term's that comes late does nothing
 
 	mu     sync.Mutex
 	queue  []item
@@ -101,7 +123,8 @@ type term struct {
 // item is a record that waits to be written.
 type item struct {
 	record
-	end realtime.Cursor
+	end  realtime.Cursor
+	size int // in memory, about
 }
 
 // Lead calls do if nobody else leads, and has its ctx end when somebody else may. It returns whether it did, and what do returned or, if that
@@ -111,11 +134,11 @@ func (r *Relay) Lead(ctx context.Context, origin string, do func(ctx context.Con
 	if err != nil {
 		return false, err
 	}
-	t := &term{relay: r, keys: keysOf(origin), bell: make(chan struct{}, 1)}
 	asked := time.Now()
+	t := &term{relay: r, keys: keysOf(origin), name: fmt.Sprintf("%s/%d", r.Name, asked.UnixNano()), bell: make(chan struct{}, 1)}
 	asking, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	answer, err := leadScript.Exec(asking, client, []string{t.keys.leader, t.keys.stream, t.keys.marks}, []string{r.Name, milliseconds(r.Lease)}).AsStrSlice()
+	answer, err := leadScript.Exec(asking, client, []string{t.keys.leader, t.keys.stream, t.keys.marks}, []string{t.name, milliseconds(r.Lease), r.Name}).AsStrSlice()
 	switch {
 	case err != nil:
 		return false, r.lost(err)
@@ -169,7 +192,7 @@ func (r *Relay) Publish(b realtime.Batch) {
 		for _, e := range b.Events {
 			size += len(e.Data) + 128
 		}
-		t.push(item{record: record{batch: &b}, end: b.To}, size)
+		t.push(item{record: record{batch: &b}, end: b.To, size: size})
 		t.last = b.To
 	} else if t.last.IsZero() || !sameCursor(b.From, t.last) {
 		t.last = b.From
@@ -185,7 +208,7 @@ func (r *Relay) Proven(at realtime.Cursor) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.last.IsZero() && !sameCursor(t.last, at) && sameCursor(t.read, at) {
-		t.push(item{record: record{batch: &realtime.Batch{From: t.last, To: at}}, end: at}, 64)
+		t.push(item{record: record{batch: &realtime.Batch{From: t.last, To: at}}, end: at, size: 128})
 		t.last = at
 	}
 	t.proven = at
@@ -200,12 +223,12 @@ func (r *Relay) Signal(s realtime.Signal) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.push(item{record: record{signal: &s}, end: t.last}, len(s.Data)+128)
+	t.push(item{record: record{signal: &s}, end: t.last, size: len(s.Data) + 128})
 }
 
 // push queues an item; t.mu is held.
-func (t *term) push(i item, size int) {
-	t.bytes += size
+func (t *term) push(i item) {
+	t.bytes += i.size
 	if t.bytes > maxQueueBytes {
 		t.slow, t.queue = true, nil
 	}
@@ -218,7 +241,7 @@ func (t *term) push(i item, size int) {
 // write writes what is queued, and renews the lease, which was asked for at the given time, until ctx ends or the lease is lost.
 func (t *term) write(ctx context.Context, client rueidis.Client, renewed time.Time) error {
 	lease := t.relay.Lease
-	tick := time.NewTicker(lease / 5)
+	tick := time.NewTicker(min(lease/5, followWait)) // what is proven is told as often
 	defer tick.Stop()
 	var args []string
 	for {
@@ -252,36 +275,46 @@ func (t *term) write(ctx context.Context, client rueidis.Client, renewed time.Ti
 		case time.Since(renewed) > lease*3/4:
 			return err
 		default:
+			if isFull(err) {
+				t.yield(ctx, client)
+			}
 			pauseFor(ctx, 20*time.Millisecond)
 		}
 	}
 }
 
+// isFull reports whether Redis has no memory left.
+func isFull(err error) bool {
+	_, answered := rueidis.IsRedisErr(err)
+	return answered && strings.Contains(err.Error(), "OOM ")
+}
+
+func (t *term) yield(ctx context.Context, client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(ctx, t.relay.Timeout)
+	defer cancel()
+	_ = yieldScript.Exec(ctx, client, []string{t.keys.stream}, nil).Error() // it is tried again, as long as the lease lasts
+}
+
 // take encodes what is queued, as the script takes it.
 func (t *term) take() []string {
 	t.mu.Lock()
-	queue := t.queue
-	if len(queue) > maxCall {
-		queue = queue[:maxCall]
+	n, size := 0, 0
+	for n < min(len(t.queue), maxCall) && size < maxCallBytes {
+		size += t.queue[n].size
+		n++
 	}
-	t.queue = t.queue[len(queue):]
-	if len(t.queue) == 0 {
-		t.queue, t.bytes = nil, 0
-	}
+	queue := t.queue[:n]
+	t.queue = t.queue[n:]
+	t.bytes -= size
 	t.mu.Unlock()
 
 	now := time.Now()
 	var entries []string
-	bytes := 0
-	for i, item := range queue {
+	for _, item := range queue {
 		payload := appendRecord(nil, item.record)
 		t.id = t.id.next(item.end)
 		t.total += int64(len(payload))
 		entries = append(entries, t.id.String(), fmt.Sprint(t.total), string(payload))
-		if bytes += len(payload); bytes > maxCallBytes {
-			t.putBack(queue[i+1:])
-			break
-		}
 	}
 
 	mark := ""
@@ -295,20 +328,13 @@ func (t *term) take() []string {
 	if len(t.queue) > 0 {
 		t.ring()
 	} else if t.proofs > 0 { // and all of it is written with this call
-		t.state = fmt.Sprintf("%s/%d %s", t.id, t.proofs, t.proven)
+		t.state = proof{name: fmt.Sprintf("%s/%d", t.name, t.proofs), last: t.id, at: t.proven}.String()
 	}
 	r := t.relay
 	return append([]string{
-		r.Name, milliseconds(r.Lease), t.state, milliseconds(r.StreamAge), fmt.Sprint(r.StreamBytes), fmt.Sprint(now.Add(-r.StreamAge).UnixMilli()),
+		t.name, milliseconds(r.Lease), t.state, milliseconds(r.StreamAge), fmt.Sprint(r.StreamBytes), fmt.Sprint(now.Add(-r.StreamAge).UnixMilli()),
 		fmt.Sprint(t.total), mark,
 	}, entries...)
-}
-
-// putBack queues what was taken and not encoded before everything else.
-func (t *term) putBack(rest []item) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.queue = append(rest[:len(rest):len(rest)], t.queue...)
 }
 
 // ring has what is queued written.
@@ -328,7 +354,7 @@ func (t *term) resign(ctx context.Context, client rueidis.Client) {
 	t.mu.Unlock()
 	id := t.id.next(end)
 	_ = resignScript.Exec(ctx, client, []string{t.keys.leader, t.keys.stream},
-		[]string{t.relay.Name, id.String(), fmt.Sprint(t.total), string(appendRecord(nil, record{}))}).Error() // the lease ends in any case
+		[]string{t.name, id.String(), fmt.Sprint(t.total), string(appendRecord(nil, record{}))}).Error() // the lease ends in any case
 }
 
 // hearNudges has the log read when one that follows has somebody waiting.

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// ErrLost says that what has to be asked of Redis cannot be.
+// ErrLost says that Redis cannot be used.
 var ErrLost = errors.New("Redis cannot be used") //nolint:staticcheck // a name
 
 // lostError is an ErrLost that says where Redis was asked, and why it is of no use, for whoever looks after it.

@@ -114,7 +114,7 @@ func TestResumesFromTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	rows, err := database.Pool.Query(t.Context(), `select id, xid::text::bigint, case when rows is null then 1 else data::text::bigint end from tidings.log where topic = 'notes'`)
+	rows, err := database.Pool.Query(t.Context(), `select id, xid::text::bigint, case when rows is null then 1 else data::text::bigint end from tidings.log where topic = 'notes'`) //nolint:rowserrcheck // ForEachRow does
 	if err != nil {
 		t.Fatal(err)
 	}

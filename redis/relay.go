@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,7 +76,7 @@ func (r *Relay) init() {
 }
 
 // UserRules are what a user of Redis needs, as ACL SETUSER takes them.
-const UserRules = "~tidings:* &tidings:* +@connection +eval +evalsha +get +set +del +pexpire +rpush +lpop +lindex +xadd +xtrim +xrange +xrevrange +xread +mget +publish +subscribe +cluster|slots +cluster|shards"
+const UserRules = "~tidings:* &tidings:* +@connection +eval +evalsha +get +set +del +pexpire +rpush +lpop +lindex +xadd +xlen +xtrim +xrange +xrevrange +xread +mget +publish +subscribe +cluster|slots +cluster|shards"
 
 // CheckURL says what is wrong with a URL, without connecting and without repeating any of it. It is redis://user:password@host:port/db, or
 // rediss:// for TLS; ?addr=host:port names further nodes of a cluster or, with ?master_set=name, further Sentinels.
@@ -122,7 +123,7 @@ func (r *Relay) connect() (rueidis.Client, error) {
 	return client, nil
 }
 
-// Close ends the connections.
+// Close ends the connections; whoever uses it again makes new ones.
 func (r *Relay) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,15 +133,27 @@ func (r *Relay) Close() {
 	}
 }
 
-// Ping reports whether Redis answers.
-func (r *Relay) Ping(ctx context.Context) error {
+// pingScript does what leading takes, and changes nothing.
+//
+// KEYS: the lease, the stream, the marks, one that nothing else uses.
+var pingScript = rueidis.NewLuaScript(usable + `
+redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[4], '', 'PX', 1)
+return 1
+`)
+
+// Ping reports whether Redis can be used, for a log: one that answers may be full, or somebody's replica, or not let this user write. If it cannot,
+// it is looked for anew the next time: its name may be that of another server now.
+func (r *Relay) Ping(ctx context.Context, origin string) error {
 	client, err := r.connect()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	if err := client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
+	keys := keysOf(origin)
+	if err := pingScript.Exec(ctx, client, []string{keys.leader, keys.stream, keys.marks, keys.ping}, nil).Error(); err != nil {
+		r.Close()
 		return r.lost(err)
 	}
 	return nil
@@ -149,16 +162,17 @@ func (r *Relay) Ping(ctx context.Context) error {
 // keys are what Redis knows things by. All of a database's are in the same slot of a cluster.
 type keys struct {
 	leader string // who leads: a lease
-	state  string // how far that one is
+	state  string // how far that one is: a proof
 	stream string
 	marks  string // entries at which the stream may be cut
 	nudge  string // a channel, to have it read now
+	ping   string // is written to see whether that can be done
 }
 
 // keysOf names them for a log: of another database, or of another timeline of this one, nothing can be used.
 func keysOf(origin string) keys {
 	prefix := fmt.Sprintf("tidings:{%s}:%d:", origin, format)
-	return keys{leader: prefix + "leader", state: prefix + "state", stream: prefix + "events", marks: prefix + "marks", nudge: prefix + "nudge"}
+	return keys{leader: prefix + "leader", state: prefix + "state", stream: prefix + "events", marks: prefix + "marks", nudge: prefix + "nudge", ping: prefix + "ping"}
 }
 
 // entryID is an entry's id in the stream: the xmax of where it ends, and a number that grows. So it is known where to look for what comes behind
@@ -178,9 +192,35 @@ func parseEntryID(text string) (id entryID, err error) {
 	return id, nil
 }
 
+func (id entryID) before(other entryID) bool {
+	return id.xmax < other.xmax || id.xmax == other.xmax && id.n < other.n
+}
+
 // next is the id of an entry that ends at the cursor. The number is the time, so that it grows also where the stream was lost.
 func (id entryID) next(to realtime.Cursor) entryID {
 	return entryID{xmax: max(to.End().Xmax, id.xmax), n: max(uint64(time.Now().UnixMicro()), id.n+1)} //nolint:gosec // after 1970
+}
+
+// proof says that all up to a position was published, and by whom it was proven when. No two have the same name. Of what was written to the
+// stream until then, the last entry has the id, or a lower one.
+type proof struct {
+	name string // empty: nothing is proven
+	last entryID
+	at   realtime.Cursor
+}
+
+func (p proof) String() string { return p.name + " " + p.last.String() + " " + p.at.String() }
+
+func parseProof(text string) (p proof, err error) {
+	part := strings.Split(text, " ")
+	if len(part) != 3 {
+		return p, fmt.Errorf("%q is not a proof", text)
+	}
+	p.name = part[0]
+	if p.last, err = parseEntryID(part[1]); err == nil {
+		p.at, err = realtime.ParseCursor(part[2])
+	}
+	return p, err
 }
 
 func sameCursor(a, b realtime.Cursor) bool { return sameRead(a, b) && a.Last == b.Last }

@@ -59,6 +59,12 @@ func TestEverythingBreaks(t *testing.T) {
 			return "Redis hangs"
 		},
 		func() string { _, _ = server.Do("FLUSHALL"); return "Redis is emptied" },
+		func() string {
+			_, _ = server.Do("CONFIG", "SET", "maxmemory", "1")
+			pause(t.Context(), time.Duration(random.IntN(600))*time.Millisecond)
+			_, _ = server.Do("CONFIG", "SET", "maxmemory", "0")
+			return "Redis is full"
+		},
 		func() string { _, _ = server.Do("DEL", leaseOf(server)); return "the lease is lost" },
 		func() string { _, _ = server.Do("DEL", streamOf(server)); return "the stream is lost" },
 		func() string { _, _ = server.Do("XTRIM", streamOf(server), "MAXLEN", "3"); return "the stream is cut" },
@@ -113,7 +119,7 @@ func TestEverythingBreaks(t *testing.T) {
 	writers.Wait()
 	leader(t, running...)
 
-	type entry struct{ id, xid, rows, writer int64 }
+	type entry struct{ id, xid, rows int64 }
 	rows, err := database.Pool.Query(t.Context(), `select id, xid::text::bigint, case when rows is null then 1 else data::text::bigint end from tidings.log where topic = 'notes' order by id`)
 	if err != nil {
 		t.Fatal(err)

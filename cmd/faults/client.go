@@ -32,12 +32,24 @@ type client struct {
 	record      record
 	subscribed  bool // once
 	connections int
+	moves       int
+	last        *service
 	leave       func() // ends the connection; nil: there is none
 }
 
 // silenceLimit is after how long without even a ping a client takes its connection for dead. The service pings every
 // second.
 const silenceLimit = 4 * time.Second
+
+// at notes where the client connects.
+func (c *client) at(one *service) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last != nil && c.last != one {
+		c.moves++
+	}
+	c.last = one
+}
 
 func (c *client) run(ctx context.Context) {
 	failures := 0

@@ -180,6 +180,16 @@ func (c *crowd) odd() []string {
 	return all
 }
 
+// moves is how often somebody came to another instance than the one before.
+func (c *crowd) moves() (n int) {
+	for _, one := range c.clients {
+		one.mu.Lock()
+		n += one.moves
+		one.mu.Unlock()
+	}
+	return n
+}
+
 // connections is how often somebody came.
 func (c *crowd) connections() (n int) {
 	for _, one := range c.clients {

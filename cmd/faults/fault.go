@@ -11,12 +11,12 @@ type fault struct {
 	title string // in the table
 	about string // what is done, in a sentence
 
-	short     bool              // part of the short run
-	instances int               // of the service; 0: 1
-	settings  map[string]string // of PostgreSQL
-	flags     []string          // of the service
-	pace      func(n int) *pace // how the nth client reads; nil: as fast as it can
-	resets    resets            // what is to be expected of them
+	short    bool              // part of the short run, with the first of the fleets
+	fleets   []fleet           // with which it is tried; nil: one instance without Redis
+	settings map[string]string // of PostgreSQL
+	flags    []string          // of the service
+	pace     func(n int) *pace // how the nth client reads; nil: as fast as it can
+	resets   resets            // what is to be expected of them
 
 	// possible says why it cannot be had on this machine; nil: it can.
 	possible func() error
@@ -43,12 +43,13 @@ var faults []*fault
 func init() {
 	faults = []*fault{
 		&noFault,
-		&killServer,
+		&killServer, &killInstance, &killLeader, &killFollower, &pauseLeader, &rollingRestart,
 		&killPostgres, &killAmidRollbacks, &restartPostgres,
-		&killListener,
-		&cutDatabase, &silenceDatabase, &spoilDatabase,
+		&killListener, &killConnections,
+		&cutDatabase, &silenceDatabase, &spoilDatabase, &cutOneDatabase, &silenceOneDatabase,
+		&killRedis, &hangRedis, &emptyRedis, &fullRedis,
+		&cutRedis, &spoilRedis, &cutOneRedis,
 		&cutClients, &silenceClients, &spoilClients,
-		&twoInstances, &rollingRestart,
 		&slowClients,
 		&fullDisk,
 		&jumpingClock,

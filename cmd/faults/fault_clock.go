@@ -41,7 +41,7 @@ var jumpingClock = fault{
 			}
 			return nil
 		})
-		s.remark("%d jumps", jumps)
+		s.did(jumps)
 		if err != nil {
 			return err
 		}

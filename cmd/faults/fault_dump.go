@@ -10,7 +10,7 @@ import (
 
 var restoredDump = fault{
 	name: "restored-dump", title: "pg_dump restored elsewhere", about: "writers rest while the database is dumped and restored into another cluster, to which all is led then",
-	short: true, resets: resetsAlways,
+	short: true, fleets: []fleet{alone, twoBy}, resets: resetsAlways,
 	prepare: func(ctx context.Context, s *stage) error { return s.prepareOther(ctx) },
 	cause: func(ctx context.Context, s *stage) error {
 		pause(ctx, s.load.duration/2)
@@ -66,5 +66,5 @@ func (s *stage) moveByDump(ctx context.Context) error {
 	if err := from.stop(); err != nil {
 		return err
 	}
-	return s.wire.lead(to.address())
+	return s.lead(to.address())
 }

@@ -4,7 +4,7 @@ import "context"
 
 var failover = fault{
 	name: "failover", title: "failover, standby in step", about: "the primary is killed with -9 and its synchronous standby promoted",
-	resets: resetsMay,
+	fleets: []fleet{alone, twoBy}, resets: resetsMay,
 	prepare: func(ctx context.Context, s *stage) error {
 		if _, err := s.addStandby(ctx); err != nil {
 			return err
@@ -28,7 +28,7 @@ var failover = fault{
 		if err := s.promote(ctx, standby); err != nil {
 			return err
 		}
-		return s.wire.lead(standby.address())
+		return s.lead(standby.address())
 	},
 	check: func(_ *stage, r *row) {
 		if r.vanished > 0 {

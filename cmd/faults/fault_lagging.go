@@ -11,7 +11,7 @@ import (
 var laggingFailover = fault{
 	name: "failover-lagged", title: "failover, standby that lagged",
 	about:  "the standby gets nothing any more, the primary is killed with -9 and the standby promoted; half of the clients, and the service's way to it, come back when more was written there than was lost",
-	resets: resetsAlways,
+	fleets: []fleet{alone, twoBy}, resets: resetsAlways,
 	prepare: func(ctx context.Context, s *stage) error {
 		_, err := s.addStandby(ctx)
 		return err
@@ -43,7 +43,7 @@ var laggingFailover = fault{
 		if err := s.awaitTrue(ctx, standby, `select pg_snapshot_xmin(pg_current_snapshot()) > ($1::text::bigint + 20)::text::xid8`, last); err != nil {
 			return err
 		}
-		if err := s.wire.lead(standby.address()); err != nil {
+		if err := s.lead(standby.address()); err != nil {
 			return err
 		}
 		pause(ctx, 2*time.Second)
@@ -74,7 +74,9 @@ func (s *stage) fall(ctx context.Context, away func(n int) bool, standby *cluste
 	if last, err = s.primary().value(ctx, `select pg_snapshot_xmax(pg_current_snapshot())::text`); err != nil {
 		return "", err
 	}
-	s.wire.cut()
+	for _, w := range s.databases() {
+		w.cut()
+	}
 	if err := s.primary().kill(); err != nil {
 		return "", err
 	}

@@ -7,7 +7,7 @@ import (
 
 var openTransaction = fault{
 	name: "open-transaction", title: "a transaction open all the time", about: "a transaction that has written at the very beginning is committed at the very end",
-	short: true,
+	short: true, fleets: []fleet{alone, twoBy},
 	cause: func(ctx context.Context, s *stage) error {
 		w := s.writers.hire()
 		defer w.disconnect()

@@ -32,7 +32,7 @@ var killAmidRollbacks = fault{
 			times++
 			pause(ctx, 500*time.Millisecond)
 		}
-		s.remark("killed %d times", times)
+		s.did(times)
 		return nil
 	},
 }

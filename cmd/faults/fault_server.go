@@ -3,17 +3,25 @@ package main
 import "context"
 
 var killServer = fault{
-	name: "kill-server", title: "service killed (-9)", about: "the service is killed with -9 and started again, again and again",
-	short: true,
+	name: "kill-server", title: "service killed (-9)", about: "the service, with all its instances, is killed with -9 and started again, again and again",
+	short: true, fleets: []fleet{alone, twoBy},
 	cause: func(ctx context.Context, s *stage) error {
-		one := s.services[0]
+		times := 0
 		err := every(ctx, s.load.duration/5, func() error {
-			if err := one.kill(); err != nil {
-				return err
+			times++
+			for _, one := range s.services {
+				if err := one.kill(); err != nil {
+					return err
+				}
 			}
-			return one.start()
+			for _, one := range s.services {
+				if err := one.start(); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
-		s.remark("killed %d times", one.killed)
+		s.did(times)
 		return err
 	},
 }

@@ -30,13 +30,13 @@ func TestFaults(t *testing.T) {
 	if shop, err = prepare(t.Context(), io.Discard, false); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range faults {
-		if !f.short {
+	for _, one := range trials() {
+		if !one.short {
 			continue
 		}
-		t.Run(f.name, func(t *testing.T) {
+		t.Run(one.fault.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := shop.try(t.Context(), f, load{clients: 40, writers: 4, duration: 3 * time.Second})
+			r, err := shop.try(t.Context(), one, load{clients: 40, writers: 4, duration: 3 * time.Second})
 			switch {
 			case err != nil:
 				t.Fatal(err)
@@ -44,7 +44,7 @@ func TestFaults(t *testing.T) {
 				t.Skip(r.skipped)
 			case !r.good():
 				t.Error(report([]row{r}))
-			case r.expected == 0 || r.connections <= 40 && f.name != "none":
+			case r.expected == 0 || r.connections <= 40 && one.fault.name != "none":
 				t.Errorf("nothing happened: %s, %d connections", r.tally, r.connections)
 			}
 			t.Log(r.tally, fmt.Sprintf("silence %s", r.silence.Round(time.Millisecond)))
@@ -65,7 +65,7 @@ func TestFaultsAreNamed(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--only=nothing"}, {"--clients=0"}, {"--writers=0"}, {"--duration=1ms"}, {"stray"}} {
+	for _, args := range [][]string{{"--only=nothing"}, {"--clients=0"}, {"--writers=0"}, {"--duration=1ms"}, {"stray"}, {"--redis=some"}, {"--instances=3"}, {"--only=kill-redis", "--redis=without"}} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%v: got no error", args)
 		}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,14 +22,16 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Clients  int           `help:"WebSocket clients, a third of them by GraphQL." default:"200" placeholder:"N"`
-	Writers  int           `help:"Writers that write at the same time." default:"8" placeholder:"N"`
-	Duration time.Duration `help:"How long writers write under each fault." default:"20s"`
-	Only     []string      `help:"Only these faults; may be repeated." placeholder:"NAME"`
-	Short    bool          `help:"A short run: fewer clients, a few seconds each, without the faults that take longer."`
-	Output   string        `help:"A page into which the table is written, between its markers." placeholder:"FILE"`
-	Verbose  bool          `help:"Say what happens, and what the service logged."`
-	List     bool          `help:"List the faults, and do nothing."`
+	Clients   int           `help:"WebSocket clients, a third of them by GraphQL." default:"200" placeholder:"N"`
+	Writers   int           `help:"Writers that write at the same time." default:"8" placeholder:"N"`
+	Duration  time.Duration `help:"How long writers write under each fault." default:"20s"`
+	Only      []string      `help:"Only these faults; may be repeated." placeholder:"NAME"`
+	Instances []int         `help:"Only with so many instances of the service: 1, 2 or 4; may be repeated." placeholder:"N"`
+	Redis     string        `help:"Only with Redis, or only without: with, without." default:"" placeholder:"WHICH"`
+	Short     bool          `help:"A short run: fewer clients, a few seconds each, without the faults that take longer."`
+	Output    string        `help:"A page into which the table is written, between its markers." placeholder:"FILE"`
+	Verbose   bool          `help:"Say what happens, and what the service logged."`
+	List      bool          `help:"List the faults, and do nothing."`
 }
 
 // Validate names what is wrong with a value.
@@ -46,25 +49,26 @@ func (c *cli) Validate() error {
 			return fmt.Errorf("--only: there is no fault %q: it is one of %s", name, strings.Join(faultNames(), ", "))
 		}
 	}
+	if c.Redis != "" && c.Redis != "with" && c.Redis != "without" {
+		return fmt.Errorf("--redis: %q is neither with nor without", c.Redis)
+	}
+	if len(c.chosen()) == 0 {
+		return errors.New("nothing is left to be tried: --list says with how many instances each fault is, and whether with Redis")
+	}
 	return nil
 }
 
-// chosen returns the faults to be run.
-func (c *cli) chosen() []*fault {
-	var chosen []*fault
-	for _, f := range faults {
+// chosen returns what is to be tried.
+func (c *cli) chosen() []trial {
+	return slices.DeleteFunc(trials(), func(t trial) bool {
 		switch {
+		case len(c.Instances) > 0 && !slices.Contains(c.Instances, t.fleet.size()), c.Redis != "" && (c.Redis == "with") != t.fleet.redis:
+			return true
 		case len(c.Only) > 0:
-			for _, name := range c.Only {
-				if name == f.name {
-					chosen = append(chosen, f)
-				}
-			}
-		case !c.Short || f.short:
-			chosen = append(chosen, f)
+			return !slices.Contains(c.Only, t.fault.name)
 		}
-	}
-	return chosen
+		return c.Short && !t.short
+	})
 }
 
 // errFound says that the run was complete, and what it found is not good.
@@ -93,9 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if c.List {
-		for _, f := range faults {
-			fmt.Fprintf(stdout, "%-22s %s\n", f.name, f.about)
-		}
+		list(stdout)
 		return nil
 	}
 	if c.Short {
@@ -109,11 +111,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer w.clean()
 
 	var rows []row
-	for _, f := range c.chosen() {
-		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(begun).Seconds(), f.name)
-		r, err := w.try(ctx, f, load{clients: c.Clients, writers: c.Writers, duration: c.Duration})
+	for _, t := range c.chosen() {
+		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(begun).Seconds(), t.title())
+		r, err := w.try(ctx, t, load{clients: c.Clients, writers: c.Writers, duration: c.Duration})
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
+			return fmt.Errorf("%s: %w", t.title(), err)
 		}
 		for _, remark := range r.wrong {
 			fmt.Fprintf(stderr, "         WRONG: %s\n", remark)
@@ -136,4 +138,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// list says what there is to be tried.
+func list(out io.Writer) {
+	for _, f := range faults {
+		fmt.Fprintf(out, "%-22s %s\n", f.name, f.about)
+		var with []string
+		for _, one := range f.triedWith() {
+			with = append(with, one.String())
+		}
+		fmt.Fprintf(out, "%-22s with %s\n", "", strings.Join(with, ", "))
+	}
 }

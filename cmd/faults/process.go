@@ -67,10 +67,13 @@ func (p *process) running() bool {
 	}
 }
 
+// signal signals the process, which may have ended.
+func (p *process) signal(signal syscall.Signal) { _ = p.cmd.Process.Signal(signal) }
+
 // end signals the process, and waits for its end; one that takes too long is killed.
 func (p *process) end(signal syscall.Signal, patience time.Duration) error {
 	p.stopped = true
-	_ = p.cmd.Process.Signal(signal) // it may have ended
+	p.signal(signal)
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {

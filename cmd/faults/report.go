@@ -8,31 +8,40 @@ import (
 	"unicode/utf8"
 )
 
-var columns = []string{"fault", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "leaked", "resets", "longest silence"}
+var columns = []string{"fault", "instances", "Redis", "times", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "leaked", "resets", "longest silence"}
 
 // report is the table, in Markdown, and what there is to say beside it.
 func report(rows []row) string {
 	cells := [][]string{columns}
 	var notes []string
 	for _, r := range rows {
-		line := []string{r.fault.title}
+		by := "no"
+		if r.fleet.redis {
+			by = "yes"
+		}
+		line := []string{r.fault.title, strconv.Itoa(r.fleet.size()), by}
 		if r.skipped != "" {
-			notes = append(notes, fmt.Sprintf("%s: %s.", r.fault.title, r.skipped))
-			for range columns[1:] {
+			notes = append(notes, fmt.Sprintf("%s: %s.", r.title(), r.skipped))
+			for range columns[len(line):] {
 				line = append(line, "–")
 			}
 			cells = append(cells, line)
 			continue
 		}
+		times := "–"
+		if r.times != nil {
+			times = thousands(*r.times)
+		}
+		line = append(line, times)
 		for _, n := range []int{r.written, r.expected, r.lost, r.doubled, r.disordered, r.untrue, r.leaked, r.resets} {
 			line = append(line, thousands(n))
 		}
 		cells = append(cells, append(line, fmt.Sprintf("%.1f s", r.silence.Round(100*time.Millisecond).Seconds())))
 		for _, remark := range r.remarks {
-			notes = append(notes, fmt.Sprintf("%s: %s.", r.fault.title, remark))
+			notes = append(notes, fmt.Sprintf("%s: %s.", r.title(), remark))
 		}
 		for _, wrong := range r.wrong {
-			notes = append(notes, fmt.Sprintf("%s: WRONG: %s.", r.fault.title, wrong))
+			notes = append(notes, fmt.Sprintf("%s: WRONG: %s.", r.title(), wrong))
 		}
 	}
 	out := &strings.Builder{}

@@ -15,22 +15,34 @@ import (
 // service is one instance of tidings, in a process of its own.
 type service struct {
 	workshop *workshop
-	database string // URL
+	database *wire
+	url      string // of the database, over the wire
+	redis    *wire  // nil: there is none
 	flags    []string
 	address  string
 	log      string
 	process  *process
 	way      *wire // of its clients
-	killed   int
+	paused   bool
 }
 
-func (w *workshop) newService(dir, database string, flags []string) (*service, error) {
+// newService makes one that reaches the database, and Redis if there is one, by wires of its own.
+func (w *workshop) newService(dir string, database *cluster, redis *redisServer, flags []string) (*service, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &service{workshop: w, database: database, flags: flags, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+	s := &service{workshop: w, flags: flags, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 		log: filepath.Join(dir, fmt.Sprintf("tidings-%d.log", port))}
+	if s.database, err = newWire(database.address()); err != nil {
+		return nil, err
+	}
+	s.url = database.urlAt(s.database.address)
+	if redis != nil {
+		if s.redis, err = newWire(redis.address()); err != nil {
+			return nil, err
+		}
+	}
 	s.way, err = newWire(s.address)
 	return s, err
 }
@@ -40,7 +52,10 @@ func (s *service) start() error {
 	// Clients and server look at each other often, so that silence is found out within the time that a fault has.
 	args := append([]string{"serve", "--listen=" + s.address, "--ping-interval=1s", "--pong-timeout=2s"}, s.flags...)
 	cmd := exec.Command(s.workshop.tidings, args...)
-	cmd.Env = append(plainEnviron(), "DATABASE_URL="+s.database, "TIDINGS_SECRET="+s.workshop.secret)
+	cmd.Env = append(plainEnviron(), "DATABASE_URL="+s.url, "TIDINGS_SECRET="+s.workshop.secret)
+	if s.redis != nil {
+		cmd.Env = append(cmd.Env, "TIDINGS_REDIS_URL=redis://"+s.redis.address)
+	}
 	var err error
 	s.process, err = begin(cmd, s.log, nil)
 	return err
@@ -74,9 +89,17 @@ func (s *service) awaitReady(ctx context.Context) error {
 }
 
 // kill kills the program.
-func (s *service) kill() error {
-	s.killed++
-	return s.process.end(syscall.SIGKILL, patience)
+func (s *service) kill() error { return s.process.end(syscall.SIGKILL, patience) }
+
+// pause has the program do nothing, while its connections stay open, until goOn.
+func (s *service) pause() {
+	s.paused = true
+	s.process.signal(syscall.SIGSTOP)
+}
+
+func (s *service) goOn() {
+	s.paused = false
+	s.process.signal(syscall.SIGCONT)
 }
 
 // stop asks the program to end.
@@ -84,8 +107,13 @@ func (s *service) stop() error { return s.process.end(syscall.SIGTERM, 30*time.S
 
 func (s *service) close() error {
 	s.way.close()
-	if s.process == nil || !s.process.running() {
-		return nil
+	var err error
+	if s.process != nil && s.process.running() {
+		err = s.stop()
 	}
-	return s.stop()
+	s.database.close()
+	if s.redis != nil {
+		s.redis.close()
+	}
+	return err
 }

@@ -22,21 +22,23 @@ type load struct {
 // machine is not what is tested.
 func (l load) rest() time.Duration { return time.Duration(l.writers) * 10 * time.Millisecond }
 
-// stage is where one fault happens: a cluster, the service, writers and clients.
+// stage is where one fault happens: a cluster, the service, Redis if it is to be there, writers and clients.
 type stage struct {
 	workshop *workshop
 	fault    *fault
+	fleet    fleet
 	load     load
 	dir      string
 	epoch    time.Time
 	main     atomic.Pointer[cluster] // that writers write to
 	clusters []*cluster
-	wire     *wire // from the service to the database
+	redis    *redisServer // nil: there is none
 	services []*service
 	writers  *writers
 	crowd    *crowd
 	ending   []func() error
 	remarks  []string
+	times    *int   // how often something was broken; nil: it does not count
 	callBack func() // clients that were sent away
 }
 
@@ -49,6 +51,7 @@ func (s *stage) primary() *cluster { return s.main.Load() }
 // proxy in between would take more than the client does.
 func (s *stage) entrance(c *client) string {
 	one := s.services[rand.IntN(len(s.services))]
+	c.at(one)
 	if c.pace != nil {
 		return one.address
 	}
@@ -63,8 +66,11 @@ func (s *stage) remark(format string, args ...any) {
 	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
 }
 
-func (w *workshop) newStage(ctx context.Context, f *fault, l load) (*stage, error) {
-	s := &stage{workshop: w, fault: f, load: l, epoch: time.Now()}
+// did says of the row how often something was broken, which has to be more than never.
+func (s *stage) did(times int) { s.times = &times }
+
+func (w *workshop) newStage(ctx context.Context, t trial, l load) (*stage, error) {
+	s := &stage{workshop: w, fault: t.fault, fleet: t.fleet, load: l, epoch: time.Now()}
 	return s, s.build(ctx)
 }
 
@@ -89,11 +95,13 @@ func (s *stage) build(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.wire, err = newWire(c.address()); err != nil {
-		return err
+	if s.fleet.redis {
+		if s.redis, err = startRedis(ctx, filepath.Join(s.dir, "redis")); err != nil {
+			return err
+		}
 	}
-	for range max(1, s.fault.instances) {
-		one, err := s.workshop.newService(s.dir, c.urlAt(s.wire.address), s.fault.flags)
+	for range s.fleet.size() {
+		one, err := s.workshop.newService(s.dir, c, s.redis, s.fault.flags)
 		if err != nil {
 			return err
 		}
@@ -121,8 +129,8 @@ func (s *stage) close() error {
 	for _, one := range s.services {
 		all = append(all, one.close())
 	}
-	if s.wire != nil {
-		s.wire.close()
+	if s.redis != nil {
+		all = append(all, s.redis.close())
 	}
 	for _, c := range s.clusters {
 		all = append(all, c.close())

@@ -10,12 +10,13 @@ import (
 // tryLimit is how long one fault may take in all, beyond the time in which writers write.
 const tryLimit = 6 * time.Minute
 
-// row is what a fault has shown.
+// row is what a trial has shown.
 type row struct {
-	fault   *fault
+	trial
 	skipped string // why it was not tried
 	tally
-	written     int // events
+	times       *int // how often something was broken; nil: it does not count
+	written     int  // events
 	connections int
 	refused     int
 	vanished    int // transactions that the database acknowledged and lost
@@ -28,18 +29,16 @@ func (r *row) good() bool {
 	return r.lost == 0 && r.doubled == 0 && r.disordered == 0 && r.untrue == 0 && r.leaked == 0 && len(r.wrong) == 0
 }
 
-// try runs one fault. An error says that it could not be run; what it has shown is in the row.
-func (w *workshop) try(ctx context.Context, f *fault, l load) (r row, err error) {
-	r.fault = f
-	if f.possible != nil {
-		if err := f.possible(); err != nil {
-			r.skipped = "not tried: " + err.Error()
-			return r, nil
-		}
+// try runs one trial. An error says that it could not be run; what it has shown is in the row.
+func (w *workshop) try(ctx context.Context, t trial, l load) (r row, err error) {
+	r.trial = t
+	if err := t.possible(); err != nil {
+		r.skipped = "not tried: " + err.Error()
+		return r, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, l.duration+tryLimit, fmt.Errorf("it took longer than %s", l.duration+tryLimit))
 	defer cancel()
-	s, err := w.newStage(ctx, f, l)
+	s, err := w.newStage(ctx, t, l)
 	defer func() {
 		if s == nil {
 			return
@@ -121,6 +120,13 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 	if r.resets > 0 && s.fault.resets == resetsNever {
 		r.wrong = append(r.wrong, fmt.Sprintf("clients were told to load afresh, and need not have been: %v", s.crowd.reasons))
 	}
+	r.times = s.times
+	if r.times != nil && *r.times == 0 {
+		r.wrong = append(r.wrong, "nothing was broken")
+	}
+	if s.crowd.moves() == 0 && s.fleet.size() > 1 {
+		r.wrong = append(r.wrong, "no client came to another instance")
+	}
 	r.wrong = append(r.wrong, s.crowd.odd()...)
 	for _, one := range s.services {
 		if !one.process.running() {
@@ -136,7 +142,7 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 	if len(r.missing) > 0 {
 		r.remarks = append(r.remarks, t.sayLost(r.missing))
 	}
-	s.workshop.say("connections %d, goodbyes %v, resets %v", r.connections, s.crowd.goodbyes, s.crowd.reasons)
+	s.workshop.say("connections %d, %d of them to another instance than before, goodbyes %v, resets %v", r.connections, s.crowd.moves(), s.crowd.goodbyes, s.crowd.reasons)
 	if s.workshop.verbose {
 		for _, one := range s.services {
 			s.workshop.say("the service's log ends with:\n%s", one.process.tail(12))

@@ -26,6 +26,7 @@ type cli struct {
 	Watch   watchCmd   `cmd:"" help:"Make a table live, or change how it is."`
 	Unwatch unwatchCmd `cmd:"" help:"End a table's events."`
 	Watched watchedCmd `cmd:"" help:"List the watched tables."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at a database, and say what is wrong and how to mend it."`
 	Tail    tailCmd    `cmd:"" help:"Follow channels in the terminal."`
 	Bench   benchCmd   `cmd:"" help:"Put load on a running service, and measure what it takes."`
 	Ready   readyCmd   `cmd:"" help:"Ask a running service whether it is ready: ends with 0 if it is."`

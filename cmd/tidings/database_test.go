@@ -156,7 +156,15 @@ func TestDatabaseThatWillNotDo(t *testing.T) {
 	})
 	t.Run("of a newer version", func(t *testing.T) {
 		sql(t, good.String(), `update tidings.migrations_live set version = 999`)
-		fail(t, environ("DATABASE_URL="+good.String()), []string{"serve", "--listen", "127.0.0.1:0"}, "999", "too old")
+		env := environ("DATABASE_URL=" + good.String())
+		p, _ := serve(t, env) // what it does not know of it does not need to
+		p.signal(syscall.SIGTERM)
+		if code := p.wait(); code != 0 {
+			t.Errorf("SIGTERM ends it with %d", code)
+		}
+		fail(t, env, []string{"migrate", "down"}, "999", "cannot remove")
+		sql(t, good.String(), `create or replace function tidings.compatible_from() returns integer language sql immutable as 'select 999'`)
+		fail(t, env, []string{"serve", "--listen", "127.0.0.1:0"}, "999", "too old")
 	})
 	t.Run("nothing listens", func(t *testing.T) {
 		for _, command := range [][]string{{"watched"}, {"migrate", "status"}, {"migrate", "up"}, {"watch", "x"}} {

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"tidings/db"
 )
 
 // Every flag is in docs/configuration.md, with its environment variable and its default.
@@ -50,14 +53,14 @@ func TestConfigurationIsDocumented(t *testing.T) {
 	}
 }
 
-// Every flag of bench and tail is in a document of theirs, with its default.
+// Every flag of bench, tail and doctor is in a document of theirs, with its default.
 func TestCommandsAreDocumented(t *testing.T) {
 	t.Parallel()
 	parser, err := kong.New(&cli{}, kong.Vars{"default_data_dir": "DIR"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := map[string]int{"bench": 0, "tail": 0}
+	documented := map[string]int{"bench": 0, "tail": 0, "doctor": 0}
 	for _, command := range parser.Model.Leaves(false) {
 		if _, wanted := documented[command.Name]; !wanted {
 			continue
@@ -79,9 +82,27 @@ func TestCommandsAreDocumented(t *testing.T) {
 		}
 	}
 	for name, n := range documented {
-		if n < 10 {
-			t.Errorf("flags of %s looked for: got %d, want at least 10", name, n)
+		if n < 6 {
+			t.Errorf("flags of %s looked for: got %d, want at least 6", name, n)
 		}
+	}
+}
+
+// Every check of doctor is in docs/doctor.md, in the order in which they are made, and no other is.
+func TestChecksAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, below, _ := strings.Cut(string(text), "\n## Checks\n")
+	below, _, _ = strings.Cut(below, "\n## ")
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| ").FindAllStringSubmatch(below, -1) {
+		documented = append(documented, row[1])
+	}
+	if want := append(db.DoctorChecks(), checkService, checkRedis); !slices.Equal(documented, want) {
+		t.Errorf("docs/doctor.md has\n%q, want\n%q", documented, want)
 	}
 }
 

@@ -57,7 +57,12 @@ func build(dir string) error {
 		return err
 	}
 	tidings = filepath.Join(dir, "tidings")
-	args := []string{"build", "-buildvcs=false", "-ldflags", "-X main.version=v1.2.3", "-o", tidings}
+	return buildAs(tidings, "v1.2.3")
+}
+
+// buildAs builds the program as of a version.
+func buildAs(path, version string, more ...string) error {
+	args := append([]string{"build", "-buildvcs=false", "-ldflags", "-X main.version=" + version, "-o", path}, more...)
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "-race" && s.Value == "true" {
@@ -119,7 +124,13 @@ type program struct {
 // begin starts tidings. It is killed when the test ends, unless it has ended before.
 func begin(t testing.TB, env []string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(tidings, args...), ended: make(chan struct{})}
+	return beginProgram(t, tidings, env, args...)
+}
+
+// beginProgram starts tidings as of another version.
+func beginProgram(t testing.TB, path string, env []string, args ...string) *program {
+	t.Helper()
+	p := &program{t: t, cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {

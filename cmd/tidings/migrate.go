@@ -81,6 +81,11 @@ func (c *migrateDownCmd) Run(ctx context.Context, where *database) error {
 					return errors.New("the application's tables need schema tidings: remove them first, or both")
 				}
 			}
+			if sets[i].Name == "live" {
+				if err := database.UnwatchAll(ctx); err != nil {
+					return err
+				}
+			}
 			if err := database.MigrateDown(ctx, sets[i]); err != nil {
 				return err
 			}

@@ -84,6 +84,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		return err
 	}
 	defer database.Close()
+	database.Schema = liveMigrations
 
 	reader := &db.Reader{
 		DB: database, Logger: logger, PollInterval: c.PollInterval, Timeout: c.DatabaseTimeout, NoListen: !c.Listening,
@@ -156,7 +157,9 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		server.Options.DrainTime = -1
 	}
 
-	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger}
+	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger, Schema: liveMigrations}
+	outdated := make(chan error, 1)
+	reporter.TooOld = func(err error) { outdated <- err }
 	server.Alone = reporter.Alone
 	revocations := &db.Revocations{DB: database, Logger: logger}
 	logWatch := &db.LogWatch{DB: database, Logger: logger, Timeout: c.DatabaseTimeout}
@@ -203,6 +206,15 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		following.Go(func() error { return reporter.Run(below) })
 		following.Go(func() error { return logWatch.Run(below) })
 		return following.Wait()
+	})
+	group.Go(func() error {
+		select {
+		case err := <-outdated: // its clients are told goodbye, and what is below goes on until they are gone
+			logger.Error("the database is of a version that this program cannot serve: it stops", "error", err)
+			return err
+		case <-ctx.Done():
+			return nil
+		}
 	})
 	group.Go(func() error {
 		if !awaitLive(ctx, hub) {
@@ -322,6 +334,9 @@ func bringUpToDate(ctx context.Context, database *db.DB, set db.MigrationSet, mi
 	case status.Version == status.Latest:
 		return nil
 	case status.Version > status.Latest:
+		if set.Name == liveMigrations.Name {
+			return database.CheckCompatible(ctx, set)
+		}
 		return &db.UnusableError{Message: fmt.Sprintf("the database's %s part has version %d, and this program knows %d: it is too old",
 			set.Name, status.Version, status.Latest)}
 	case !migrate:

@@ -40,13 +40,13 @@ var shared struct {
 }
 
 // Main runs the tests, stops the shared server, looks for goroutines that the tests left behind, and exits.
-func Main(m *testing.M) {
+func Main(m *testing.M, options ...goleak.Option) {
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.remove()
 	}
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := goleak.Find(options...); err != nil {
 			fmt.Fprintln(os.Stderr, "goroutines left behind:", err)
 			code = 1
 		}

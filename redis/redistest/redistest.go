@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -73,19 +74,30 @@ func New(dir string, args ...string) (*Server, error) {
 	}
 }
 
-// freePort is one that nobody has, as yet. The one that a cluster's nodes speak by is 10,000 higher.
+// freePort is one that nobody has, as yet, and nobody is given by the system: those are higher. So is the one that a cluster's nodes speak
+// by, which is 10,000 higher.
 func freePort() (int, error) {
-	for {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
+	for attempt := 0; ; attempt++ {
+		port := 12000 + rand.IntN(10000)
+		err := tryPort(port)
+		if err == nil {
+			err = tryPort(port + 10000)
 		}
-		port := listener.Addr().(*net.TCPAddr).Port
-		_ = listener.Close()
-		if port < 50000 {
+		if err == nil {
 			return port, nil
 		}
+		if attempt == 100 {
+			return 0, err
+		}
 	}
+}
+
+func tryPort(port int) error {
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
 
 // Address is where it listens.
@@ -118,7 +130,7 @@ func (s *Server) Start() error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := net.Dial("tcp", s.Address())
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Address())
 		if err == nil {
 			_ = conn.Close()
 			return nil

@@ -1,6 +1,8 @@
 drop function tidings.ring(text);
 drop view tidings.running;
 drop function tidings.report(text, jsonb);
+drop function tidings.await_instances(integer);
+drop function tidings.compatible_from();
 drop function tidings.leave(text);
 drop function tidings.serving_roles();
 drop function tidings.attend(text, boolean);

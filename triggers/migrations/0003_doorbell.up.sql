@@ -85,6 +85,34 @@ comment on function tidings.report(text, jsonb) is
     'Servers call it.';
 revoke all on function tidings.report(text, jsonb) from public;
 
+-- A server goes on when this schema becomes newer than what it knows, unless that is less than this. A migration with which older servers
+-- would tell what is wrong says so in a file of its own, before it: create or replace function … select <that file's number>. The next file
+-- begins with tidings.await_instances(<that number>). All versions have in common: this function, and that a server's status in
+-- tidings.instances has what it knows as "schema".
+create function tidings.compatible_from() returns integer
+language sql immutable set search_path = pg_catalog, pg_temp as $$ select 1 $$;
+comment on function tidings.compatible_from() is
+    'servers that know an older version of this schema than this one stop; those that know this one, or a newer one, go on';
+
+create function tidings.await_instances(schema_version integer) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    begun timestamptz := clock_timestamp();
+begin
+    perform pg_sleep(2); -- who looked just before it was said is here by then
+    while exists (select from tidings.instances i
+                   where coalesce((i.status ->> 'schema')::integer, 0) < schema_version
+                     and greatest(i.seen_at, i.told_at) > clock_timestamp() - interval '1 minute') loop
+        if clock_timestamp() > begun + interval '5 minutes' then
+            raise exception 'servers of an older version still run: stop them' using errcode = 'lock_not_available';
+        end if;
+        perform pg_sleep(0.1);
+    end loop;
+end $$;
+comment on function tidings.await_instances(integer) is
+    'waits until no server runs that knows less than this version of the schema, or it has been silent for a minute. Migrations call it.';
+revoke all on function tidings.await_instances(integer) from public;
+
 -- One that says nothing for a few seconds is shown as silent, and then not at all: it was killed, or cannot reach the database.
 create view tidings.running as
     select i.name,

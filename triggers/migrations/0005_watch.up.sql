@@ -829,8 +829,9 @@ create view tidings.watched as
      order by w.topic;
 comment on view tidings.watched is 'the watched tables, and what is wrong with a watch, if anything: whether all of the table is heard, for one';
 
+-- Writers wait behind it while it waits for a table, so it waits for moments only: it is called again.
 create function tidings.follow_partitions(tables oid[] default null, out renewed integer, out problem text)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off set lock_timeout = '200ms' as $$
 declare
     w tidings.watches;
 begin
