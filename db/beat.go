@@ -27,10 +27,11 @@ func (r *Reader) beat(ctx context.Context) error {
 	complained := false
 	for wait := rand.N(r.BeatInterval / 10); pause(ctx, wait); wait = r.BeatInterval*4/5 + rand.N(r.BeatInterval*2/5) {
 		err := r.beatOnce(ctx)
-		if err != nil && ctx.Err() == nil && !complained {
+		if err != nil && ctx.Err() == nil && !complained && r.Status().Live { // otherwise it has been said that the database cannot be read
 			r.Logger.Warn("no heartbeat can be written", "error", err)
+			complained = true
 		}
-		complained = err != nil
+		complained = complained && err != nil
 	}
 	return nil // ctx ended
 }

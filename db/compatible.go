@@ -60,5 +60,8 @@ func compatible(from, level uint) error {
 		return nil
 	}
 	return &UnusableError{Message: fmt.Sprintf("the database's live part can be served by programs that know its version %d or a later one, "+
-		"and this program knows %d: it is too old", from, level)}
+		"and this program knows %d: it is too old", from, level), cause: errTooOld}
 }
+
+// errTooOld is the cause of an UnusableError of a program's age. A running service that is refused otherwise waits: a password may be changed back.
+var errTooOld = errors.New("the program is too old")

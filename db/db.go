@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -168,9 +169,12 @@ func (d *DB) dial(ctx context.Context, name string, settings []setting) (*pgx.Co
 // UnusableError says that a database will not do, now or later, unless a person changes something.
 type UnusableError struct {
 	Message string
+
+	cause error
 }
 
 func (e *UnusableError) Error() string { return e.Message }
+func (e *UnusableError) Unwrap() error { return e.cause }
 
 // Check connects and says in a sentence what is wrong, if anything: an *UnusableError if trying again will not help.
 func (d *DB) Check(ctx context.Context) error {
@@ -209,6 +213,8 @@ func explain(err error) error {
 			return fmt.Errorf("the database is starting or stopping: %s", pg.Message)
 		case "53300": // too_many_connections
 			return fmt.Errorf("the database has no connection left: %s", pg.Message)
+		case "08P01": // protocol_violation: what PgBouncer says by itself
+			return explainPooler(pg.Message)
 		}
 		return err
 	}
@@ -225,8 +231,34 @@ func explain(err error) error {
 		}
 		return fmt.Errorf("the database at %s cannot be reached: %w", where, cause)
 	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &wordedError{"the database does not answer in time", err}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &wordedError{"the connection to the database was closed", err}
+	}
 	return err
 }
+
+// explainPooler does so with what a pooler says that is not the database's.
+func explainPooler(message string) error {
+	switch {
+	case message == "SASL authentication failed", message == "password authentication failed", strings.HasPrefix(message, "no such user"):
+		return &UnusableError{Message: "the pooler refuses the user or the password: " + message}
+	case strings.HasPrefix(message, "no such database"):
+		return &UnusableError{Message: "the pooler knows no such database: " + strings.TrimPrefix(message, "no such database: ")}
+	}
+	return fmt.Errorf("the pooler says: %s", message)
+}
+
+// wordedError is an error in words for whoever reads the log.
+type wordedError struct {
+	words string
+	err   error
+}
+
+func (e *wordedError) Error() string { return e.words }
+func (e *wordedError) Unwrap() error { return e.err }
 
 // CheckURL says what is wrong with a database URL, without connecting.
 func CheckURL(url string) error {

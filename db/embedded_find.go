@@ -79,7 +79,7 @@ func choosePostgres(found []pgBinaries, major int) (pgBinaries, error) {
 	has := strings.Join(versions, ", ")
 	switch {
 	case major != 0 && best.major == 0 && len(found) > 0:
-		return best, fmt.Errorf("the database was made by PostgreSQL %d, but this machine has only %s", major, has)
+		return best, fmt.Errorf("the database was made by PostgreSQL %d, but this machine has only %s: install that version, or give another --data-dir", major, has)
 	case best.major == 0:
 		return best, fmt.Errorf("%w; %s", ErrNoPostgres, installHint(exec.LookPath, os.Geteuid() == 0))
 	case best.major < oldestPostgres:

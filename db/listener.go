@@ -59,7 +59,7 @@ func (r *Reader) listen(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errShared):
 			if !told {
-				r.Logger.Error("LISTEN is not heard through a transaction pooler: give --direct-database-url or --no-listen-notify; polling until then",
+				r.Logger.Error("LISTEN is not heard through a transaction pooler: give a --direct-database-url that leads past it, or --no-listen-notify; polling until then",
 					"poll", unheardPoll)
 			}
 			told = true
@@ -109,7 +109,7 @@ func (r *Reader) listenConn(ctx context.Context) error {
 			r.setListening(false)
 			r.Nudge() // from here on it polls
 			if ctx.Err() == nil && !unheard.Swap(true) {
-				r.Logger.Warn("the doorbell is not heard; polling until it is", "error", err)
+				r.Logger.Warn("the doorbell is not heard; polling until it is", "error", explain(err))
 			}
 		},
 		ReconnectDelay: 250 * time.Millisecond,

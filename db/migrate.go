@@ -52,7 +52,7 @@ func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
 	case errors.As(err, &refused) && (refused.Code == "23505" || refused.Code == "42P06"):
 		// Somebody else made it in the same moment.
 	case err != nil:
-		return fmt.Errorf("create schema tidings: %w", explain(err))
+		return fmt.Errorf("create schema tidings: %w", d.mayNotMake(err))
 	}
 	return d.migrateUp(ctx, set)
 }
@@ -136,7 +136,7 @@ func (d *DB) migrateOnce(ctx context.Context, set MigrationSet, run func(*migrat
 	if err != nil {
 		err = origin(err)
 		if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && !inTheWay(err) {
-			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, sentence(refused))}
+			err = &UnusableError{Message: fmt.Sprintf("migrate %s: %s", set.Name, d.mayNotMake(refused))}
 		}
 		return err
 	}

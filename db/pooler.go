@@ -196,7 +196,7 @@ func (d *DB) checkDirect(ctx context.Context) error {
 	}
 	conn, err := d.dial(ctx, "check", nil)
 	if err != nil {
-		return fmt.Errorf("by the direct URL: %w", err)
+		return fmt.Errorf("--direct-database-url: %w", err)
 	}
 	defer closeConn(conn)
 	var before, there, after string

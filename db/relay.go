@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"tidings/realtime"
 )
 
@@ -60,7 +63,7 @@ func (r *Reader) turn(ctx context.Context, reading *reading) error {
 	case reading.lost != nil:
 		return r.readAlone(ctx, reading)
 	}
-	if err := r.begin(ctx, r.DB.Pool, &reading.position); err != nil {
+	if err := r.pastPooler(ctx, func(conn sessions) error { return r.begin(ctx, conn, &reading.position) }); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -128,7 +131,7 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 		err = e
 		return e
 	}
-	if err := r.attendNot(ctx); err != nil {
+	if err := r.pastPooler(ctx, func(conn sessions) error { return r.attendNot(ctx, conn) }); err != nil {
 		return err, nil
 	}
 	r.setRole(RoleFollowing)
@@ -138,7 +141,7 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 	defer stop()
 	there.Go(func() { // what is relayed does not wait for a database that does not answer
 		for pause(attending, attendEvery) {
-			if err := r.attendNot(attending); err != nil {
+			if err := r.attendNot(attending, r.DB.Pool); err != nil {
 				r.Logger.Debug("the database cannot be told that this instance is there", "error", err)
 			}
 		}
@@ -180,11 +183,11 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 }
 
 // attendNot says that this instance is there, and that writers need not ring for it.
-func (r *Reader) attendNot(ctx context.Context) error {
+func (r *Reader) attendNot(ctx context.Context, conn sessions) error {
 	// Not to be given up in the middle: the server could finish it after what is said next.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
 	defer cancel()
-	if _, err := r.DB.Pool.Exec(ctx, `select tidings.attend($1, false)`, r.name); err != nil {
+	if _, err := conn.Exec(ctx, `select tidings.attend($1, false)`, r.name); err != nil {
 		return fmt.Errorf("attend to the doorbell: %w", explain(err))
 	}
 	return nil
@@ -218,13 +221,36 @@ func (r *Reader) hasRead(reading *reading, at time.Time) {
 
 // readUpto reads the log from the position to another, where what was relayed does not follow.
 func (r *Reader) readUpto(ctx context.Context, reading *reading, upto realtime.Snapshot) error {
-	tx, err := r.DB.Pool.BeginTx(ctx, beginRead)
-	if err != nil {
-		return fmt.Errorf("read log: %w", explain(err))
+	return r.pastPooler(ctx, func(conn sessions) error {
+		tx, err := conn.BeginTx(ctx, beginRead)
+		if err != nil {
+			return fmt.Errorf("read log: %w", explain(err))
+		}
+		defer func() { _ = tx.Rollback(ctx) }() // nothing was written
+		_, err = r.readOnce(ctx, tx, logScan{upto: upto}, &reading.position, reading.timeout)
+		return err
+	})
+}
+
+// sessions is the pool, or a connection beside it.
+type sessions interface {
+	querier
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
+}
+
+// pastPooler has do ask by the pool or, where that leads through a pooler that there is a way past, by a connection for just this: what is read
+// of the log is not to wait for the pooler.
+func (r *Reader) pastPooler(ctx context.Context, do func(conn sessions) error) error {
+	if r.DB.direct == r.DB.pooled {
+		return do(r.DB.Pool)
 	}
-	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
-	_, err = r.readOnce(ctx, tx, logScan{upto: upto}, &reading.position, reading.timeout)
-	return err
+	conn, err := r.DB.connect(ctx, "reader")
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	return do(conn)
 }
 
 // setRole says what this reader's part is, and returns whether it is another than before.

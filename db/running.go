@@ -54,20 +54,20 @@ func (r *Reporter) Run(ctx context.Context) error {
 	complained, newer, told := false, false, false
 	for {
 		version, err := r.report(ctx, timeout, level, logger)
-		var tooOld *UnusableError
 		switch {
-		case errors.As(err, &tooOld):
+		case errors.Is(err, errTooOld):
 			if !told && r.TooOld != nil {
 				r.TooOld(err)
 			}
 			told, err = true, nil
-		case err != nil && ctx.Err() == nil && !complained:
+		case err != nil && ctx.Err() == nil && !complained && r.Reader.Status().Live: // otherwise it has been said that the database cannot be read
 			logger.Warn("the others cannot be told how this instance is doing", "error", err)
+			complained = true
 		case version > level && !newer:
 			logger.Info("the database has a newer version of schema tidings, with which this program goes on", "version", version, "known", level)
 			newer = true
 		}
-		complained = err != nil
+		complained = complained && err != nil
 		if !pause(ctx, interval) {
 			break
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -37,7 +39,7 @@ func (d *DB) renewServing(ctx context.Context) error {
 		_, err = d.Pool.Exec(ctx, `select tidings.grant_serving(role) from tidings.serving_roles() as role`)
 	}
 	if err != nil {
-		return fmt.Errorf("grant anew who may serve: %w", explain(err))
+		return fmt.Errorf("grant anew who may serve: %w", sentence(err))
 	}
 	return nil
 }
@@ -50,4 +52,16 @@ func (d *DB) notGranted(err error) error {
 			refused.Message, d.pooled.config.User, d.pooled.config.User)}
 	}
 	return explain(err)
+}
+
+// mayNotMake says what a role needs that may not make anything in the database or a schema of it.
+func (d *DB) mayNotMake(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
+		where, _ := strings.CutPrefix(refused.Message, "permission denied for ")
+		if kind, name, _ := strings.Cut(where, " "); kind == "database" || kind == "schema" && name != ownSchema {
+			return fmt.Errorf("%s: as its owner, say grant create on %s to %s", refused.Message, where, pgx.Identifier{d.direct.config.User}.Sanitize())
+		}
+	}
+	return sentence(err)
 }

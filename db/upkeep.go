@@ -18,10 +18,11 @@ func (r *Reader) upkeep(ctx context.Context) error {
 			continue // the one that leads does it
 		}
 		err := r.upkeepOnce(ctx)
-		if err != nil && ctx.Err() == nil && !complained {
+		if err != nil && ctx.Err() == nil && !complained && r.Status().Live { // otherwise it has been said that the database cannot be read
 			r.Logger.Warn("the log's upkeep does not succeed", "error", err)
+			complained = true
 		}
-		complained = err != nil
+		complained = complained && err != nil
 	}
 	return nil
 }

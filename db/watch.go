@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -141,6 +142,8 @@ func sentence(err error) error {
 		return errors.New("the table is in use by a transaction that has been open for long: end it, or try again")
 	case pg.Code == "3F000" || pg.Code == "42883": // invalid_schema_name, undefined_function
 		return fmt.Errorf("the database has no schema tidings, or an old one: tidings migrate up --only live (%s)", pg.Message)
+	case pg.Code == "42501" && (strings.HasPrefix(pg.Message, "permission denied for function") || pg.Message == "permission denied for schema tidings"): // insufficient_privilege
+		return fmt.Errorf("%s: this is for the role that owns schema tidings", pg.Message)
 	case pg.Hint != "":
 		return fmt.Errorf("%s. %s", pg.Message, pg.Hint)
 	}

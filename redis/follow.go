@@ -48,7 +48,7 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case err != nil:
-				return lost(err)
+				return r.lost(err)
 			case !leads:
 				return nil
 			case asked.IsZero() && latest.name != "" && latest.name != said.name:
@@ -71,16 +71,16 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			return lost(err)
+			return r.lost(err)
 		}
 		for _, e := range entries {
 			if from, err = parseEntryID(e.ID); err != nil {
-				return lost(err)
+				return r.lost(err)
 			}
 			record, err := decodeRecord([]byte(e.FieldValues["r"]))
 			switch {
 			case err != nil:
-				return lost(err)
+				return r.lost(err)
 			case record.batch != nil:
 				if err := batch(ctx, *record.batch); err != nil {
 					return err

@@ -1,10 +1,12 @@
 package redis_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tidings/db/dbtest"
 	"tidings/redis"
@@ -106,4 +108,30 @@ func TestURLs(t *testing.T) {
 			t.Errorf("%s: the error has the password in it: %v", url, err)
 		}
 	}
+}
+
+// What is logged when Redis cannot be used says where it was asked, and what to mend.
+func TestErrorsAreInWords(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	try := func(url, want string) {
+		t.Helper()
+		relay := &redis.Relay{URL: url, Timeout: 500 * time.Millisecond}
+		defer relay.Close()
+		err := relay.Ping(t.Context(), "origin")
+		if !errors.Is(err, redis.ErrLost) || err.Error() != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	at := server.Address()
+	server.Pause()
+	try(server.URL(), at+": no answer within 500ms")
+	server.Resume()
+	if _, err := server.Do("CONFIG", "SET", "requirepass", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	try("redis://"+at, at+": it wants a password, and --redis-url has none")
+	try("redis://:other@"+at, at+": it refuses the user or the password of --redis-url")
+	server.Kill()
+	try("redis://:secret@"+at, at+": connect: connection refused")
 }

@@ -141,7 +141,7 @@ func (r *Relay) Lead(ctx context.Context, origin string, do func(ctx context.Con
 	answer, err := leadScript.Exec(asking, client, []string{t.keys.leader, t.keys.stream, t.keys.marks}, []string{t.name, milliseconds(r.Lease), r.Name}).AsStrSlice()
 	switch {
 	case err != nil:
-		return false, lost(err)
+		return false, r.lost(err)
 	case len(answer) < 2:
 		return false, nil
 	}
@@ -149,7 +149,7 @@ func (r *Relay) Lead(ctx context.Context, origin string, do func(ctx context.Con
 		_, err = fmt.Sscan(answer[1], &t.total)
 	}
 	if err != nil {
-		return false, lost(err)
+		return false, r.lost(err)
 	}
 
 	r.term.Store(t)
@@ -168,7 +168,7 @@ func (r *Relay) Lead(ctx context.Context, origin string, do func(ctx context.Con
 	if errors.Is(err, done) || ctx.Err() != nil {
 		return true, result
 	}
-	return true, lost(err)
+	return true, r.lost(err)
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }

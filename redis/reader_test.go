@@ -316,6 +316,29 @@ func TestStartedBeforeRedis(t *testing.T) {
 	await(t, "the events", func() bool { return len(i.told()) == 6 })
 }
 
+// With a way past a pooler, another takes the lead though the pooler is gone.
+func TestLeadMovesWithoutThePooler(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	address := dbtest.Database(t)
+	direct := newDatabase(t, address)
+	pooler := dbtest.StartPooler(t, address, nil)
+	pooled, err := db.OpenDirect(t.Context(), pooler.URL(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pooled.Close)
+	first := start(t, direct, server.URL(), nil)
+	leader(t, first)
+	second := start(t, pooled, server.URL(), nil)
+	leader(t, first, second)
+	pooler.Stop()
+	write(t, direct, 1, 3)
+	first.stop()
+	write(t, direct, 1, 3)
+	await(t, "the events", func() bool { return len(second.told()) == 6 && second.role() == db.RoleLeading })
+}
+
 // Databases that share a Redis do not hear of each other.
 func TestDatabasesShareARedis(t *testing.T) {
 	t.Parallel()

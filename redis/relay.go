@@ -48,9 +48,6 @@ type Relay struct {
 	client rueidis.Client // nil: it could not be reached yet
 }
 
-// ErrLost says that Redis cannot be used.
-var ErrLost = errors.New("relay by Redis")
-
 // followWait is how long an entry is waited for before the one that leads is looked after.
 const followWait = 500 * time.Millisecond
 
@@ -120,7 +117,7 @@ func (r *Relay) connect() (rueidis.Client, error) {
 	option.ConnWriteTimeout = r.Timeout
 	client, err := rueidis.NewClient(option)
 	if err != nil {
-		return nil, lost(err)
+		return nil, r.lost(err)
 	}
 	r.client = client
 	return client, nil
@@ -135,8 +132,6 @@ func (r *Relay) Close() {
 		r.client = nil
 	}
 }
-
-func lost(err error) error { return fmt.Errorf("%w: %w", ErrLost, err) }
 
 // pingScript does what leading takes, and changes nothing.
 //
@@ -159,7 +154,7 @@ func (r *Relay) Ping(ctx context.Context, origin string) error {
 	keys := keysOf(origin)
 	if err := pingScript.Exec(ctx, client, []string{keys.leader, keys.stream, keys.marks, keys.ping}, nil).Error(); err != nil {
 		r.Close()
-		return lost(err)
+		return r.lost(err)
 	}
 	return nil
 }

@@ -111,7 +111,12 @@ func TestAlertsOfTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent := settles(t, operators, "no heartbeat is heard", func(s sample) bool { return s.of("tidings_beating") == 0 && s.of("tidings_live") == 1 })
-	fires(t, silent, silent, "TidingsNotBeating")
+	for range 3 { // as a balancer does, which is no failure of its own
+		if status, _ := tryGet(t, "http://"+address+"/readyz"); status != http.StatusServiceUnavailable {
+			t.Errorf("/readyz: status %d", status)
+		}
+	}
+	fires(t, silent, scrape(t, operators), "TidingsNotBeating")
 	if err := holder.Close(ctx); err != nil {
 		t.Fatal(err)
 	}

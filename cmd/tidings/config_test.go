@@ -149,6 +149,9 @@ func TestVersionAndHelp(t *testing.T) {
 		if !strings.Contains(help, "Usage: tidings") {
 			t.Errorf("%v: %s", args, help)
 		}
+		if args[0] == "serve" && (!strings.Contains(help, "Default: 127.0.0.1:8080.") || strings.Count(help, "20000") == 0) {
+			t.Errorf("%v has no defaults: %s", args, help)
+		}
 		for line := range strings.Lines(help) {
 			if len([]rune(line)) > 200 {
 				t.Errorf("%v: the line is long: %s", args, line)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // for TZ, where there is nothing but this program
 
@@ -71,6 +72,7 @@ func run(ctx context.Context, args []string) error {
 		kong.Name("tidings"),
 		kong.Description("Turns a PostgreSQL database into a live one: whoever writes a row, every subscribed client hears of it."),
 		kong.UsageOnError(),
+		kong.ValueFormatter(helpWithDefault),
 		kong.Vars{"default_data_dir": db.DefaultDataDir()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
@@ -88,4 +90,19 @@ func run(ctx context.Context, args []string) error {
 		cli.logging.logger(os.Stderr).Warn("all users of this machine can read a secret", "file", path)
 	}
 	return command.Run(&cli.database, &cli.logging)
+}
+
+// helpWithDefault is a flag's help with its variable and, where a word stands for its value in the usage, its default.
+func helpWithDefault(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	shown := v.Default
+	switch {
+	case v.Tag == nil || !v.HasDefault:
+		return help
+	case v.IsBool() && shown == "true":
+		shown = "yes"
+	case v.IsBool() || v.Tag.PlaceHolder == "" || shown == "" || shown == "0" || strings.Contains(v.Help, "("+shown+")"):
+		return help
+	}
+	return help + " Default: " + shown + "."
 }

@@ -70,7 +70,7 @@ func TestMigrateIntoAGivenSchema(t *testing.T) {
 	t.Parallel()
 	address := dbtest.Database(t)
 	role := "given_" + strings.ToLower(rand.Text())
-	sql(t, address, `create role `+role+` login password 'x'; create schema tidings authorization `+role)
+	sql(t, address, `create role `+role+` login password 'x'; create schema tidings authorization `+role+`; revoke create on schema public from public`)
 	own, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +85,7 @@ func TestMigrateIntoAGivenSchema(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	}
+	fail(t, env, []string{"migrate", "up"}, "grant create on schema public to \""+role+"\"")
 }
 
 // In a database that has a table of that name already, nothing of it is touched.

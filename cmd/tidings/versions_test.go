@@ -53,6 +53,7 @@ func managed(t *testing.T, cluster *dbtest.Cluster) {
 	if said := succeed(t, environ(), "migrate", "grant", "web", "--database-url", owner); strings.Contains(said, "missing") {
 		t.Error(said)
 	}
+	fail(t, environ(), []string{"migrate", "grant", "app", "--database-url", web}, "for the role that owns schema tidings")
 	// What is watched later is served as well, and what kinds of tables and statements a version has.
 	sql(t, owner, `create table shop.days (id int, day int, title text, primary key (id, day)) partition by range (day);
 		create table shop.days_1 partition of shop.days for values from (0) to (10); select tidings.watch('shop.days', read => 'public', key => 'id');
