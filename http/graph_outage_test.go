@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	tidingshttp "tidings/http"
 	"tidings/http/graph"
 	"tidings/realtime"
 )
@@ -189,7 +190,7 @@ func TestGraphHugeResults(t *testing.T) {
 func TestGraphSlowClientsShareResults(t *testing.T) {
 	d := newDatabase(t)
 	d.exec(`insert into messages (author_id, title, content) select 1, 'old', repeat('x', 10000) from generate_series(1, 10)`)
-	s := start(t, d.url, options{})
+	s := start(t, d.url, options{server: tidingshttp.Options{StallTimeout: 20 * patience}}) // they are read one after another
 	heap := func() int {
 		runtime.GC()
 		var m runtime.MemStats

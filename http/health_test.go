@@ -44,7 +44,7 @@ func TestHealth(t *testing.T) {
 	}
 	slices.Sort(names)
 	if want := []string{"audit", "beating", "connections", "events", "graphql", "lag_seconds", "last_read", "listening", "live", "process",
-		"ready", "recent_bytes", "refused", "stopping", "subscriptions"}; !slices.Equal(names, want) {
+		"ready", "recent_bytes", "redis", "refused", "stopping", "subscriptions"}; !slices.Equal(names, want) {
 		t.Errorf("got the fields %q, want %q", names, want)
 	}
 	_, body := s.readyz()
