@@ -197,7 +197,7 @@ func TestGraphSlowClientsShareResults(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int(m.HeapAlloc)
 	}
-	const rows, n = 100, 30
+	const rows, n = 100, 12
 	var clients []*graphClient
 	for range n {
 		c := s.graphInit()
