@@ -57,7 +57,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		kill(cmd)
 		<-p.ended
 		if t.Failed() {
 			wrote := p.wrote()
