@@ -91,8 +91,8 @@ var Measured = Costs{
 	Quiet:         0.3e-3,  // Many instances: no instance, at 100 rows a second
 	Read:          0.22e-3, // Many instances: what one more costs, at 1,000 rows a second
 	ReadEvent:     4e-6,    // A writer, the service beside it
-	Instance:      1.5e-3,  // Many instances: what one more costs while nobody writes
-	Follower:      0.8e-3,  // the same, with Redis
+	Instance:      1.2e-3,  // Many instances: what one more costs while nobody writes
+	Follower:      0.85e-3, // the same, with Redis
 	Judge:         1.2e-3,  // Row security: the four lines together
 	JudgeSet:      136e-6,
 	JudgeRow:      14e-6,
@@ -102,13 +102,13 @@ var Measured = Costs{
 	PresenceCheck: 13e-6, // tidings.present() with all of 100,000 users, which were there: 1.35 s
 	LogBytes:      403,   // Writing on and on
 	EventBytes:    330,   // the rows of all sections
-	Connections:   5,     // Many instances
-	Listens:       1,     // Many instances: 40 connections of 8, and with Redis 34
+	Connections:   6,     // Many instances
+	Listens:       1,     // Many instances: 48 connections of 8, and with Redis 40
 
-	RedisIdle:   3e-3,      // Many instances: nobody writes
-	RedisIdleOf: 0.15e-3,   // the same, from 1 to 8 instances
-	Call:        0.4e-3,    // Many instances: one instance
-	Entry:       35e-6,     // the same, from 1 to 8
+	RedisIdle:   2.3e-3,    // Many instances: nobody writes
+	RedisIdleOf: 0.13e-3,   // the same, from 1 to 8 instances
+	Call:        0.14e-3,   // Many instances: one instance
+	Entry:       23e-6,     // the same, from 1 to 8
 	RedisByte:   0.11e-9,   // redis-benchmark, GET of one byte and of 40,000
 	RecordBytes: 70,        // Many instances: bytes to Redis
 	CallBytes:   400,       // the same, at 100 rows a second
