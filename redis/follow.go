@@ -167,7 +167,7 @@ func (r *Relay) Read(ctx context.Context, from realtime.Cursor, upto realtime.Sn
 	if err != nil {
 		return realtime.LogPage{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*r.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout) // what was read by then is returned
 	defer cancel()
 	keys := keysOf(from.Origin)
 	const count = 64

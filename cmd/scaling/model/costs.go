@@ -79,7 +79,7 @@ var Measured = Costs{
 	GraphQL:     1.2,      // GraphQL subscriptions: 1.16 and 1.26
 	Rest:        0.92e-6,  // Connections at rest
 	Accept:      228e-6,   // Everybody comes back at once: 2.28 s of two cores for 10,000, half of it the clients'
-	BaseBytes:   22e6,     // How cost grows with subscribers: memory with one of them
+	BaseBytes:   35e6,     // The model, and the service: 200 clients
 	ClientBytes: 9.7e3,    // the same: with 10,000; at rest it is 7.8 KB
 	StormBytes:  23e3,     // Everybody comes back at once: 324 MB for 10,000, without the 95 MB at rest
 	QueueBytes:  1 << 20,  // --queue-bytes
