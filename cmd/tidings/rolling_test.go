@@ -110,16 +110,7 @@ func TestRollingRestart(t *testing.T) {
 	cancel()
 	group.Wait()
 	for _, w := range all {
-		var last [2]int
-		for _, row := range w.rows {
-			if last[row.Writer]++; row.N != last[row.Writer] {
-				t.Errorf("%s: row %d of writer %d was told as the %dth", w.name, row.N, row.Writer, last[row.Writer])
-				break
-			}
-		}
-		if last != written || len(w.odd) > 0 {
-			t.Errorf("%s: it was told %d rows, want %d, and %q", w.name, last, written, w.odd)
-		}
+		w.expectInOrder(t, written)
 		if w.byes.Load() < 1 && w.name != "clients/js" { // which does so quietly
 			t.Errorf("%s was never asked to move", w.name)
 		}

@@ -341,16 +341,7 @@ func TestUpgradeWhileServing(t *testing.T) {
 	cancel()
 	group.Wait()
 	for _, w := range all {
-		var told [2]int
-		for _, row := range w.rows {
-			if told[row.Writer]++; row.N != told[row.Writer] {
-				t.Errorf("%s: row %d of writer %d was told as the %dth", w.name, row.N, row.Writer, told[row.Writer])
-				break
-			}
-		}
-		if told != writers.written || len(w.odd) > 0 {
-			t.Errorf("%s: it was told %d rows, want %d, and %q", w.name, told, writers.written, w.odd)
-		}
+		w.expectInOrder(t, writers.written)
 	}
 	fail(t, env, append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...), "it is too old")
 	t.Logf("%d rows were written; no statement took longer than %s", total, slices.Max(writers.longest[:]).Round(time.Millisecond))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -29,6 +30,21 @@ type witnessed struct {
 
 // tick is a row of the table that is written: the nth of its writer.
 type tick struct{ Writer, N int }
+
+// expectInOrder expects it to have been told each writer's rows once and in order, and nothing odd. Nothing more is told by then.
+func (w *witnessed) expectInOrder(t *testing.T, written [2]int) {
+	t.Helper()
+	var told [2]int
+	for _, row := range w.rows {
+		if told[row.Writer]++; row.N != told[row.Writer] {
+			t.Errorf("%s: row %d of writer %d was told as the %dth", w.name, row.N, row.Writer, told[row.Writer])
+			break
+		}
+	}
+	if told != written || len(w.odd) > 0 {
+		t.Errorf("%s: it was told %d rows, want %d, and %q", w.name, told, written, w.odd)
+	}
+}
 
 func (w *witnessed) problem(format string, args ...any) {
 	w.mu.Lock()
