@@ -17,20 +17,25 @@ type Batch struct {
 func (b Batch) After(from Cursor) (Batch, bool) {
 	end := b.To.End()
 	switch {
-	case sameCursor(from, b.From):
+	case from.Equal(b.From):
 		return b, true
 	case !from.Includes(b.From) || !b.To.Includes(from) || from.Midway() && !from.Upto.Equal(end):
 		return Batch{}, false
 	}
 	rest := Batch{From: from, To: b.To}
 	for _, e := range b.Events {
-		if from.Covers(e) {
-			continue
+		if !from.Covers(e) {
+			rest.Events = append(rest.Events, e.behind(from, end))
 		}
-		if !e.Cursor.Includes(from) {
-			e = e.at(Cursor{Origin: from.Origin, Seen: from.Seen, Upto: end, Last: e.ID})
-		}
-		rest.Events = append(rest.Events, e)
 	}
 	return rest, true
+}
+
+// behind is the event, which a position does not cover, as it is told behind that, in a read that ends there: it is at another place then than it says
+// itself, where the position is another instance's, or of a read of the log.
+func (e *Event) behind(from Cursor, end Snapshot) *Event {
+	if e.Cursor.Includes(from) {
+		return e
+	}
+	return e.at(Cursor{Origin: from.Origin, Seen: from.Seen, Upto: end, Last: e.ID})
 }

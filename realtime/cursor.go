@@ -51,6 +51,11 @@ type Cursor struct {
 // IsZero reports whether c is no position.
 func (c Cursor) IsZero() bool { return c.Seen.Xmax == 0 }
 
+// Equal reports whether c and d are the same position, said in the same way.
+func (c Cursor) Equal(d Cursor) bool {
+	return c.Origin == d.Origin && c.Last == d.Last && c.Seen.Equal(d.Seen) && c.Upto.Equal(d.Upto)
+}
+
 // Midway reports whether c lies in the middle of a read.
 func (c Cursor) Midway() bool { return c.Upto.Xmax != 0 }
 

@@ -82,7 +82,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Whoever changed what is being fed meanwhile has the last word.
-	if s.closed || s.live || s.replay != replay || replay == nil && !sameCursor(s.from, from) {
+	if s.closed || s.live || s.replay != replay || replay == nil && !s.from.Equal(from) {
 		return true, nil
 	}
 	var unserved *ResetError
@@ -158,10 +158,6 @@ func (s *Subscriber) retry() {
 		defer s.mu.Unlock()
 		s.wakeup()
 	})
-}
-
-func sameCursor(a, b Cursor) bool {
-	return a.Origin == b.Origin && a.Last == b.Last && a.Seen.Equal(b.Seen) && a.Upto.Equal(b.Upto)
 }
 
 // catchUp feeds the subscriber from memory, if that reaches back far enough, and makes it live at the end; the hub's lock

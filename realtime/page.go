@@ -85,12 +85,12 @@ func (s *Subscriber) fromPage(topics []string) bool {
 		}
 		var run *Run
 		to, ok := p.To, true
-		if sameCursor(s.from, p.From) && s.settled(p.From) {
+		if s.from.Equal(p.From) && s.settled(p.From) {
 			run = p.run(s)
 		} else {
 			run, to, ok = p.rest(s.from, s)
 		}
-		if !ok || sameCursor(to, s.from) {
+		if !ok || to.Equal(s.from) {
 			continue
 		}
 		if run != nil {

@@ -78,7 +78,7 @@ func (r *recent) page(from Cursor, maxBytes int, s *Subscriber) (runs []*Run, to
 		switch {
 		case !b.From.Includes(from):
 			var to Cursor
-			if run, to, ok = b.rest(from, s); !ok || sameCursor(to, from) {
+			if run, to, ok = b.rest(from, s); !ok || to.Equal(from) {
 				return runs, from, false, len(runs) > 0
 			}
 			from = to
@@ -116,13 +116,9 @@ func (b *batch) rest(from Cursor, s *Subscriber) (*Run, Cursor, bool) {
 	}
 	var events []*Event
 	for _, e := range b.Events {
-		if from.Covers(e) || !s.wants(e) {
-			continue
+		if !from.Covers(e) && s.wants(e) {
+			events = append(events, e.behind(from, end))
 		}
-		if !e.Cursor.Includes(from) {
-			e = e.at(Cursor{Origin: from.Origin, Seen: from.Seen, Upto: end, Last: e.ID})
-		}
-		events = append(events, e)
 	}
 	return s.guard(ending(events, to), b), to, true
 }

@@ -293,7 +293,7 @@ func (s *Subscriber) Refresh() {
 	h.passTurn() // whose it was may have something to write first, and nobody who reads it
 	s.lock()
 	defer s.unlock()
-	if s.live && !s.told && len(s.members) > 0 && !sameCursor(s.refreshed, h.position) {
+	if s.live && !s.told && len(s.members) > 0 && !s.refreshed.Equal(h.position) {
 		s.refreshed = h.position
 		s.push(Item{Notice: &Notice{Kind: NoticeCursor, Cursor: h.position}})
 	}

@@ -181,7 +181,7 @@ func (r *Relay) Read(ctx context.Context, from realtime.Cursor, upto realtime.Sn
 	for {
 		entries, err := client.Do(ctx, client.B().Xrange().Key(keys.stream).Start(next).End("+").Count(count).Build()).AsXRange()
 		if err != nil {
-			return page, !sameCursor(page.To, from)
+			return page, !page.To.Equal(from)
 		}
 		for _, e := range entries {
 			next = "(" + e.ID
@@ -189,14 +189,14 @@ func (r *Relay) Read(ctx context.Context, from realtime.Cursor, upto realtime.Sn
 			looked += len(payload)
 			record, err := decodeRecord(payload)
 			if err != nil {
-				return page, !sameCursor(page.To, from)
+				return page, !page.To.Equal(from)
 			}
 			if record.batch == nil || page.To.Includes(record.batch.To) {
 				continue
 			}
 			b, ok := record.batch.After(page.To)
 			if !ok || upto.Xmax != 0 && !upto.Includes(b.To.End()) {
-				return page, !sameCursor(page.To, from) // the log tells what lies in between
+				return page, !page.To.Equal(from) // the log tells what lies in between
 			}
 			for _, e := range b.Events {
 				if topics == nil || wanted[e.Topic] {
@@ -215,7 +215,7 @@ func (r *Relay) Read(ctx context.Context, from realtime.Cursor, upto realtime.Sn
 		}
 		if len(entries) < count {
 			page.End = upto.Xmax == 0
-			return page, !sameCursor(page.To, from)
+			return page, !page.To.Equal(from)
 		}
 	}
 }

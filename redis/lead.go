@@ -181,7 +181,7 @@ func (r *Relay) Publish(b realtime.Batch) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if sameCursor(b.From, t.read) && !t.last.IsZero() {
+	if b.From.Equal(t.read) && !t.last.IsZero() {
 		t.read = b.To
 		b.From = t.last // nothing was written in between
 	} else {
@@ -194,7 +194,7 @@ func (r *Relay) Publish(b realtime.Batch) {
 		}
 		t.push(item{record: record{batch: &b}, end: b.To, size: size})
 		t.last = b.To
-	} else if t.last.IsZero() || !sameCursor(b.From, t.last) {
+	} else if t.last.IsZero() || !b.From.Equal(t.last) {
 		t.last = b.From
 	}
 }
@@ -207,7 +207,7 @@ func (r *Relay) Proven(at realtime.Cursor) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.last.IsZero() && !sameCursor(t.last, at) && sameCursor(t.read, at) {
+	if !t.last.IsZero() && !t.last.Equal(at) && t.read.Equal(at) {
 		t.push(item{record: record{batch: &realtime.Batch{From: t.last, To: at}}, end: at, size: 128})
 		t.last = at
 	}

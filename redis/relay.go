@@ -222,5 +222,3 @@ func parseProof(text string) (p proof, err error) {
 	}
 	return p, err
 }
-
-func sameCursor(a, b realtime.Cursor) bool { return sameRead(a, b) && a.Last == b.Last }
