@@ -45,8 +45,7 @@ func (r *Reader) begin(ctx context.Context, conn querier, position *realtime.Cur
 		}
 		r.Sink.Start(*position)
 	case reason != "":
-		*position = realtime.Cursor{Origin: origin, Seen: now}
-		r.Sink.Restart(*position, reason)
+		r.startOver(position, realtime.Cursor{Origin: origin, Seen: now}, reason)
 	case position.Origin != origin:
 		*position = adopted
 		r.Sink.Continue(*position)
@@ -106,10 +105,19 @@ func (r *Reader) restart(ctx context.Context, conn querier, position *realtime.C
 		return fmt.Errorf("restart at the log: %w", err)
 	}
 	r.Logger.Warn("events since the last read are gone; every client is told to load afresh", "reason", reason)
-	*position = realtime.Cursor{Origin: position.Origin, Seen: now}
+	r.startOver(position, realtime.Cursor{Origin: position.Origin, Seen: now}, reason)
 	r.mu.Lock()
 	r.counted.restarts++
 	r.mu.Unlock()
-	r.Sink.Restart(*position, reason)
-	return nil
+	return r.loadTopics(ctx, conn)
+}
+
+// startOver goes on from another position. What lies before it is not known: neither what clients nor what servers were to be told.
+func (r *Reader) startOver(position *realtime.Cursor, at realtime.Cursor, reason realtime.Reset) {
+	*position = at
+	r.Sink.Restart(at, reason)
+	r.Sink.Recheck()
+	if r.Missed != nil {
+		r.Missed()
+	}
 }

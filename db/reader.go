@@ -50,6 +50,9 @@ type Reader struct {
 	// Disconnect is called when a user's connections are to be closed, or those of one session, if that is not empty; revoked says that the
 	// tokens from before then are not valid any more. Nil: nobody's are.
 	Disconnect func(user, session string, revoked bool, at time.Time)
+	// Missed is called when what was to be done may not have been heard, since the log was forgotten meanwhile, or is another's. It does not
+	// block. Nil: nobody wants to know.
+	Missed func()
 	// Relay has the log read by one reader for all; nil: each reads for itself.
 	Relay Relay
 	// Lagged is called with what a heartbeat of this reader's took, from before it was written until it was published, with locks held:

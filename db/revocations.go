@@ -19,6 +19,11 @@ type Revocations struct {
 	Logger *slog.Logger
 	// Interval is how often they are read again, though nothing is heard of new ones; 30 s.
 	Interval time.Duration
+	// Learned is called with each that was not known before, once somebody may have come with such a token. Nil: nobody wants to know.
+	Learned func(user, session string)
+
+	initOnce sync.Once
+	wake     chan struct{}
 
 	mu       sync.Mutex
 	loaded   bool
@@ -49,75 +54,118 @@ func (r *Revocations) Count() (users, sessions int) {
 	return len(r.users), len(r.sessions)
 }
 
-// Add takes what was revoked then, before it is read.
-func (r *Revocations) Add(user, session string, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.add(user, session, at)
+func (r *Revocations) init() {
+	r.initOnce.Do(func() {
+		r.users, r.sessions = make(map[string]time.Time), make(map[[2]string]time.Time)
+		r.wake = make(chan struct{}, 1)
+	})
 }
 
-// add takes one; mu is held.
-func (r *Revocations) add(user, session string, notBefore time.Time) {
-	if r.users == nil {
-		r.users, r.sessions = make(map[string]time.Time), make(map[[2]string]time.Time)
+// Add takes what was revoked then, before it is read.
+func (r *Revocations) Add(user, session string, at time.Time) {
+	r.init()
+	r.mu.Lock()
+	learned := r.add(user, session, at)
+	r.mu.Unlock()
+	if learned && r.Learned != nil {
+		r.Learned(user, session)
 	}
-	switch {
-	case session != "":
-		r.sessions[[2]string{user, session}] = notBefore
-	case r.users[user].Before(notBefore):
-		r.users[user] = notBefore
+}
+
+// add takes one, and reports whether that ends tokens that were valid; mu is held.
+func (r *Revocations) add(user, session string, notBefore time.Time) bool {
+	if session != "" {
+		key := [2]string{user, session}
+		_, known := r.sessions[key]
+		r.sessions[key] = notBefore
+		return !known
+	}
+	if !r.users[user].Before(notBefore) {
+		return false
+	}
+	r.users[user] = notBefore
+	return true
+}
+
+// Refresh has all be read again, since it is not known what was missed. It does not block.
+func (r *Revocations) Refresh() {
+	r.init()
+	select {
+	case r.wake <- struct{}{}:
+	default:
 	}
 }
 
 // Run reads them until ctx ends.
 func (r *Revocations) Run(ctx context.Context) error {
+	r.init()
 	every := r.Interval
 	if every == 0 {
 		every = 30 * time.Second
 	}
-	for failures := 0; ; {
-		err := r.load(ctx)
+	for failures, all := 0, true; ; {
+		err := r.load(ctx, all)
 		wait := every
 		switch {
 		case ctx.Err() != nil:
 			return nil // ctx ended
 		case err == nil:
-			failures = 0
+			failures, all = 0, false
 		default:
 			if failures++; failures == 1 {
 				r.Logger.Warn("whose tokens were revoked cannot be read; trying again", "error", err)
 			}
 			wait = backoff(failures)
 		}
-		if !pause(ctx, wait) {
-			return nil
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-r.wake:
+			all = true
+		case <-ctx.Done():
 		}
+		timer.Stop()
 	}
 }
 
-// load reads those that are new, and a little more: who began earlier may have committed later.
-func (r *Revocations) load(ctx context.Context) error {
+// revocation is a row of tidings.revocations.
+type revocation struct {
+	User, Session string
+	NotBefore     time.Time
+}
+
+// load reads all, or those that are new, and a little more: who began earlier may have committed later.
+func (r *Revocations) load(ctx context.Context, all bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r.mu.Lock()
-	since := r.newest.Add(-time.Minute)
-	r.mu.Unlock()
+	var since time.Time
+	if !all {
+		r.mu.Lock()
+		since = r.newest.Add(-time.Minute)
+		r.mu.Unlock()
+	}
 	rows, err := r.DB.Pool.Query(ctx, `select "user", session, not_before from tidings.revocations where not_before > $1`, since)
 	if err != nil {
 		return fmt.Errorf("read revocations: %w", explain(err))
-	}
-	type revocation struct {
-		User, Session string
-		NotBefore     time.Time
 	}
 	revoked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[revocation])
 	if err != nil {
 		return fmt.Errorf("read revocations: %w", explain(err))
 	}
+	for _, x := range r.take(revoked) {
+		r.Learned(x.User, x.Session)
+	}
+	return nil
+}
+
+// take takes what was read, and returns of what somebody is to be told.
+func (r *Revocations) take(revoked []revocation) (learned []revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, x := range revoked {
-		r.add(x.User, x.Session, x.NotBefore)
+		if r.add(x.User, x.Session, x.NotBefore) && r.loaded && r.Learned != nil {
+			learned = append(learned, x)
+		}
 		if x.NotBefore.After(r.newest) {
 			r.newest = x.NotBefore
 		}
@@ -128,7 +176,7 @@ func (r *Revocations) load(ctx context.Context) error {
 			delete(r.sessions, key)
 		}
 	}
-	return nil
+	return learned
 }
 
 // sessionsFor is for how long a session's end is remembered; tidings.revoke forgets it then as well. No token of it is valid any more.

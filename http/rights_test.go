@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/gorilla/websocket"
 
+	"tidings/db/dbtest"
 	tidingshttp "tidings/http"
 )
 
@@ -195,6 +197,39 @@ func TestTokenThatRunsOut(t *testing.T) {
 	}
 	later := s.dialAs(tokenOf(t, "1", time.Hour, jwt.MapClaims{"iat": time.Now().Add(time.Second).Unix()}), "private")
 	later.expect("subscribed")
+}
+
+// Who is revoked while the service is cut off from the database is sent away when it is back, also if the log has forgotten it by then.
+func TestRevokedWhileCutOff(t *testing.T) {
+	t.Parallel()
+	cluster := dbtest.StartCluster(t, nil)
+	d := install(t, cluster.URL())
+	way, err := url.Parse(cluster.TCPURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := newCutter(t, way.Host)
+	way.Host = network.addr
+	s := start(t, way.String(), options{secret: secret})
+	for user, forgotten := range map[string]bool{"1": false, "2": true} {
+		c := s.dialAs(tokenOf(t, user, time.Hour, nil), "messages")
+		c.expect("subscribed")
+		network.refuse(true)
+		d.exec(`select tidings.revoke($1)`, user)
+		for i := 0; forgotten && i < 8; i++ {
+			if !query[bool](d, `select tidings.rotate(true)`) {
+				t.Fatal("the log was not rotated")
+			}
+		}
+		network.refuse(false)
+		f, err := readFrame(c.ws)
+		for n := 0; err == nil && (f.Type == "reset" || f.Type == "subscribed") && n < 2; n++ {
+			f, err = readFrame(c.ws)
+		}
+		if !websocket.IsCloseError(err, 4004) {
+			t.Errorf("forgotten %t: got %s %v, want the goodbye 4004", forgotten, f.text, err)
+		}
+	}
 }
 
 // A user has so many connections and no more, by whatever transport; others have theirs.

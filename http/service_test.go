@@ -178,7 +178,7 @@ func launch(t testing.TB, url string, o options) *service {
 		Options: o.server,
 	}
 	reporter := &db.Reporter{DB: opened, Reader: reader, Status: own.Status, Interval: o.report}
-	revocations := &db.Revocations{DB: opened, Logger: slog.New(slog.DiscardHandler)}
+	revocations := &db.Revocations{DB: opened, Logger: slog.New(slog.DiscardHandler), Interval: time.Hour} // what is new is heard
 	server.Revoked, server.Signal = revocations.Revoked, opened.Signal
 	tokens := &tidingshttp.Tokens{Revoked: revocations.Revoked, Users: &db.Subjects{DB: opened, Tables: hasChannel.Load, ByID: true}}
 	if o.secret != "" {
@@ -193,11 +193,14 @@ func launch(t testing.TB, url string, o options) *service {
 	if tokens.Issuer != nil || tokens.Own != nil {
 		server.Authenticate = tokens.Authenticate
 	}
+	revocations.Learned = func(user, session string) { server.Disconnect(user, session, true) }
+	reader.Missed = revocations.Refresh
 	reader.Disconnect = func(user, session string, revoked bool, at time.Time) {
 		if revoked {
 			revocations.Add(user, session, at)
+		} else {
+			server.Disconnect(user, session, false)
 		}
-		server.Disconnect(user, session, revoked)
 	}
 	var clients *tls.Config
 	if o.tls != nil {

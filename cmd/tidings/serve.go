@@ -178,12 +178,17 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		}
 		server.Authenticate = tokens.Authenticate
 	}
+	revocations.Learned = func(user, session string) {
+		subjects.Forget(user)
+		server.Disconnect(user, session, true)
+	}
+	reader.Missed = revocations.Refresh
 	reader.Disconnect = func(user, session string, revoked bool, at time.Time) {
 		if revoked {
 			revocations.Add(user, session, at)
-			subjects.Forget(user)
+		} else {
+			server.Disconnect(user, session, false)
 		}
-		server.Disconnect(user, session, revoked)
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
