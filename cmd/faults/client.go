@@ -21,8 +21,9 @@ type client struct {
 	number   int
 	crowd    *crowd
 	channels []string
-	graphQL  bool  // follows by /graphql, not /ws
-	user     int64 // who has signed in; 0: nobody
+	graphQL  bool   // follows by /graphql, not /ws
+	user     int64  // who has signed in; 0: nobody
+	guest    *guest // nil: follows no presence; under mu
 	pace     *pace
 
 	cursor    string // of its own goroutine alone
@@ -59,6 +60,9 @@ func (c *client) run(ctx context.Context) {
 			failures = 0
 		}
 		failures++
+		if c.guest != nil && c.crowd.restless.Load() {
+			pause(ctx, absence())
+		}
 		limit := min(20*time.Millisecond<<min(failures, 6), time.Second)
 		pause(ctx, limit/2+rand.N(limit))
 	}
@@ -69,6 +73,12 @@ func (c *client) visit(ctx context.Context) (heard bool) {
 	query := url.Values{"channel": c.channels}
 	if c.cursor != "" {
 		query.Set("since", c.cursor)
+	}
+	if c.guest != nil {
+		query.Set("snapshot", "true") // so that a reset is followed by all there is
+		c.mu.Lock()
+		clear(c.guest.rows) // those of a connection that was cut among them
+		c.mu.Unlock()
 	}
 	u := url.URL{Scheme: "ws", Host: c.crowd.stage.entrance(c), Path: "/ws", RawQuery: query.Encode()}
 	var subprotocols []string
@@ -173,6 +183,7 @@ type frame struct {
 	Data    struct {
 		Writer int
 		Op     int64
+		User   string // of presence
 	}
 }
 
@@ -182,7 +193,7 @@ func (c *client) take(text []byte) {
 		c.crowd.strange("a frame is no JSON: %s", err)
 		return
 	}
-	if c.hear(f) {
+	if c.hear(f) || c.guest != nil && c.hearPresence(f) {
 		return
 	}
 	switch f.Type {

@@ -45,9 +45,12 @@ func channelsOf(n int) []string {
 func newCrowd(s *stage, n int) *crowd {
 	c := &crowd{stage: s, away: make(map[*client]chan struct{}), oddities: make(map[string]int),
 		reasons: make(map[string]int), goodbyes: make(map[int]int)}
-	for i := range n {
+	for i := range n + guestsOf(n) {
 		one := &client{number: i, crowd: c, channels: channelsOf(i), graphQL: overGraphQL(i), user: userOf(i)}
-		if one.user != 0 {
+		switch {
+		case i >= n:
+			one.channels, one.graphQL, one.user, one.guest = []string{"presence"}, false, int64(users+1+i-n), newGuest()
+		case one.user != 0:
 			one.channels = privateChannelsOf(i)
 		}
 		one.record = record{user: one.user, channels: one.channels, segments: make([]segment, 1)}
@@ -111,8 +114,8 @@ func (c *crowd) admitted(ctx context.Context, one *client) bool {
 	return ctx.Err() == nil
 }
 
-// sendAway has clients leave, and not come back until the function that it returns is called.
-func (c *crowd) sendAway(chosen func(n int) bool) (callBack func()) {
+// sendAway has clients leave, and not come back until the function that it returns is called. It returns when they have left.
+func (c *crowd) sendAway(ctx context.Context, chosen func(n int) bool) (callBack func()) {
 	back := make(chan struct{})
 	c.mu.Lock()
 	for _, one := range c.clients {
@@ -129,6 +132,8 @@ func (c *crowd) sendAway(chosen func(n int) bool) (callBack func()) {
 			}
 			one.mu.Unlock()
 		}
+	}
+	for c.connected(chosen) > 0 && pause(ctx, 20*time.Millisecond) {
 	}
 	return func() {
 		c.mu.Lock()

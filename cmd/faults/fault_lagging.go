@@ -67,10 +67,7 @@ func (s *stage) fall(ctx context.Context, away func(n int) bool, standby *cluste
 	if err := s.awaitTold(ctx, t); err != nil {
 		return "", err
 	}
-	s.callBack = s.crowd.sendAway(away)
-	for s.crowd.connected(away) > 0 {
-		pause(ctx, 20*time.Millisecond)
-	}
+	s.callBack = s.crowd.sendAway(ctx, away)
 	if last, err = s.primary().value(ctx, `select pg_snapshot_xmax(pg_current_snapshot())::text`); err != nil {
 		return "", err
 	}

@@ -44,7 +44,7 @@ func TestFaults(t *testing.T) {
 				t.Skip(r.skipped)
 			case !r.good():
 				t.Error(report([]row{r}))
-			case r.expected == 0 || r.connections <= 40 && one.fault.name != "none":
+			case r.expected == 0 || r.connections <= 40+guestsOf(40) && one.fault.name != "none":
 				t.Errorf("nothing happened: %s, %d connections", r.tally, r.connections)
 			}
 			t.Log(r.tally, fmt.Sprintf("silence %s", r.silence.Round(time.Millisecond)))

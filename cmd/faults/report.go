@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-var columns = []string{"fault", "instances", "Redis", "times", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "leaked", "resets", "longest silence"}
+var columns = []string{"fault", "instances", "Redis", "times", "events written", "deliveries expected", "lost", "doubled", "out of order", "untrue", "leaked", "untrue presence", "resets", "longest silence"}
 
 // report is the table, in Markdown, and what there is to say beside it.
 func report(rows []row) string {
@@ -33,7 +33,7 @@ func report(rows []row) string {
 			times = thousands(*r.times)
 		}
 		line = append(line, times)
-		for _, n := range []int{r.written, r.expected, r.lost, r.doubled, r.disordered, r.untrue, r.leaked, r.resets} {
+		for _, n := range []int{r.written, r.expected, r.lost, r.doubled, r.disordered, r.untrue, r.leaked, r.misled, r.resets} {
 			line = append(line, thousands(n))
 		}
 		cells = append(cells, append(line, fmt.Sprintf("%.1f s", r.silence.Round(100*time.Millisecond).Seconds())))

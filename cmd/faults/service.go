@@ -49,8 +49,8 @@ func (w *workshop) newService(dir string, database *cluster, redis *redisServer,
 
 // start starts the program, and does not wait until it is ready.
 func (s *service) start() error {
-	// Clients and server look at each other often, so that silence is found out within the time that a fault has.
-	args := append([]string{"serve", "--listen=" + s.address, "--ping-interval=1s", "--pong-timeout=2s"}, s.flags...)
+	// Clients and server look at each other often, so that silence is found out within the time that a fault has; and so is who is gone.
+	args := append([]string{"serve", "--listen=" + s.address, "--ping-interval=1s", "--pong-timeout=2s", "--presence-grace=" + grace.String()}, s.flags...)
 	cmd := exec.Command(s.workshop.tidings, args...)
 	cmd.Env = append(plainEnviron(), "DATABASE_URL="+s.url, "TIDINGS_SECRET="+s.workshop.secret)
 	if s.redis != nil {

@@ -19,6 +19,7 @@ type row struct {
 	written     int  // events
 	connections int
 	refused     int
+	misled      int // who was believed to be online and was not, or the reverse
 	vanished    int // transactions that the database acknowledged and lost
 	remarks     []string
 	wrong       []string // what should not have been, besides the figures
@@ -26,7 +27,7 @@ type row struct {
 
 // good reports whether all is as it should be.
 func (r *row) good() bool {
-	return r.lost == 0 && r.doubled == 0 && r.disordered == 0 && r.untrue == 0 && r.leaked == 0 && len(r.wrong) == 0
+	return r.lost == 0 && r.doubled == 0 && r.disordered == 0 && r.untrue == 0 && r.leaked == 0 && r.misled == 0 && len(r.wrong) == 0
 }
 
 // try runs one trial. An error says that it could not be run; what it has shown is in the row.
@@ -98,11 +99,14 @@ func (s *stage) judge(ctx context.Context, r *row) error {
 			return err
 		}
 	}
+	if err := s.countPresence(ctx, r); err != nil {
+		return err
+	}
 	untold := 0
 	for _, c := range s.crowd.clients {
 		told := t.count(c.told())
 		r.add(told)
-		if told.resets == 0 {
+		if told.resets == 0 && c.guest == nil { // a guest may not have been back since
 			untold++
 		}
 	}
