@@ -26,6 +26,10 @@ const pastPooler = "Give a URL that leads past the pooler as well, by --direct-d
 func (e *examination) open(ctx context.Context, d *DB) (*pgx.Conn, error) {
 	config := d.pooled.config.Copy()
 	config.RuntimeParams["application_name"] = doctorName
+	// What the simple protocol needs, and times that can be read.
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	config.RuntimeParams["standard_conforming_strings"] = "on"
+	config.RuntimeParams["datestyle"] = "ISO"
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

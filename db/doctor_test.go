@@ -281,6 +281,9 @@ func TestDoctorOfSettings(t *testing.T) {
 	p.run(`create role ` + role + ` login`)
 	t.Cleanup(func() { p.run(`drop owned by ` + role + `; drop role ` + role) })
 	own := func(setting string) string { return `alter role current_user in database ` + name + ` set ` + setting }
+	for _, odd := range []string{`client_encoding = 'LATIN1'`, `standard_conforming_strings = off`, `datestyle = 'German'`, `intervalstyle = 'iso_8601'`, `bytea_output = 'escape'`, `search_path = ''`} {
+		p.run(`alter database ` + name + ` set ` + odd)
+	}
 	p.ill(
 		fault{check: "settings", level: db.SeverityWarning, found: "statement_timeout ends what takes longer than 3000 ms", sql: own(`statement_timeout = '3s'`)},
 		fault{check: "settings", level: db.SeverityWarning, found: "idle_in_transaction_session_timeout ends transactions that pause for 900 ms", sql: own(`idle_in_transaction_session_timeout = 900`)},

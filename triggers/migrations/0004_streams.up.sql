@@ -122,7 +122,7 @@ begin
     end if;
 end $$;
 comment on function tidings.broadcast(text, text, json, boolean) is
-    'tells all who subscribe to just this channel: select tidings.broadcast(''messages'', ''announcement'', ''{"text": "…"}''); with kept => false, only who is there now';
+    'tells all who subscribe to just this channel: select tidings.broadcast(''messages'', ''announcement'', ''{"text": "..."}''); with kept => false, only who is there now';
 revoke all on function tidings.broadcast(text, text, json, boolean) from public;
 
 -- What servers are told stands in the log as well, under a topic that nobody can subscribe to: so all hear of it, in order, and
