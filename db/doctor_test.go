@@ -271,6 +271,27 @@ func TestDoctorOfTheLog(t *testing.T) {
 	p.ill(fault{check: "old-transactions", level: db.SeverityWarning, found: fmt.Sprintf("Process %d", holder.PgConn().PID())})
 }
 
+// Whatever is locked, the rest is looked at.
+func TestDoctorOfLocks(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Database(t)
+	p := newPatient(t, address)
+	p.run(`create table orders (id int primary key); select tidings.watch('orders')`)
+	p.hold(address, `lock table orders, tidings.log_0 in access exclusive mode`)
+	findings, err := p.doctor.Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := only(findings, "log-rotation"); len(f) != 1 || f[0].Level != db.SeverityWarning || !strings.Contains(f[0].Found, "somebody has locked") {
+		t.Errorf("got %+v", f)
+	}
+	for _, check := range []string{"triggers", "revocations"} {
+		if f := only(findings, check); len(f) != 1 || f[0].Level != db.SeverityOK {
+			t.Errorf("got %+v", f)
+		}
+	}
+}
+
 func TestDoctorOfSettings(t *testing.T) {
 	t.Parallel()
 	address := dbtest.Database(t)
