@@ -491,8 +491,8 @@ declare
 begin
     if reader = 'tidings_reader' and tidings.guard_kind(w) = 'rows' then
         if not has_table_privilege(reader, w.relation, 'select') then
-            execute format('grant select on %s to %I', w.relation, reader);
-            update tidings.watches x set lent = true where x.id = w.id;
+            execute format('grant select on %s to %I', w.relation, reader); -- which only warns, where it may not
+            update tidings.watches x set lent = true where x.id = w.id and has_table_privilege(reader, w.relation, 'select');
         end if;
         if not has_schema_privilege(reader, (select relnamespace from pg_class where oid = w.relation), 'usage') then
             execute format('grant usage on schema %s to %I', (select relnamespace::regnamespace from pg_class where oid = w.relation), reader);
