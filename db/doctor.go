@@ -167,8 +167,9 @@ func (d *Doctor) Examine(ctx context.Context) ([]Finding, error) {
 		}
 		e.name, e.found, e.well = c.name, nil, c.well
 		if err := e.examine(ctx, conn, c); err != nil {
-			if ctx.Err() != nil {
-				return all, explain(err)
+			var unusable *UnusableError
+			if err = explain(err); ctx.Err() != nil || errors.As(err, &unusable) {
+				return all, err
 			}
 			e.found = nil
 			if errors.As(err, &refused) && refused.Code == "55P03" { // lock_not_available

@@ -180,7 +180,10 @@ func (d *DB) checkPooler(ctx context.Context) error {
 		return nil
 	}
 	var user, isolation, path string
-	if err := d.Pool.QueryRow(ctx, poolerDefaultsQuery).Scan(&user, &isolation, &path); err != nil {
+	// In a transaction, as some are: not each pooler has them.
+	if err := pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, poolerDefaultsQuery).Scan(&user, &isolation, &path)
+	}); err != nil {
 		return explain(err)
 	}
 	role := pgx.Identifier{user}.Sanitize()
