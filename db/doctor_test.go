@@ -201,6 +201,8 @@ func TestDoctorOfTables(t *testing.T) {
 		fault{check: "policies", level: db.SeverityProblem, found: "subscribe to asked is gone", sql: `drop function may_read`},
 		fault{check: "policies", level: db.SeverityProblem, found: "subscribe to failing fails", sql: `create or replace function may_fail(claims jsonb, topic text, key text) returns boolean language plpgsql as 'begin return 1 / 0; end'`,
 			undo: `create or replace function may_fail(claims jsonb, topic text, key text) returns boolean language plpgsql as 'begin return true; end'`},
+		fault{check: "watched", level: db.SeverityProblem, found: "Table public.again was watched, dropped and made anew",
+			sql: `create table again (id int primary key, v text); select tidings.watch('again', event => 'more', columns => '{id}', read => 'public'); drop table again; create table again (id int primary key, v text)`},
 		fault{check: "unlogged", level: db.SeverityWarning, found: "Table bills is unlogged", sql: `alter table bills set unlogged`},
 		fault{check: "unlogged", level: db.SeverityProblem, found: "tidings.log_5 is unlogged", sql: `alter table tidings.log_5 set unlogged`},
 	)
