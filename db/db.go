@@ -245,6 +245,8 @@ func explainPooler(message string) error {
 	switch {
 	case message == "SASL authentication failed", message == "password authentication failed", strings.HasPrefix(message, "no such user"):
 		return &UnusableError{Message: "the pooler refuses the user or the password: " + message}
+	case strings.Contains(message, "statement pooling mode"):
+		return &UnusableError{Message: "the pooler has a session for one statement at a time, and tidings needs it for a transaction: pool_mode = transaction"}
 	case strings.HasPrefix(message, "no such database"):
 		return &UnusableError{Message: "the pooler knows no such database: " + strings.TrimPrefix(message, "no such database: ")}
 	}

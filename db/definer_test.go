@@ -77,3 +77,57 @@ func TestDefinersAreNotPublic(t *testing.T) {
 		try("", `drop trigger t on mine`)
 	}
 }
+
+// Nothing that a writer has put before PostgreSQL's own functions, operators and types is seen by the functions that run as their owner when the
+// channel's tables are written.
+func TestWriterInATrap(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Database(t)
+	c, run := writing(t, address)
+	var warnings []string
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { warnings = append(warnings, n.Message) }
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+
+	run(`do $$ begin create role trap_test_writer login; exception when duplicate_object or unique_violation then null; end $$;
+		grant usage on schema public to trap_test_writer; grant select, insert, update, delete, truncate on users, messages, comments to trap_test_writer;
+		create schema trap; grant usage, create on schema trap to trap_test_writer; select tidings.attend('the test', true)`)
+	for _, sql := range []string{`set session authorization trap_test_writer`, dbtest.Traps, `set client_min_messages = warning`} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{`trap, pg_catalog, public`, `trap, pg_catalog, public, pg_temp`, `pg_temp, trap, pg_catalog, public`} {
+		before := len(acts(t, c))
+		for _, sql := range []string{
+			`set search_path = ` + path,
+			`insert into users (id, username, display_name) values (50, 'dora', 'D'), (51, 'emil', 'E')`,
+			`insert into messages (id, author_id, title, content) values (50, 50, 'x', '@emil'), (51, 50, 'y', 'z')`,
+			`insert into comments (id, message_id, author_id, content) values (50, 50, 51, '@dora'), (51, 50, 50, 'x')`,
+			`insert into comments (id, message_id, author_id, content) select n, 51, 51, 'x' from pg_catalog.generate_series(100, 1100) as n`,
+			`update messages set content = '@ada' where id operator(pg_catalog.=) 50`,
+			`update comments set content = '@ada' where id operator(pg_catalog.=) 50`,
+			`delete from comments where id operator(pg_catalog.=) 51`,
+			`delete from messages where id operator(pg_catalog.=) 50`,
+			`delete from users where id operator(pg_catalog.>=) 50`,
+		} {
+			if _, err := conn.Exec(t.Context(), sql); err != nil {
+				t.Fatalf("with the search path %s: %s: %v", path, sql, err)
+			}
+		}
+		const told = 2 + 2 + 2 + 1000 + 1 + 1 + 1 + 1 + 1 // of the statements, in their order: the last comment of 1,001 is a number
+		if got := acts(t, c)[before:]; len(got) != told {
+			t.Errorf("with the search path %s: %d acts were told, want %d", path, len(got), told)
+		}
+	}
+	if len(warnings) > 0 {
+		t.Errorf("warned of %q", warnings)
+	}
+}

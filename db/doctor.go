@@ -75,6 +75,7 @@ type check struct {
 	needs need
 
 	asFound bool // the session's settings are left as they are
+	apart   bool // it opens connections of its own, and has no transaction: where a pooler has few sessions, that would be in its way
 
 	look func(ctx context.Context, e *examination) error
 }
@@ -142,7 +143,7 @@ func (d *Doctor) Examine(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeConn(conn)
+	defer func() { closeConn(conn) }()
 	var who string
 	if err := conn.QueryRow(ctx, reachableQuery).Scan(&who); err != nil {
 		return nil, explain(err)
@@ -166,11 +167,21 @@ func (d *Doctor) Examine(ctx context.Context) ([]Finding, error) {
 		}
 		e.name, e.found, e.well = c.name, nil, c.well
 		if err := e.examine(ctx, conn, c); err != nil {
-			if ctx.Err() != nil || conn.IsClosed() {
-				return all, explain(err)
+			var unusable *UnusableError
+			if err = explain(err); ctx.Err() != nil || errors.As(err, &unusable) {
+				return all, err
 			}
 			e.found = nil
-			e.add(SeverityNote, "This could not be looked at: "+sentence(err).Error()+".", "Look again; if it is a right that is missing, grant it.")
+			if errors.As(err, &refused) && refused.Code == "55P03" { // lock_not_available
+				e.add(SeverityWarning, "This could not be looked at: somebody has locked what it looks at.", "See who, and look again:", lockedQuery)
+			} else {
+				e.add(SeverityNote, "This could not be looked at: "+sentence(err).Error()+".", "Look again; if it is a right that is missing, grant it.")
+			}
+			if conn.IsClosed() {
+				if conn, err = e.open(ctx, d.DB); err != nil {
+					return append(all, e.found...), err
+				}
+			}
 		}
 		if len(e.found) == 0 {
 			e.add(SeverityOK, e.well, "")
@@ -186,27 +197,34 @@ const doctorName = "tidings doctor"
 const (
 	checkReachable = "reachable"
 	hiddenQuery    = `select exists (select from pg_class c where c.relnamespace = 'tidings'::regnamespace and c.relkind in ('r', 'v', 'S') and not has_table_privilege(c.oid, 'select'))`
+	lockedQuery    = `select l.relation::regclass, a.pid, a.usename, a.xact_start, a.query from pg_locks l join pg_stat_activity a using (pid) where l.granted and l.mode = 'AccessExclusiveLock'`
 	reachableQuery = `select format('PostgreSQL %s answers, for role %I in database %I.', current_setting('server_version'), current_user, current_database())`
 )
 
 func (e *examination) examine(ctx context.Context, conn *pgx.Conn, c check) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(e.Timeout, 10*time.Second))
+	timeout := cmp.Or(e.Timeout, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		e.tx = tx
-		if _, err := tx.Exec(ctx, `set local jit = off`); err != nil { // to compile what is asked once takes longer than to run it
-			return err
-		}
-		if !c.asFound {
-			// What ends the service's statements, another check says; it is not to end the others.
-			if _, err := tx.Exec(ctx, `set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0`); err != nil {
+	var err error
+	if c.apart {
+		err = c.look(ctx, e)
+	} else {
+		err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			e.tx = tx
+			if _, err := tx.Exec(ctx, `set local jit = off`); err != nil { // to compile what is asked once takes longer than to run it
 				return err
 			}
-		}
-		return c.look(ctx, e)
-	})
+			if !c.asFound {
+				// What ends the service's statements, another check says; it is not to end the others. Nor is a lock that somebody holds to hold them up.
+				if _, err := tx.Exec(ctx, `set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; set local lock_timeout = '1s'`); err != nil {
+					return err
+				}
+			}
+			return c.look(ctx, e)
+		})
+	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return fmt.Errorf("it took longer than %s", cmp.Or(e.Timeout, 10*time.Second))
+		return fmt.Errorf("it took longer than %s", timeout)
 	}
 	return err
 }

@@ -50,3 +50,23 @@ func TestDoctorOfPoolers(t *testing.T) {
 	expect(newDoctor(t, open(through+"&default_query_exec_mode=exec")), map[string]string{"prepared-statements": "ok: Prepared statements are not used"})
 	expect(newDoctor(t, open(dbtest.StartPooler(t, address, map[string]string{"pool_mode": "session"}).URL())), map[string]string{"pooler": "note: A pooler of sessions", "notifications": "ok: A notification was heard"})
 }
+
+// Where a pooler has a session or two, the doctor waits for none that it has itself.
+func TestDoctorOfASmallPool(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Database(t)
+	install(t, address)
+	for _, size := range []string{"1", "2"} {
+		d, err := db.Open(t.Context(), dbtest.StartPooler(t, address, map[string]string{"default_pool_size": size}).URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(d.Close)
+		doctor := newDoctor(t, d)
+		doctor.Patience = 100 * time.Millisecond
+		f := only((&patient{t: t, doctor: doctor}).examine(), "pooler")
+		if len(f) != 1 || f[0].Level != db.SeverityWarning {
+			t.Errorf("of a pool of %s: got %+v", size, f)
+		}
+	}
+}

@@ -14,9 +14,9 @@ import (
 
 // What lies between: poolers, and whether notifications get through.
 var sessionChecks = []check{
-	{name: "pooler", well: "Nothing stands between that takes the sessions away.", look: lookForPooler},
-	{name: "prepared-statements", well: "Prepared statements are there when they are used.", look: lookAtPrepared},
-	{name: "notifications", well: "A notification was heard.", look: lookAtNotifications},
+	{name: "pooler", well: "Nothing stands between that takes the sessions away.", apart: true, look: lookForPooler},
+	{name: "prepared-statements", well: "Prepared statements are there when they are used.", apart: true, look: lookAtPrepared},
+	{name: "notifications", well: "A notification was heard.", apart: true, look: lookAtNotifications},
 	{name: "notify-queue", well: "The queue of notifications is all but empty.", look: asked(notifyQueueQuery, func(e *examination) any { return cmp.Or(e.Limits.QueueUsage, 0.1) }, old)},
 }
 
@@ -26,6 +26,10 @@ const pastPooler = "Give a URL that leads past the pooler as well, by --direct-d
 func (e *examination) open(ctx context.Context, d *DB) (*pgx.Conn, error) {
 	config := d.pooled.config.Copy()
 	config.RuntimeParams["application_name"] = doctorName
+	// What the simple protocol needs, and times that can be read.
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	config.RuntimeParams["standard_conforming_strings"] = "on"
+	config.RuntimeParams["datestyle"] = "ISO"
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
@@ -47,13 +51,10 @@ func (e *examination) shared(ctx context.Context, d *DB, before, between func(ct
 		return pids, 0, err
 	}
 	defer closeConn(other)
-	pid := func(on querierOfRow, to *uint32) error {
-		return on.QueryRow(ctx, `select pg_backend_pid()`, pgx.QueryExecModeSimpleProtocol).Scan(to)
-	}
 	if err := before(ctx, conn); err != nil {
 		return pids, 0, err
 	}
-	if err := pid(conn, &pids[0]); err != nil {
+	if err := conn.QueryRow(ctx, pidQuery, pgx.QueryExecModeSimpleProtocol).Scan(&pids[0]); err != nil {
 		return pids, 0, err
 	}
 	tx, err := other.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
@@ -61,15 +62,22 @@ func (e *examination) shared(ctx context.Context, d *DB, before, between func(ct
 		return pids, 0, err
 	}
 	defer func() { _ = tx.Rollback(ctx) }() // it has only read
-	if err := pid(tx, &pids[1]); err != nil {
+	if err := tx.QueryRow(ctx, pidQuery, pgx.QueryExecModeSimpleProtocol).Scan(&pids[1]); err != nil {
 		return pids, 0, err
 	}
-	if err := between(ctx, conn); err != nil {
-		return pids, 0, err
+	own = conn.PgConn().PID()
+	waiting, cancel := context.WithTimeout(ctx, cmp.Or(e.Patience, 3*time.Second))
+	defer cancel()
+	if err = between(waiting, conn); err == nil {
+		err = conn.QueryRow(waiting, pidQuery, pgx.QueryExecModeSimpleProtocol).Scan(&pids[2])
 	}
-	err = pid(conn, &pids[2])
-	return pids, conn.PgConn().PID(), err
+	if waiting.Err() != nil && ctx.Err() == nil && pids[0] != own {
+		return pids, own, nil // a pooler has no other session, and waits for the one that it has given away
+	}
+	return pids, own, err
 }
+
+const pidQuery = `select pg_backend_pid()`
 
 func nothing(context.Context, *pgx.Conn) error { return nil }
 

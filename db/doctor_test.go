@@ -201,6 +201,8 @@ func TestDoctorOfTables(t *testing.T) {
 		fault{check: "policies", level: db.SeverityProblem, found: "subscribe to asked is gone", sql: `drop function may_read`},
 		fault{check: "policies", level: db.SeverityProblem, found: "subscribe to failing fails", sql: `create or replace function may_fail(claims jsonb, topic text, key text) returns boolean language plpgsql as 'begin return 1 / 0; end'`,
 			undo: `create or replace function may_fail(claims jsonb, topic text, key text) returns boolean language plpgsql as 'begin return true; end'`},
+		fault{check: "watched", level: db.SeverityProblem, found: "Table public.again was watched, dropped and made anew",
+			sql: `create table again (id int primary key, v text); select tidings.watch('again', event => 'more', columns => '{id}', read => 'public'); drop table again; create table again (id int primary key, v text)`},
 		fault{check: "unlogged", level: db.SeverityWarning, found: "Table bills is unlogged", sql: `alter table bills set unlogged`},
 		fault{check: "unlogged", level: db.SeverityProblem, found: "tidings.log_5 is unlogged", sql: `alter table tidings.log_5 set unlogged`},
 	)
@@ -271,6 +273,27 @@ func TestDoctorOfTheLog(t *testing.T) {
 	p.ill(fault{check: "old-transactions", level: db.SeverityWarning, found: fmt.Sprintf("Process %d", holder.PgConn().PID())})
 }
 
+// Whatever is locked, the rest is looked at.
+func TestDoctorOfLocks(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Database(t)
+	p := newPatient(t, address)
+	p.run(`create table orders (id int primary key); select tidings.watch('orders')`)
+	p.hold(address, `lock table orders, tidings.log_0 in access exclusive mode`)
+	findings, err := p.doctor.Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := only(findings, "log-rotation"); len(f) != 1 || f[0].Level != db.SeverityWarning || !strings.Contains(f[0].Found, "somebody has locked") {
+		t.Errorf("got %+v", f)
+	}
+	for _, check := range []string{"triggers", "revocations"} {
+		if f := only(findings, check); len(f) != 1 || f[0].Level != db.SeverityOK {
+			t.Errorf("got %+v", f)
+		}
+	}
+}
+
 func TestDoctorOfSettings(t *testing.T) {
 	t.Parallel()
 	address := dbtest.Database(t)
@@ -281,6 +304,9 @@ func TestDoctorOfSettings(t *testing.T) {
 	p.run(`create role ` + role + ` login`)
 	t.Cleanup(func() { p.run(`drop owned by ` + role + `; drop role ` + role) })
 	own := func(setting string) string { return `alter role current_user in database ` + name + ` set ` + setting }
+	for _, odd := range []string{`client_encoding = 'LATIN1'`, `standard_conforming_strings = off`, `datestyle = 'German'`, `intervalstyle = 'iso_8601'`, `bytea_output = 'escape'`, `search_path = ''`} {
+		p.run(`alter database ` + name + ` set ` + odd)
+	}
 	p.ill(
 		fault{check: "settings", level: db.SeverityWarning, found: "statement_timeout ends what takes longer than 3000 ms", sql: own(`statement_timeout = '3s'`)},
 		fault{check: "settings", level: db.SeverityWarning, found: "idle_in_transaction_session_timeout ends transactions that pause for 900 ms", sql: own(`idle_in_transaction_session_timeout = 900`)},

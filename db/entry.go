@@ -191,10 +191,8 @@ func (e *entry) event(i int) *realtime.Event {
 		return ev
 	case bytes.Equal(r.data, null):
 		ev.Omitted = true
-	case utf8.Valid(r.data):
-		ev.Data = r.data
 	default:
-		ev.Data = bytes.ToValidUTF8(r.data, []byte("\uFFFD")) // a SQL_ASCII database keeps anything
+		ev.Data = readable(r.data)
 	}
 	if r.key != nil {
 		ev.Keyed, ev.Key = true, string(r.key)
@@ -203,4 +201,12 @@ func (e *entry) event(i int) *realtime.Event {
 		ev.Moved, ev.OldKey = true, string(r.oldKey)
 	}
 	return ev
+}
+
+// readable is a row's JSON as clients can read it: a SQL_ASCII database keeps anything.
+func readable(data []byte) []byte {
+	if utf8.Valid(data) {
+		return data
+	}
+	return bytes.ToValidUTF8(data, []byte("\uFFFD"))
 }

@@ -73,7 +73,7 @@ func (r *Reader) Load(ctx context.Context, pages ...realtime.Page) ([]realtime.L
 			e.Key, e.Keyed = *key, true
 		}
 		if data != nil {
-			e.Data = []byte(*data)
+			e.Data = readable([]byte(*data))
 		}
 		bytes[i] += len(e.Data) + rowOverhead
 		total += len(e.Data) + rowOverhead

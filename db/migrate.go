@@ -12,6 +12,7 @@ import (
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -39,25 +40,6 @@ func (d *DB) MigrateUp(ctx context.Context, set MigrationSet) error {
 	if status, err := d.MigrationStatus(ctx, set); err != nil || status.Version > status.Latest {
 		return err
 	}
-	var there bool
-	if err := d.Pool.QueryRow(ctx, `select to_regnamespace('tidings') is not null`).Scan(&there); err != nil {
-		return fmt.Errorf("look for schema tidings: %w", explain(err))
-	}
-	if there { // who may not make schemas may have one that was made for him
-		return d.migrateUp(ctx, set)
-	}
-	var refused *pgconn.PgError
-	_, err := d.Pool.Exec(ctx, `create schema if not exists tidings`)
-	switch {
-	case errors.As(err, &refused) && (refused.Code == "23505" || refused.Code == "42P06"):
-		// Somebody else made it in the same moment.
-	case err != nil:
-		return fmt.Errorf("create schema tidings: %w", d.mayNotMake(err))
-	}
-	return d.migrateUp(ctx, set)
-}
-
-func (d *DB) migrateUp(ctx context.Context, set MigrationSet) error {
 	if err := d.migrate(ctx, set, (*migrate.Migrate).Up); err != nil {
 		return err
 	}
@@ -77,19 +59,32 @@ func (d *DB) MigrateDown(ctx context.Context, set MigrationSet) error {
 	if err := d.migrate(ctx, set, (*migrate.Migrate).Down); err != nil {
 		return err
 	}
-	if _, err := d.Pool.Exec(ctx, `drop table if exists tidings.`+versionTable(set)); err != nil {
-		return fmt.Errorf("drop the version table: %w", err)
-	}
-	var left int
-	err = d.Pool.QueryRow(ctx, `select count(*) from pg_class where relnamespace = 'tidings'::regnamespace`).Scan(&left)
-	if err == nil && left == 0 {
-		_, err = d.Pool.Exec(ctx, `drop schema tidings`)
-	}
+	// Somebody else may have begun to migrate up, or to take back the same, and be done.
+	err = d.beginPatiently(ctx, migratePatience, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockQuery); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, fmt.Sprintf(removeQuery, versionTable(set)))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("drop schema tidings: %w", err)
 	}
 	return nil
 }
+
+// removeQuery takes away what tells of a set of which nothing is applied, and the schema if nothing else is in it.
+const removeQuery = `do $$
+begin
+	if to_regclass('tidings.%[1]s') is null then
+		return;
+	elsif not exists (select from tidings.%[1]s) then
+		drop table tidings.%[1]s;
+		if not exists (select from pg_class where relnamespace = 'tidings'::regnamespace) then
+			drop schema tidings;
+		end if;
+	end if;
+end $$`
 
 // migratePatience is for how long migrations are tried, where others are in the way.
 const migratePatience = time.Minute
@@ -196,6 +191,10 @@ func migrationStatus(ctx context.Context, on querierOfRow, set MigrationSet) (Mi
 	}
 	err = on.QueryRow(ctx, `select coalesce(max(version), 0), coalesce(bool_or(dirty), false) from tidings.`+versionTable(set)).
 		Scan(&s.Version, &s.Dirty)
+	var gone *pgconn.PgError
+	if errors.As(err, &gone) && gone.Code == "42P01" { // undefined_table: it was taken away at this moment
+		return s, nil
+	}
 	if err != nil {
 		return s, fmt.Errorf("version of %s: %w", set.Name, explain(err))
 	}

@@ -35,12 +35,19 @@ select set_config(name, '0', true) from pg_settings
 select set_config('lock_timeout', '%d', true);
 `
 	lockQuery = `select pg_advisory_xact_lock(hashtextextended('tidings.migrate', 0))`
-	// An error of a right that is missing is not to come where nothing is missing.
-	versionTableQuery = `do $$ begin if to_regclass('%[1]s') is null then
-	create table %[1]s (version bigint not null primary key, dirty boolean not null); end if; end $$`
+	// Who may not make a schema may have one that was made for him: an error of a right that is missing is not to come where nothing is missing.
+	versionTableQuery = `do $$
+begin
+	if to_regnamespace('tidings') is null then
+		create schema tidings;
+	end if;
+	if to_regclass('%[1]s') is null then
+		create table %[1]s (version bigint not null primary key, dirty boolean not null);
+	end if;
+end $$`
 )
 
-// openMigrations makes the table of the version, which is to be closed.
+// openMigrations returns what is to be closed.
 func (d *DB) openMigrations(ctx context.Context, table string) (_ *migrationDriver, err error) {
 	m := &migrationDriver{ctx: context.WithoutCancel(ctx), table: ownSchema + "." + table}
 	if m.conn, err = d.dial(ctx, "migrate", nil); err != nil {
@@ -48,13 +55,6 @@ func (d *DB) openMigrations(ctx context.Context, table string) (_ *migrationDriv
 	}
 	if m.locker, err = d.dial(ctx, "migrate", nil); err != nil {
 		return nil, errors.Join(err, m.Close())
-	}
-	if err = m.Lock(); err == nil {
-		_, err = m.conn.Exec(m.ctx, fmt.Sprintf(versionTableQuery, m.table))
-		err = errors.Join(err, m.Unlock())
-	}
-	if err != nil {
-		return nil, errors.Join(explain(err), m.Close())
 	}
 	return m, nil
 }
@@ -74,7 +74,7 @@ func (m *migrationDriver) Close() error {
 	return nil
 }
 
-// Lock waits until nobody else migrates.
+// Lock waits until nobody else migrates, and makes the table of the version where there is none: who takes all back takes that, too.
 func (m *migrationDriver) Lock() error {
 	if m.lock != nil {
 		return database.ErrLocked
@@ -83,7 +83,10 @@ func (m *migrationDriver) Lock() error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(m.ctx, lockQuery); err != nil {
+	if _, err = tx.Exec(m.ctx, lockQuery); err == nil {
+		_, err = m.conn.Exec(m.ctx, fmt.Sprintf(versionTableQuery, m.table))
+	}
+	if err != nil {
 		return errors.Join(err, tx.Rollback(m.ctx))
 	}
 	m.lock = tx

@@ -24,12 +24,13 @@ type way struct {
 	mu     sync.Mutex
 	known  bool
 	pooled bool
+	ascii  bool // the database keeps any bytes as text, and knows of no encoding to give it out in
 }
 
 func newWay(config *pgx.ConnConfig, url string) *way {
 	w := &way{config: config, pinned: strings.Contains(url, "default_query_exec_mode=")}
 	if config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
-		w.known, w.pooled = true, true
+		w.pooled = true
 	}
 	return w
 }
@@ -41,24 +42,27 @@ func (w *way) leadsThroughPooler() bool {
 	return w.pooled
 }
 
-// find finds out, on a connection for that alone, unless it is known.
-func (w *way) find(ctx context.Context) (pooled bool, err error) {
+// find finds out what is there, on a connection for that alone, unless it is known.
+func (w *way) find(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.known {
-		return w.pooled, nil
+		return nil
 	}
 	conn, err := pgconn.ConnectConfig(ctx, &w.config.Copy().Config)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer conn.Close(ctx)
-	own, err := ownProcess(ctx, conn, "1")
-	if err != nil {
-		return false, err
+	if !w.pooled {
+		own, err := ownProcess(ctx, conn, "1")
+		if err != nil {
+			return err
+		}
+		w.pooled = !own
 	}
-	w.known, w.pooled = true, !own
-	return w.pooled, nil
+	w.known, w.ascii = true, conn.ParameterStatus("server_encoding") == "SQL_ASCII"
+	return nil
 }
 
 // ownProcess has the server evaluate something, if no pooler stands before it, and reports whether none does.
@@ -77,11 +81,13 @@ type setting struct{ name, value string }
 
 // prepare completes the configuration of a connection, whose session begins with the settings if it is its own.
 func (w *way) prepare(ctx context.Context, config *pgx.ConnConfig, settings []setting) error {
-	pooled, err := w.find(ctx)
-	if err != nil {
+	if err := w.find(ctx); err != nil {
 		return err
 	}
-	if pooled {
+	if !w.ascii {
+		config.RuntimeParams["client_encoding"] = "UTF8" // whatever the database's is, or its default for clients
+	}
+	if w.leadsThroughPooler() {
 		if !w.pinned {
 			config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 		}
@@ -174,7 +180,10 @@ func (d *DB) checkPooler(ctx context.Context) error {
 		return nil
 	}
 	var user, isolation, path string
-	if err := d.Pool.QueryRow(ctx, poolerDefaultsQuery).Scan(&user, &isolation, &path); err != nil {
+	// In a transaction, as some are: not each pooler has them.
+	if err := pgx.BeginFunc(ctx, d.Pool, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, poolerDefaultsQuery).Scan(&user, &isolation, &path)
+	}); err != nil {
 		return explain(err)
 	}
 	role := pgx.Identifier{user}.Sanitize()

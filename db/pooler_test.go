@@ -176,7 +176,9 @@ func TestPoolerDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	pooler := dbtest.StartPooler(t, strings.Replace(address, "user=tidings", "user="+role, 1), nil)
+	ofStatements := dbtest.StartPooler(t, address, map[string]string{"pool_mode": "statement"})
 	for url, want := range map[string]string{
+		ofStatements.URL():                       "pool_mode = transaction",
 		pooler.URL():                             "alter role \"" + role + "\" set default_transaction_isolation",
 		pooler.URL() + "&search_path=app":        "no parameter search_path",
 		pooler.URL() + "&statement_timeout=1000": "ignore_startup_parameters = statement_timeout",
@@ -189,6 +191,14 @@ func TestPoolerDefaults(t *testing.T) {
 		if err := database.Check(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", url, err, want)
 		}
+	}
+	through, err := db.Open(t.Context(), ofStatements.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer through.Close()
+	if _, err := newDoctor(t, through).Examine(t.Context()); err == nil || !strings.Contains(err.Error(), "pool_mode = transaction") {
+		t.Errorf("the doctor says %v", err)
 	}
 	database, err := db.OpenDirect(t.Context(), address, dbtest.Database(t))
 	if err != nil {

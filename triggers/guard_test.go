@@ -366,3 +366,20 @@ func TestJudgeOfRowsThatFail(t *testing.T) {
 		t.Errorf("the role is %s afterwards", user)
 	}
 }
+
+// What who watches could not grant is not taken back with the watch: somebody else has granted it since.
+func TestUnwatchTakesOnlyWhatWasLent(t *testing.T) {
+	t.Parallel()
+	address := newDatabase(t)
+	s := connectTo(t, address)
+	run(t, s, `do $$ begin create role tidings_reader nologin; exception when duplicate_object or unique_violation then null; end $$`)
+	role := newRole(t, s)
+	giveDatabase(t, s, role)
+	l := openLiveAt(t, with(t, address, "user", role))
+	run(t, s, `create table notes (id int primary key); alter table notes enable row level security; grant select, trigger on notes to `+role)
+	run(t, l.connect(t), `select tidings.watch('notes')`)
+	run(t, s, `grant select on notes to tidings_reader; select tidings.unwatch('notes')`)
+	if !get[bool](t, s, `select has_table_privilege('tidings_reader', 'notes', 'select')`) {
+		t.Error("the right was taken that the owner had granted")
+	}
+}

@@ -1,9 +1,11 @@
 package triggers_test
 
 import (
+	"context"
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"tidings/db"
@@ -120,5 +122,33 @@ func TestMigrateDownAfterADroppedTable(t *testing.T) {
 	}
 	if get[bool](t, s, `select exists (select from pg_namespace where nspname = 'tidings')`) {
 		t.Errorf("schema tidings is still there, with\n%s", lines(list[string](t, s, objects)))
+	}
+}
+
+// Whoever installs and whoever removes at the same time, one comes after another: what is left is whole, and can be installed or removed.
+func TestMigrateUpAndDownAtOnce(t *testing.T) {
+	t.Parallel()
+	l := openLive(t)
+	for range 4 {
+		var all sync.WaitGroup
+		for _, do := range []func(context.Context, db.MigrationSet) error{l.MigrateDown, l.MigrateUp, l.MigrateDown, l.MigrateUp, l.MigrateDown} {
+			all.Go(func() {
+				if err := do(t.Context(), liveSet); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if err := l.MigrateUp(t.Context(), liveSet); err != nil {
+		t.Fatal(err)
+	}
+	s := l.connect(t)
+	run(t, s, `create table things (id int primary key); select tidings.watch('things'); insert into things values (1)`)
+	if err := l.MigrateDown(t.Context(), liveSet); err != nil {
+		t.Fatal(err)
+	}
+	if get[bool](t, s, `select to_regnamespace('tidings') is not null`) {
+		t.Error("schema tidings is left")
 	}
 }

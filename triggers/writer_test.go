@@ -22,7 +22,7 @@ func TestWriterWithoutRights(t *testing.T) {
 		run(t, s, `grant usage on schema shop to `+role+`; grant insert on shop.items to `+role)
 
 		w := connectTo(t, with(t, l.url, "user", role))
-		run(t, w, traps)
+		run(t, w, dbtest.Traps)
 		run(t, w, `set search_path = trap, pg_catalog, shop`)
 		since := cursor(t, l.Pool)
 		run(t, w, `insert into shop.items values (1, 'a'), (2, 'b')`)

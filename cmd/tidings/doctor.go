@@ -41,10 +41,11 @@ func doctorFailure(err error) error { return &exitError{2, err} }
 
 // Run looks, and prints what was found. It ends with 0 where nothing is wrong, with 1 where something is, and with 2 where it could not look.
 func (c *doctorCmd) Run(ctx context.Context, where *database) error {
-	findings, err := c.examine(ctx, where)
-	if err != nil {
-		return doctorFailure(err)
+	findings, failed := c.examine(ctx, where)
+	if failed != nil && len(findings) == 0 {
+		return doctorFailure(failed)
 	}
+	var err error
 	if c.Format == "json" {
 		encoder := json.NewEncoder(os.Stdout)
 		encoder.SetIndent("", "  ")
@@ -54,7 +55,7 @@ func (c *doctorCmd) Run(ctx context.Context, where *database) error {
 		color := c.Color == "always" || c.Color == "auto" && term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 		err = printFindings(os.Stdout, findings, color)
 	}
-	if err != nil {
+	if err = errors.Join(failed, err); err != nil {
 		return doctorFailure(err)
 	}
 	n := count(findings)
@@ -85,7 +86,7 @@ func (c *doctorCmd) examine(ctx context.Context, where *database) ([]db.Finding,
 	}
 	findings, err := doctor.Examine(ctx)
 	if err != nil {
-		return nil, err
+		return findings, err
 	}
 	if c.Server != "" {
 		findings = append(findings, askService(ctx, c.Server)...)
@@ -93,7 +94,7 @@ func (c *doctorCmd) examine(ctx context.Context, where *database) ([]db.Finding,
 	if c.RedisURL != "" {
 		more, err := redis.Examine(ctx, c.RedisURL)
 		if err != nil {
-			return nil, fmt.Errorf("--redis-url: %w", err)
+			return findings, fmt.Errorf("--redis-url: %w", err)
 		}
 		for _, f := range more {
 			findings = append(findings, db.Finding{Check: checkRedis, Level: db.Severity(f.Level), Found: f.Found, Mend: f.Mend})

@@ -38,6 +38,15 @@ func (c *watchCmd) Run(ctx context.Context, where *database) error {
 			fmt.Printf(" (read is %s: clients bring a token; say --read public for anybody)", c.Read)
 		}
 		fmt.Println()
+		watches, err := database.Watches(ctx)
+		if err != nil {
+			return err
+		}
+		for _, w := range watches {
+			if w.Topic == topic && w.Problem != "" {
+				fmt.Fprintln(os.Stderr, "but not all is well:", w.Problem)
+			}
+		}
 		return nil
 	})
 }

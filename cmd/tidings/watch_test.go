@@ -136,6 +136,18 @@ func TestWatchBehindOpenTransaction(t *testing.T) {
 	succeed(t, env, "watch", "orders")
 }
 
+// What keeps a table from being told is said at once.
+func TestWatchSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	address := dbtest.Database(t)
+	env := environ("DATABASE_URL=" + address)
+	succeed(t, env, "migrate", "up", "--only", "live")
+	sql(t, address, `create table notes (id int primary key); alter table notes enable row level security; update tidings.settings set reader_role = current_user`)
+	if code, _, stderr := run(t, env, "watch", "notes"); code != 0 || !strings.Contains(stderr, "its row security does not hold for role") {
+		t.Errorf("it ended with %d, and said %q", code, stderr)
+	}
+}
+
 func TestUnwatchWithoutSchema(t *testing.T) {
 	t.Parallel()
 	address := dbtest.Database(t)

@@ -56,7 +56,10 @@ func Main(m *testing.M, options ...goleak.Option) {
 
 // Database returns the address of a fresh, empty database on the shared server. It is dropped when the test ends, along
 // with its connections.
-func Database(t testing.TB) string {
+func Database(t testing.TB) string { return DatabaseWith(t, "") }
+
+// DatabaseWith is Database with options of CREATE DATABASE.
+func DatabaseWith(t testing.TB, options string) string {
 	t.Helper()
 	shared.once.Do(func() {
 		shared.server, shared.err = newServer("", map[string]string{"max_connections": "400"})
@@ -65,7 +68,7 @@ func Database(t testing.TB) string {
 		t.Fatal(shared.err)
 	}
 	name := "test_" + strings.ToLower(rand.Text())
-	shared.server.exec(t, "create database "+pgx.Identifier{name}.Sanitize())
+	shared.server.exec(t, "create database "+pgx.Identifier{name}.Sanitize()+" "+options)
 	t.Cleanup(func() {
 		shared.server.exec(t, "drop database "+pgx.Identifier{name}.Sanitize()+" with (force)")
 	})

@@ -43,7 +43,7 @@ create index comments_created on comments (created_at, id);
 create function touch_updated_at() returns trigger
 language plpgsql as $$
 begin
-    new.updated_at := now();
+    new.updated_at := pg_catalog.now();
     return new;
 end $$;
 comment on function touch_updated_at() is 'keeps updated_at, whoever writes';

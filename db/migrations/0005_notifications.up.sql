@@ -29,7 +29,7 @@ select tidings.watch('notifications', event => 'notification', key => 'user_id',
 insert into tidings.streams (topic, keyed, read) values ('activity', true, 'signed_in');
 
 -- The triggers' functions run as their owner, and a search path that is pinned costs a writer as much as a part of the row does. So the
--- names in those that run with every INSERT have their schemas, operators too, and what is called by a function that has pinned it does
+-- names in those that run with every INSERT have their schemas, operators and types too, and what is called by a function that has pinned it does
 -- not pin it again. "channel" stands for the schema that the tables are in.
 do $migration$
 declare
@@ -273,7 +273,7 @@ language plpgsql security definer as $$
 declare
     acting bigint := channel.acting_user();
     titled boolean := channel.tells_titles();
-    total  bigint; actors text[]; data json[]; mentions boolean;
+    total  bigint; actors pg_catalog.text[]; data pg_catalog.json[]; mentions boolean;
 begin
     if tg_relid operator(pg_catalog.<>) 'channel.messages'::pg_catalog.regclass then
         raise exception 'tell_of_new_messages() is for table messages, not for %', tg_relid::pg_catalog.regclass using errcode = 'wrong_object_type';
@@ -304,7 +304,7 @@ $function$ create function channel.tell_of_new_comments() returns trigger
 language plpgsql security definer as $$
 declare
     acting bigint := channel.acting_user();
-    total  bigint; actors text[]; data json[]; ids bigint[];
+    total  bigint; actors pg_catalog.text[]; data pg_catalog.json[]; ids bigint[];
 begin
     if tg_relid operator(pg_catalog.<>) 'channel.comments'::pg_catalog.regclass then
         raise exception 'tell_of_new_comments() is for table comments, not for %', tg_relid::pg_catalog.regclass using errcode = 'wrong_object_type';

@@ -61,7 +61,7 @@ do $$
 begin
     for slot in 0..7 loop
         execute format('create table tidings.log_%s () inherits (tidings.log) with (autovacuum_enabled = off)', slot);
-        -- What is new is found by "xid >= …" or "xid = any (…)", and where that is much, its pages by "id >= …".
+        -- What is new is found by "xid >= ..." or "xid = any (...)", and where that is much, its pages by "id >= ...".
         execute format('create index log_%s_by_xid on tidings.log_%1$s (xid)', slot);
         execute format('create index log_%s_by_id on tidings.log_%1$s (id)', slot);
         begin

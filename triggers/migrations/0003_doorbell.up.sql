@@ -86,7 +86,7 @@ comment on function tidings.report(text, jsonb) is
 revoke all on function tidings.report(text, jsonb) from public;
 
 -- A server goes on when this schema becomes newer than what it knows, unless that is less than this. A migration with which older servers
--- would tell what is wrong says so in a file of its own, before it: create or replace function … select <that file's number>. The next file
+-- would tell what is wrong says so in a file of its own, before it: create or replace function ... select <that file's number>. The next file
 -- begins with tidings.await_instances(<that number>). All versions have in common: this function, and that a server's status in
 -- tidings.instances has what it knows as "schema".
 create function tidings.compatible_from() returns integer

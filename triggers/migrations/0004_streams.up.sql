@@ -29,16 +29,19 @@ create trigger tell after insert or update or delete or truncate on tidings.stre
     for each statement execute function tidings.tell_topics_changed();
 
 -- The entries are in the order of the arrays. Triggers call it with every row, so it has a statement for each partition, which is
--- planned once, and names with schemas instead of a search path that is pinned.
+-- planned once, and names with schemas instead of a search path that is pinned: CASE slot WHEN 0 would look up an operator.
 do $do$
 begin
     execute format($create$
 create function tidings.emit(topic text, types text[], keys text[], data json[], acl text[] default null) returns void
 language plpgsql security definer as $$
 #variable_conflict use_variable
+declare
+    slot pg_catalog.int8;
 begin
     if pg_catalog.cardinality(types) operator(pg_catalog.>) 0 then
-        case (select e.era operator(pg_catalog.&) 7::pg_catalog.int8 from tidings.eras as e order by e.era desc limit 1)%s
+        slot := (select e.era operator(pg_catalog.&) 7::pg_catalog.int8 from tidings.eras as e order by e.era desc limit 1);
+        case%s
         end case;
         if pg_catalog.pg_sequence_last_value('tidings.sleepers') operator(pg_catalog.>) 0 then
             perform tidings.ring(topic);
@@ -46,7 +49,7 @@ begin
     end if;
 end $$
 $create$, (select string_agg(format($insert$
-        when %s then
+        when slot operator(pg_catalog.=) %1$s then
             insert into tidings.log_%1$s (topic, type, key, data, acl)
             select topic, e.type, e.key, e.data, acl
               from rows from (pg_catalog.unnest(types), pg_catalog.unnest(keys), pg_catalog.unnest(data)) with ordinality as e(type, key, data, n)
@@ -119,7 +122,7 @@ begin
     end if;
 end $$;
 comment on function tidings.broadcast(text, text, json, boolean) is
-    'tells all who subscribe to just this channel: select tidings.broadcast(''messages'', ''announcement'', ''{"text": "…"}''); with kept => false, only who is there now';
+    'tells all who subscribe to just this channel: select tidings.broadcast(''messages'', ''announcement'', ''{"text": "..."}''); with kept => false, only who is there now';
 revoke all on function tidings.broadcast(text, text, json, boolean) from public;
 
 -- What servers are told stands in the log as well, under a topic that nobody can subscribe to: so all hear of it, in order, and

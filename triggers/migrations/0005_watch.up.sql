@@ -491,8 +491,8 @@ declare
 begin
     if reader = 'tidings_reader' and tidings.guard_kind(w) = 'rows' then
         if not has_table_privilege(reader, w.relation, 'select') then
-            execute format('grant select on %s to %I', w.relation, reader);
-            update tidings.watches x set lent = true where x.id = w.id;
+            execute format('grant select on %s to %I', w.relation, reader); -- which only warns, where it may not
+            update tidings.watches x set lent = true where x.id = w.id and has_table_privilege(reader, w.relation, 'select');
         end if;
         if not has_schema_privilege(reader, (select relnamespace from pg_class where oid = w.relation), 'usage') then
             execute format('grant usage on schema %s to %I', (select relnamespace::regnamespace from pg_class where oid = w.relation), reader);
@@ -669,7 +669,7 @@ begin
         raise exception 'topic % cannot be used: a topic has 1 to 63 bytes, no colon and no control characters',
             quote_literal(w.topic) using errcode = 'invalid_parameter_value';
     elsif w.topic = 'tidings' then
-        raise exception 'topic tidings cannot be used: servers are told by it what is for them alone; give another with topic => …'
+        raise exception 'topic tidings cannot be used: servers are told by it what is for them alone; give another with topic => ...'
             using errcode = 'invalid_parameter_value';
     elsif w.event !~ '^[[:alnum:]_.-]+$' and watch.event is null then
         w.event := regexp_replace(w.event, '[^[:alnum:]_.-]+', '_', 'g');
@@ -679,11 +679,11 @@ begin
     end if;
     select x.relation into other from tidings.watches x where x.topic = w.topic and x.relation <> w.relation;
     if found then
-        raise exception 'topic % is taken by table %: give another with topic => …', quote_literal(w.topic), other
+        raise exception 'topic % is taken by table %: give another with topic => ...', quote_literal(w.topic), other
             using errcode = 'duplicate_object';
     end if;
     if exists (select from tidings.streams s where s.topic = w.topic) then
-        raise exception 'topic % is taken by what tidings tells itself: give another with topic => …', quote_literal(w.topic)
+        raise exception 'topic % is taken by what tidings tells itself: give another with topic => ...', quote_literal(w.topic)
             using errcode = 'duplicate_object';
     end if;
     if w.columns = '{}' then
