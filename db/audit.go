@@ -55,7 +55,7 @@ func (r *Reader) auditOnce(ctx context.Context, before, now counted) error {
 	var origin, snapshot string
 	var horizon *string
 	var logged *uint64
-	err := r.DB.Pool.QueryRow(ctx, auditQuery, before.at.Seen.String(), now.at.Seen.String(), ownTopic).
+	err := r.DB.Pool.QueryRow(ctx, auditQuery, before.at.Seen.String(), now.at.Seen.String(), realtime.OwnTopic).
 		Scan(&origin, &horizon, &snapshot, &logged)
 	if err != nil {
 		return explain(err)

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// ownTopic is the topic of heartbeats, and of what servers are told; nobody can subscribe to it.
-const ownTopic = "tidings"
-
 // beats are heartbeats: entries that are written, ring the doorbell, are read and published like all others, and that
 // nobody can subscribe to. While they are heard, the whole way works; how long they take is the lag.
 type beats struct {

@@ -100,6 +100,9 @@ func (r *Reader) followLog(ctx context.Context, reading *reading, origin string)
 		if err := r.attend(ctx, conn, &attention, transactions); err != nil {
 			return err
 		}
+		if err := r.ping(ctx, conn); err != nil {
+			return err
+		}
 
 		bell := r.bell
 		if !attention.asleep {
@@ -111,9 +114,6 @@ func (r *Reader) followLog(ctx context.Context, reading *reading, origin string)
 			return ctx.Err()
 		case <-bell:
 		case <-poll.C:
-			if err := r.ping(ctx, conn); err != nil {
-				return err
-			}
 		}
 	}
 }

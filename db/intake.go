@@ -30,7 +30,7 @@ type intake struct {
 
 // add takes the next event.
 func (in *intake) add(ctx context.Context, e *realtime.Event) error {
-	if e.Topic == ownTopic {
+	if e.Topic == realtime.OwnTopic {
 		in.stale = in.stale || e.Type == "topics"
 	} else if in.stale {
 		if n := len(in.batch.Events); n > 0 {
@@ -46,7 +46,7 @@ func (in *intake) add(ctx context.Context, e *realtime.Event) error {
 		in.transactions++
 	}
 	// What stands behind an order is told when that has been obeyed.
-	order := e.Topic == ownTopic && e.Type != "beat"
+	order := e.Topic == realtime.OwnTopic && e.Type != "beat"
 	if in.bytes += len(e.Data); order || in.bytes >= batchBytes || len(in.batch.Events) >= batchEvents {
 		in.flush(e.Cursor)
 	}
@@ -91,7 +91,7 @@ func (r *Reader) count(b realtime.Batch) (orders []*realtime.Event) {
 	defer r.mu.Unlock()
 	for _, e := range b.Events {
 		switch {
-		case e.Topic != ownTopic:
+		case e.Topic != realtime.OwnTopic:
 			r.events++
 		case e.Type == "beat":
 			r.beatHeard(e.ID.Entry)

@@ -44,15 +44,17 @@ func (r *Reader) listen(ctx context.Context) error {
 			continue
 		}
 		listening, stop := context.WithCancel(ctx)
-		go func() {
+		var watch sync.WaitGroup
+		watch.Go(func() {
 			select {
 			case <-listening.Done():
 			case <-changed:
 				stop()
 			}
-		}()
+		})
 		err := r.listenConn(listening)
 		stop()
+		watch.Wait()
 		if ctx.Err() != nil {
 			return nil // ctx ended
 		}

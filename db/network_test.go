@@ -1,12 +1,15 @@
 package db_test
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/url"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"tidings/db"
 	"tidings/db/dbtest"
@@ -148,6 +151,39 @@ func TestWithoutDoorbell(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the event", func() bool { return l.count() == 1 })
+}
+
+// A listener that hears nothing is pinged also while the reader is nudged all the time, and never comes to poll.
+func TestPingedWhileNudged(t *testing.T) {
+	t.Parallel()
+	url := dbtest.Database(t)
+	database := install(t, url)
+	reader := &db.Reader{DB: database, PollInterval: time.Hour, BeatInterval: -1}
+	hub := realtime.NewHub(reader, realtime.Options{})
+	reader.Sink = hub
+	runReader(t, reader, hub)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{"tidings_" + reader.Name()}.Sanitize()); err != nil {
+		t.Fatal(err)
+	}
+	var nudging sync.WaitGroup
+	defer nudging.Wait()
+	defer cancel()
+	nudging.Go(func() {
+		for ctx.Err() == nil {
+			reader.Nudge()
+			pauseFor(ctx, 10*time.Millisecond)
+		}
+	})
+	if _, err := conn.WaitForNotification(ctx); err != nil {
+		t.Fatalf("no ping: %v", err)
+	}
 }
 
 // Without LISTEN, polling alone brings everything.

@@ -2,11 +2,11 @@ package docs_test
 
 import (
 	"context"
-	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"tidings/http/browsertest"
 )
 
 // startBrowser starts a browser when the first page is opened, and returns what opens one, and what says what it shows.
@@ -16,7 +16,7 @@ func startBrowser(t *testing.T) func(url string) (text func() string) {
 	return func(url string) func() string {
 		t.Helper()
 		if browser == nil {
-			browser = launch(t)
+			browser = browsertest.Start(t)
 		}
 		tab, cancel := chromedp.NewContext(browser)
 		t.Cleanup(func() {
@@ -41,32 +41,4 @@ func startBrowser(t *testing.T) func(url string) (text func() string) {
 			return text
 		}
 	}
-}
-
-func launch(t *testing.T) context.Context {
-	t.Helper()
-	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell", "headless_shell",
-		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Fatal("there is no Chromium on this machine: make setup-test installs it")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.DisableGPU)
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
-	}
-	t.Cleanup(func() { _ = chromedp.Cancel(ctx) })
-	return ctx
 }

@@ -11,13 +11,14 @@ import (
 
 	"tidings/db/dbtest"
 	tidingshttp "tidings/http"
+	"tidings/http/browsertest"
 	"tidings/http/graph"
 )
 
 // TestAdminPage looks at the operator's page as operators do, in a real browser.
 func TestAdminPage(t *testing.T) {
 	t.Parallel()
-	browser := startBrowser(t)
+	browser := browsertest.Start(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"who is refused":                testAdminRefused,
 		"numbers and tables":            testAdminNumbers,

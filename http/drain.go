@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -22,14 +23,16 @@ func (s *Server) drain(listening context.Context, server *http.Server) {
 	server.SetKeepAlivesEnabled(false) // or who comes back would do so on the connection on which its stream has ended
 	clients, gone := s.takeNoMore()
 	ctx, cancel := context.WithCancel(listening)
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	defer cancel()
-	go func() {
+	watch.Go(func() {
 		select {
 		case <-gone:
 			cancel() // nobody is left to be asked
 		case <-ctx.Done():
 		}
-	}()
+	})
 	step := s.pace(len(clients))
 	if len(clients) > 0 {
 		s.Logger.Info("the clients are asked to move", "clients", len(clients), "over", step*time.Duration(len(clients)))

@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	tidingshttp "tidings/http"
+	"tidings/http/browsertest"
 )
 
 // wire is a network between a client and a service, which can be cut.
@@ -85,7 +86,7 @@ func (w *wire) cut() {
 // full for a while: it has everything exactly once.
 func TestEventSource(t *testing.T) {
 	t.Parallel()
-	browser := startBrowser(t)
+	browser := browsertest.Start(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"resumes":        testEventSourceResumes,
 		"another origin": testEventSourceElsewhere,

@@ -16,6 +16,7 @@ import (
 
 	"tidings/db"
 	tidingshttp "tidings/http"
+	"tidings/http/browsertest"
 	"tidings/http/graph"
 	"tidings/realtime"
 )
@@ -23,7 +24,7 @@ import (
 // TestGraphiQL tries the API as people do, in a real browser.
 func TestGraphiQL(t *testing.T) {
 	t.Parallel()
-	browser := startBrowser(t)
+	browser := browsertest.Start(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"runs what it begins with": testGraphiQLRuns,
 		"sends a token":            testGraphiQLToken,

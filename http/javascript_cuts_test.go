@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"tidings/http/browsertest"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
@@ -76,7 +78,7 @@ func TestJavaScriptCuts(t *testing.T) {
 	s := start(t, d.url, options{})
 	network := newCutter(t, s.addr)
 
-	page := startInBrowser(t, startBrowser(t), s)
+	page := startInBrowser(t, browsertest.Start(t), s)
 	clients := map[string]scripted{"Node": startNode(t), "the browser": page}
 	for _, c := range clients {
 		c.run(`(globalThis.client = connect({ url: 'http://` + network.addr + `', backoff: { min: 10, max: 200 }, heartbeat: { after: 500, timeout: 1500 } }),

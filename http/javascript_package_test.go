@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"tidings/http/browsertest"
+
 	"github.com/chromedp/chromedp"
 )
 
@@ -392,7 +394,7 @@ func TestJavaScriptPages(t *testing.T) {
 	}
 	pages := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	defer pages.Close()
-	browser := startBrowser(t)
+	browser := browsertest.Start(t)
 
 	plain := openTab(t, browser)
 	plain.do(chromedp.Navigate(pages.URL + "/plain.html?service=http://" + s.addr))

@@ -10,9 +10,6 @@ import (
 // sampleEvery is how often a batch is followed to its clients, at most.
 const sampleEvery = 250 * time.Millisecond
 
-// ownTopic is the topic of heartbeats and orders, which nobody subscribes to.
-const ownTopic = "tidings"
-
 // sampling chooses the batches that are followed.
 type sampling struct {
 	next  time.Time                            // of whoever publishes alone
@@ -21,7 +18,7 @@ type sampling struct {
 
 // Follow notes how late a batch is published, and follows some to their clients.
 func (m *Metrics) Follow(b realtime.Batch) realtime.Trail {
-	at, ok := WrittenAt(b)
+	at, ok := writtenAt(b)
 	if !ok {
 		return nil
 	}
@@ -37,11 +34,11 @@ func (m *Metrics) Follow(b realtime.Batch) realtime.Trail {
 	return &trail{m, at}
 }
 
-// WrittenAt is when the first row of a batch was written, by the database's clock. It returns false where nobody can have subscribed to
+// writtenAt is when the first row of a batch was written, by the database's clock. It returns false where nobody can have subscribed to
 // any of it.
-func WrittenAt(b realtime.Batch) (time.Time, bool) {
+func writtenAt(b realtime.Batch) (time.Time, bool) {
 	for _, e := range b.Events {
-		if e.Topic != ownTopic {
+		if e.Topic != realtime.OwnTopic {
 			return e.At, true
 		}
 	}

@@ -95,15 +95,16 @@ func (s Service) Describe(descs chan<- *prometheus.Desc) {
 // Collect is prometheus.Collector's.
 func (s Service) Collect(metrics chan<- prometheus.Metric) {
 	to := sink(metrics)
-	s.reading(to)
+	health := s.Server.Status()
+	s.reading(to, health)
 	s.delivering(to)
-	s.connecting(to)
+	s.connecting(to, health)
 	s.database(to)
 }
 
 // reading is of the log's reader.
-func (s Service) reading(to sink) {
-	status, health := s.Reader.Status(), s.Server.Status()
+func (s Service) reading(to sink, health realtime.Instance) {
+	status := s.Reader.Status()
 	to.is(ready, health.Live && health.Listening && health.Beating && !health.Stopping)
 	to.is(live, health.Live)
 	to.is(heard, health.Listening)
@@ -121,20 +122,6 @@ func (s Service) reading(to sink) {
 	to.put(auditLogged, float64(status.Audited.Logged))
 	to.put(auditRead, float64(status.Audited.Read))
 	to.put(auditMissing, float64(status.Audited.Missing))
-	to.put(maxConnections, float64(health.MaxConnections))
-	to.put(users, float64(health.Users))
-	for _, code := range []string{"too_many_connections", "too_many_connections_from_address", "rate_limited", "unauthenticated", "forbidden"} {
-		if _, there := health.Refused[code]; !there {
-			to.put(refused, 0, code) // so that the first one is an increase
-		}
-	}
-	for code, n := range health.Refused {
-		to.put(refused, float64(n), code)
-	}
-	to.put(graphSubscriptions, float64(health.Subscriptions))
-	to.put(graphPlans, float64(health.Plans))
-	to.put(graphExecutions, float64(health.Executions))
-	to.put(graphStatements, float64(health.Statements))
 }
 
 // delivering is of the hub.
@@ -181,7 +168,7 @@ func (s Service) delivering(to sink) {
 }
 
 // connecting is of the server.
-func (s Service) connecting(to sink) {
+func (s Service) connecting(to sink, health realtime.Instance) {
 	stats := s.Server.Stats()
 	for _, t := range []tidingshttp.Transport{
 		tidingshttp.TransportWS, tidingshttp.TransportEnvelope, tidingshttp.TransportSSE, tidingshttp.TransportGraphWS, tidingshttp.TransportGraphSSE,
@@ -195,4 +182,18 @@ func (s Service) connecting(to sink) {
 	ofUsers, ofSessions := s.Revocations.Count()
 	to.put(revoked, float64(ofUsers), "user")
 	to.put(revoked, float64(ofSessions), "session")
+	to.put(maxConnections, float64(health.MaxConnections))
+	to.put(users, float64(health.Users))
+	for _, code := range []string{"too_many_connections", "too_many_connections_from_address", "rate_limited", "unauthenticated", "forbidden"} {
+		if _, there := health.Refused[code]; !there {
+			to.put(refused, 0, code) // so that the first one is an increase
+		}
+	}
+	for code, n := range health.Refused {
+		to.put(refused, float64(n), code)
+	}
+	to.put(graphSubscriptions, float64(health.Subscriptions))
+	to.put(graphPlans, float64(health.Plans))
+	to.put(graphExecutions, float64(health.Executions))
+	to.put(graphStatements, float64(health.Statements))
 }

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// OwnTopic is the topic of heartbeats, and of what servers are told: nobody can subscribe to it.
+const OwnTopic = "tidings"
+
 // Event is one row's change, or a topic's truncation. It is shared by all who hear of it and never changed.
 type Event struct {
 	ID    ID

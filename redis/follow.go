@@ -25,85 +25,110 @@ func (r *Relay) Follow(ctx context.Context, origin string, at realtime.Cursor, b
 	var nudging sync.WaitGroup
 	defer nudging.Wait()
 	defer cancel()
-	keys := keysOf(origin)
-	nudging.Go(func() { r.sendNudges(ctx, client, keys) })
+	f := &follower{relay: r, client: client, keys: keysOf(origin), from: entryID{xmax: at.Seen.Xmax}, batch: batch, signal: signal, proven: proven}
+	nudging.Go(func() { r.sendNudges(ctx, client, f.keys) })
 
-	const page = 64
-	from := entryID{xmax: at.Seen.Xmax}
-	current := false // all that was there in the beginning has been read: signals from before are not told
-	look := true     // whether somebody leads, and what is proven
+	look := true // whether somebody leads, and what is proven
 	var looked time.Time
-	var said proof
-	var asked time.Time // when that was; zero: it has been told
-	tell := func() error {
-		when := asked
-		asked = time.Time{}
-		return proven(ctx, said.at, when)
-	}
 	for {
 		if look || time.Since(looked) > followWait {
-			look, looked = false, time.Now()
-			latest, leads, err := r.leading(ctx, client, keys)
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err != nil:
-				return r.lost(err)
-			case !leads:
-				return nil
-			case asked.IsZero() && latest.name != "" && latest.name != said.name:
-				said, asked = latest, looked
-			}
-			if asked.IsZero() || from.before(said.last) {
-				if err := proven(ctx, said.at, time.Time{}); err != nil {
-					return err
-				}
-			}
-		}
-		if !asked.IsZero() && !from.before(said.last) {
-			if err := tell(); err != nil {
+			looked = time.Now()
+			if leads, err := f.look(ctx, looked); err != nil || !leads {
 				return err
 			}
 		}
-
-		entries, err := r.entries(ctx, client, keys, from, page, asked.IsZero())
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			return r.lost(err)
-		}
-		for _, e := range entries {
-			if from, err = parseEntryID(e.ID); err != nil {
-				return r.lost(err)
-			}
-			record, err := decodeRecord([]byte(e.FieldValues["r"]))
-			switch {
-			case err != nil:
-				return r.lost(err)
-			case record.batch != nil:
-				if err := batch(ctx, *record.batch); err != nil {
-					return err
-				}
-				look = false
-			case record.signal != nil:
-				if current {
-					signal(*record.signal)
-				}
-			default: // the one that led has gone
-				look = true
+		if !f.asked.IsZero() && !f.from.before(f.said.last) {
+			if err := f.tell(ctx); err != nil {
+				return err
 			}
 		}
-		current = current || len(entries) < page
-		if len(entries) == 0 {
-			look = true
-			if !asked.IsZero() { // what it speaks of is not in the stream any more
-				if err := tell(); err != nil {
-					return err
-				}
-			}
+		if look, err = f.next(ctx); err != nil {
+			return err
 		}
 	}
+}
+
+// follower is one call of Follow.
+type follower struct {
+	relay  *Relay
+	client rueidis.Client
+	keys   keys
+	batch  func(ctx context.Context, b realtime.Batch) error
+	signal func(s realtime.Signal)
+	proven func(ctx context.Context, at realtime.Cursor, asked time.Time) error
+
+	from    entryID   // the last entry that was read
+	current bool      // all that was there in the beginning has been read: signals from before are not told
+	said    proof     // the latest
+	asked   time.Time // when that was; zero: it has been told
+}
+
+// look looks whether somebody leads, and for a new proof, and says that there is no news where there is none that can be told at once.
+func (f *follower) look(ctx context.Context, now time.Time) (leads bool, err error) {
+	latest, leads, err := f.relay.leading(ctx, f.client, f.keys)
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err != nil:
+		return false, f.relay.lost(err)
+	case !leads:
+		return false, nil
+	case f.asked.IsZero() && latest.name != "" && latest.name != f.said.name:
+		f.said, f.asked = latest, now
+	}
+	if f.asked.IsZero() || f.from.before(f.said.last) {
+		err = f.proven(ctx, f.said.at, time.Time{})
+	}
+	return true, err
+}
+
+// tell tells the latest proof.
+func (f *follower) tell(ctx context.Context) error {
+	when := f.asked
+	f.asked = time.Time{}
+	return f.proven(ctx, f.said.at, when)
+}
+
+// next takes the stream's next entries, and returns whether it is to be looked anew who leads. While a proof waits to be told, it does not
+// wait for any.
+func (f *follower) next(ctx context.Context) (look bool, err error) {
+	const page = 64
+	entries, err := f.relay.entries(ctx, f.client, f.keys, f.from, page, f.asked.IsZero())
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err != nil:
+		return false, f.relay.lost(err)
+	}
+	for _, e := range entries {
+		if f.from, err = parseEntryID(e.ID); err != nil {
+			return false, f.relay.lost(err)
+		}
+		record, err := decodeRecord([]byte(e.FieldValues["r"]))
+		switch {
+		case err != nil:
+			return false, f.relay.lost(err)
+		case record.batch != nil:
+			if err := f.batch(ctx, *record.batch); err != nil {
+				return false, err
+			}
+			look = false
+		case record.signal != nil:
+			if f.current {
+				f.signal(*record.signal)
+			}
+		default: // the one that led has gone
+			look = true
+		}
+	}
+	f.current = f.current || len(entries) < page
+	if len(entries) > 0 {
+		return look, nil
+	}
+	if !f.asked.IsZero() { // what it speaks of is not in the stream any more
+		err = f.tell(ctx)
+	}
+	return true, err
 }
 
 // leading asks whether somebody leads, and what that one has proven.

@@ -316,6 +316,7 @@ func (t *term) take() []string {
 		t.total += int64(len(payload))
 		entries = append(entries, t.id.String(), fmt.Sprint(t.total), string(payload))
 	}
+	clear(queue) // its array may be kept for what comes next
 
 	mark := ""
 	if len(entries) > 0 && (t.total-t.marked >= markBytes || now.Sub(t.markedAt) >= time.Second) {

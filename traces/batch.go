@@ -12,9 +12,6 @@ import (
 	"tidings/realtime"
 )
 
-// ownTopic is the topic of heartbeats and orders, which nobody subscribes to.
-const ownTopic = "tidings"
-
 // endAfter is how long a batch is followed, at most: some clients may never be written to.
 const endAfter = 10 * time.Second
 
@@ -26,7 +23,7 @@ const endAfter = 10 * time.Second
 //	  route            until it was in the queues of all whom it is for
 //	  deliver          until the last client was written to, with an event for the first
 func (t *Traces) Follow(b realtime.Batch) realtime.Trail {
-	first := slices.IndexFunc(b.Events, func(e *realtime.Event) bool { return e.Topic != ownTopic })
+	first := slices.IndexFunc(b.Events, func(e *realtime.Event) bool { return e.Topic != realtime.OwnTopic })
 	if first < 0 {
 		return nil
 	}
@@ -51,7 +48,7 @@ func (t *Traces) Follow(b realtime.Batch) realtime.Trail {
 	var topics []string
 	events := 0
 	for _, e := range b.Events {
-		if e.Topic != ownTopic {
+		if e.Topic != realtime.OwnTopic {
 			events++
 			if len(topics) < maxTopics && !slices.Contains(topics, e.Topic) {
 				topics = append(topics, e.Topic)

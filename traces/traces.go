@@ -33,16 +33,16 @@ type Traces struct {
 	closed bool
 }
 
-// Configured reports whether the environment names a collector.
-func Configured() bool {
+// configured reports whether the environment names a collector.
+func configured() bool {
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return false
 	}
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 }
 
-// Check says what is wrong with the environment, as far as OpenTelemetry itself would pass over it.
-func Check() error {
+// check says what is wrong with the environment, as far as OpenTelemetry itself would pass over it.
+func check() error {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
 		if protocol := os.Getenv(name); protocol != "" && protocol != "http/protobuf" {
 			return fmt.Errorf("%s: %q is not spoken here: http/protobuf is, mostly at port 4318", name, protocol)
@@ -64,10 +64,10 @@ const complainEvery = time.Minute
 
 // Open begins to send spans to the collector that the environment names; nil: it names none. What is opened is to be closed.
 func Open(ctx context.Context, version string, logger *slog.Logger) (*Traces, error) {
-	if !Configured() {
+	if !configured() {
 		return nil, nil //nolint:nilnil // there is nothing, and nothing wrong
 	}
-	if err := Check(); err != nil {
+	if err := check(); err != nil {
 		return nil, err
 	}
 	exporter, err := otlptracehttp.New(ctx)

@@ -1,14 +1,10 @@
 package tidings_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	tidings "tidings/clients/go"
+	"tidings/cmd/tidings/programtest"
 	"tidings/db/dbtest"
 )
 
@@ -29,43 +26,18 @@ import (
 // patience is how long anything may take, on a machine that is busy with other tests.
 const patience = time.Minute
 
-// program is the service's, built for these tests. It is there as long as alive is open.
-var program struct {
-	once  sync.Once
-	path  string
-	alive io.Closer
-	err   error
-}
-
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// built is the program, which the first who asks builds. It goes when this process does, however it ends.
+// program is the service's, which the first who asks builds.
+var program = sync.OnceValues(func() (string, error) { return programtest.New("dev") })
+
 func built(t testing.TB) string {
 	t.Helper()
-	program.once.Do(func() { program.err = build() })
-	if program.err != nil {
-		t.Fatal(program.err)
-	}
-	return program.path
-}
-
-func build() error {
-	dir, err := os.MkdirTemp("", "tidings-program-")
+	path, err := program()
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	reaper := exec.Command("sh", "-c", `trap '' INT TERM HUP; cat >/dev/null; rm -rf "$1"`, "reap", dir)
-	if program.alive, err = reaper.StdinPipe(); err != nil {
-		return err
-	}
-	if err := reaper.Start(); err != nil {
-		return err
-	}
-	program.path = filepath.Join(dir, "tidings")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program.path, "tidings/cmd/tidings").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	return nil
+	return path
 }
 
 // secret is that by which the tests sign tokens.
@@ -152,31 +124,13 @@ func (d *database) orders(where string) map[int64]order {
 	return all
 }
 
-// output is what the program writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // service is a running service.
 type service struct {
 	t     testing.TB
 	args  []string
 	addr  string
 	cmd   *exec.Cmd
-	log   *output
+	log   *programtest.Output
 	ended chan struct{}
 }
 
@@ -192,13 +146,13 @@ func serve(t testing.TB, d *database, args ...string) *service {
 // start starts the service where it was before, if it was.
 func (s *service) start() {
 	s.t.Helper()
-	s.cmd, s.log, s.ended = exec.Command(built(s.t), slices.Concat([]string{"serve", "--listen", s.addr}, s.args)...), &output{}, make(chan struct{})
+	s.cmd, s.log, s.ended = exec.Command(built(s.t), slices.Concat([]string{"serve", "--listen", s.addr}, s.args)...), &programtest.Output{}, make(chan struct{})
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "TIDINGS_") && !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "DATABASE_URL=") {
 			s.cmd.Env = append(s.cmd.Env, v)
 		}
 	}
-	s.cmd.Env = append(s.cmd.Env, "TIDINGS_JWT_SECRET="+secret)
+	s.cmd.Env = append(s.cmd.Env, "TIDINGS_JWT_SECRET="+secret, "GORACE=atexit_sleep_ms=10")
 	s.cmd.Stderr = s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -6,8 +6,6 @@ import (
 	"os/exec"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"tidings/redis/redistest"
 )
 
@@ -18,19 +16,6 @@ const (
 
 // instanceLoads are what is written meanwhile: nothing, less than what keeps a reader awake, and more.
 var instanceLoads = []int{0, 100, 1000}
-
-// fleet is some instances, which read by Redis or each for itself.
-type fleet struct {
-	instances int // 0: nobody reads
-	redis     bool
-}
-
-func (f fleet) String() string {
-	if f.instances == 0 {
-		return "no instance"
-	}
-	return plural(f.instances, "instance") + map[bool]string{true: " with Redis", false: ""}[f.redis]
-}
 
 // watch is what one measurement of a fleet came to; all but the latency is by second.
 type watch struct {
@@ -121,22 +106,11 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 	if err := database.clear(ctx); err != nil {
 		return nil, err
 	}
-	if !f.redis {
-		relay = nil
-	} else if _, err := relay.Do("FLUSHALL"); err != nil {
-		return nil, err
-	}
-	services, err := b.startFleet(ctx, database, relay, f.instances)
-	defer func() {
-		for _, s := range services {
-			if s != nil {
-				b.stopService(s)
-			}
-		}
-	}()
+	run, err := b.startFleet(ctx, database, relay, f)
 	if err != nil {
 		return nil, err
 	}
+	defer run.stop()
 	conn, err := database.db.Pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -148,7 +122,7 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 		return err
 	}}
 	defer func() { *next = p.next }()
-	if p.crowd, err = connectEach(ctx, func(client int) string { return services[client%len(services)].channel(topic) }, instanceClients*f.instances, p.arrived); err != nil {
+	if p.crowd, err = connectEach(ctx, func(client int) string { return run.services[client%f.instances].channel(topic) }, instanceClients*f.instances, p.arrived); err != nil {
 		return nil, err
 	}
 	defer p.crowd.close()
@@ -164,7 +138,7 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 				return nil, err
 			}
 		}
-		w, err := b.watchLoad(ctx, database, relay, services, conn.Ping, p, load, idle, window)
+		w, err := b.watchLoad(ctx, run, conn.Ping, p, load, idle, window)
 		if err != nil {
 			return nil, err
 		}
@@ -174,12 +148,12 @@ func (b *bench) watchFleet(ctx context.Context, database *postgres, relay *redis
 }
 
 // watchLoad watches while so many rows are written in a second, or nobody writes.
-func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redistest.Server, services []*service, ping func(ctx context.Context) error, p *path, load int, idle, window time.Duration) (w watch, err error) {
-	counted, err := database.count(ctx, ping)
+func (b *bench) watchLoad(ctx context.Context, run *fleetRun, ping func(ctx context.Context) error, p *path, load int, idle, window time.Duration) (w watch, err error) {
+	counted, err := run.database.count(ctx, ping)
 	if err != nil {
 		return w, err
 	}
-	before, err := database.strainOf(services, relay)
+	before, err := run.strain()
 	if err != nil {
 		return w, err
 	}
@@ -196,14 +170,14 @@ func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redist
 	if err != nil {
 		return w, err
 	}
-	after, err := database.strainOf(services, relay)
+	after, err := run.strain()
 	if err != nil {
 		return w, err
 	}
-	if after.counted, err = database.count(ctx, ping); err != nil {
+	if after.counted, err = run.database.count(ctx, ping); err != nil {
 		return w, err
 	}
-	if w.connections, _, w.listening, err = database.connected(ctx); err != nil {
+	if w.connections, _, w.listening, err = run.database.connected(ctx); err != nil {
 		return w, err
 	}
 	d, took := after.minus(before), seconds(after.at.Sub(before.at))
@@ -222,34 +196,4 @@ func (b *bench) watchLoad(ctx context.Context, database *postgres, relay *redist
 		w.busiest = max(w.busiest, seconds(used)/took)
 	}
 	return w, nil
-}
-
-// startFleet starts so many instances, and returns when they are live and have found who reads.
-func (b *bench) startFleet(ctx context.Context, database *postgres, relay *redistest.Server, n int) ([]*service, error) {
-	services := make([]*service, n)
-	var flags []string
-	readers := int64(n)
-	if relay != nil {
-		flags, readers = []string{"--redis-url=" + relay.URL()}, min(readers, 1)
-	}
-	group, starting := errgroup.WithContext(ctx)
-	for i := range n {
-		group.Go(func() (err error) {
-			services[i], err = b.startServiceOn(context.WithoutCancel(starting), database, flags...)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return services, err
-	}
-	var reading, listening int64
-	err := awaitProgress(ctx, func() (int64, bool) {
-		var err error
-		_, reading, listening, err = database.connected(ctx)
-		return 0, err == nil && reading == readers && listening == readers
-	})
-	if err == nil && (reading != readers || listening != readers) {
-		err = fmt.Errorf("%d connections read the log and %d listen, not %d", reading, listening, readers)
-	}
-	return services, err
 }

@@ -38,25 +38,6 @@ type redisStrain struct {
 // countsPause is how long PostgreSQL's processes may keep what they have counted to themselves: until the first statement that comes a second later.
 const countsPause = 2200 * time.Millisecond
 
-// strainOf returns what was done so far, without what PostgreSQL counts.
-func (p *postgres) strainOf(services []*service, relay *redistest.Server) (s strain, err error) {
-	s.at = time.Now()
-	if s.postgres, err = familyCPU(p.postmaster); err != nil {
-		return s, err
-	}
-	for _, service := range services {
-		used, err := usageOf(service.cmd.Process.Pid)
-		if err != nil {
-			return s, err
-		}
-		s.instances = append(s.instances, used.cpu)
-	}
-	if relay != nil {
-		s.redis, err = redisStrainOf(relay)
-	}
-	return s, err
-}
-
 func (s strain) minus(before strain) strain {
 	d := strain{
 		postgres: s.postgres - before.postgres,

@@ -128,22 +128,11 @@ func (b *bench) compare(ctx context.Context, relay *redistest.Server, m modelled
 		return c, err
 	}
 	defer drop()
-	if !m.redis {
-		relay = nil
-	} else if _, err := relay.Do("FLUSHALL"); err != nil {
-		return c, err
-	}
-	services, err := b.startFleet(ctx, database, relay, m.instances)
-	defer func() {
-		for _, s := range services {
-			if s != nil {
-				b.stopService(s)
-			}
-		}
-	}()
+	run, err := b.startFleet(ctx, database, relay, m.fleet)
 	if err != nil {
 		return c, err
 	}
+	defer run.stop()
 	conn, err := database.db.Pool.Acquire(ctx)
 	if err != nil {
 		return c, err
@@ -161,7 +150,7 @@ func (b *bench) compare(ctx context.Context, relay *redistest.Server, m modelled
 	defer func() { *next = p.next }()
 	// Each room's clients are spread over the instances.
 	url := func(client int) string {
-		return services[(client+client/m.rooms)%len(services)].channel(fmt.Sprintf("%s:%d", rooms, client%m.rooms))
+		return run.services[(client+client/m.rooms)%m.instances].channel(fmt.Sprintf("%s:%d", rooms, client%m.rooms))
 	}
 	if p.crowd, err = connectEach(ctx, url, m.clients, p.arrived); err != nil {
 		return c, err
@@ -170,16 +159,16 @@ func (b *bench) compare(ctx context.Context, relay *redistest.Server, m modelled
 	if _, err := b.drive(ctx, p, max(20, m.rows/2)); err != nil { // so that readers are awake, or not
 		return c, err
 	}
-	w, err := b.watchLoad(ctx, database, relay, services, conn.Ping, p, m.rows, 0, window)
+	w, err := b.watchLoad(ctx, run, conn.Ping, p, m.rows, 0, window)
 	if err != nil {
 		return c, err
 	}
-	for _, s := range services {
+	for _, s := range run.services {
 		used, err := usageOf(s.cmd.Process.Pid)
 		if err != nil {
 			return c, err
 		}
-		c.memory += float64(used.resident) / float64(len(services))
+		c.memory += float64(used.resident) / float64(m.instances)
 	}
 	if sample := p.crowd.sample.Load(); sample != nil {
 		c.eventBytes = float64(len(*sample))

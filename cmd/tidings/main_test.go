@@ -6,15 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"runtime/debug"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,58 +18,20 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5"
 
+	"tidings/cmd/tidings/programtest"
 	"tidings/db/dbtest"
 )
 
-// tidings is the program, built for these tests. It is there as long as alive is open.
-var (
-	tidings string
-	alive   io.Closer
-)
+// tidings is the program, built for these tests.
+var tidings string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "tidings-program-")
-	if err == nil {
-		err = build(dir)
-	}
-	if err != nil {
+	var err error
+	if tidings, err = programtest.New("v1.2.3"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	dbtest.Main(m)
-}
-
-// build builds the program into dir, which goes when this process does, however it ends.
-func build(dir string) error {
-	reaper := exec.Command("sh", "-c", `trap '' INT TERM HUP; cat >/dev/null; rm -rf "$1"`, "reap", dir)
-	var err error
-	if alive, err = reaper.StdinPipe(); err != nil {
-		return err
-	}
-	if err := reaper.Start(); err != nil {
-		return err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
-	tidings = filepath.Join(dir, "tidings")
-	return buildAs(tidings, "v1.2.3")
-}
-
-// buildAs builds the program as of a version.
-func buildAs(path, version string, more ...string) error {
-	args := append([]string{"build", "-buildvcs=false", "-ldflags", "-X main.version=" + version, "-o", path}, more...)
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "-race" && s.Value == "true" {
-				args = append(args, "-race")
-			}
-		}
-	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
-		return fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // patience is how long anything may take, on a machine that is busy with other tests.
@@ -95,29 +53,11 @@ func environ(more ...string) []string {
 	return append(append(env, "TIDINGS_SECRET="+ownSecret), more...)
 }
 
-// output is what a program writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // program is a run of tidings.
 type program struct {
 	t              testing.TB
 	cmd            *exec.Cmd
-	stdout, stderr output
+	stdout, stderr programtest.Output
 	ended          chan struct{}
 }
 
@@ -171,7 +111,7 @@ func (p *program) wait() int {
 }
 
 // await waits until the program has written something that matches, and returns the match and its groups.
-func (p *program) await(o *output, pattern string) []string {
+func (p *program) await(o *programtest.Output, pattern string) []string {
 	p.t.Helper()
 	expression := regexp.MustCompile(pattern)
 	var match []string

@@ -80,8 +80,6 @@ func (c *migrateDownCmd) Run(ctx context.Context, where *database) error {
 				if status, err := database.MigrationStatus(ctx, db.ChannelMigrations); err == nil && status.Version > 0 {
 					return errors.New("the application's tables need schema tidings: remove them first, or both")
 				}
-			}
-			if sets[i].Name == "live" {
 				if err := database.UnwatchAll(ctx); err != nil {
 					return err
 				}

@@ -88,10 +88,7 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 
 	reader := &db.Reader{
 		DB: database, Logger: logger, PollInterval: c.PollInterval, Timeout: c.DatabaseTimeout, NoListen: !c.Listening,
-		BeatInterval: c.HeartbeatInterval, Lagged: observed.heartbeats(),
-	}
-	if c.HeartbeatInterval == 0 {
-		reader.BeatInterval = -1
+		BeatInterval: orNever(c.HeartbeatInterval), Lagged: observed.heartbeats(),
 	}
 	if relay := c.Redis.open(reader, logger); relay != nil {
 		defer relay.Close()
@@ -102,32 +99,16 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 		RecheckInterval: c.RecheckInterval, Follow: observed.followers(),
 	})
 	reader.Sink = hub
-	presence := &db.Presence{DB: database, Logger: logger, Heartbeat: c.Presence.Heartbeat, DeadAfter: c.Presence.DeadAfter, Grace: c.Presence.Grace}
-	if c.Presence.Grace == 0 {
-		presence.Grace = -1
-	}
+	presence := &db.Presence{DB: database, Logger: logger, Heartbeat: c.Presence.Heartbeat, DeadAfter: c.Presence.DeadAfter, Grace: orNever(c.Presence.Grace)}
 	channel := &db.Channel{DB: database}
 	var hasChannel atomic.Bool
-	development := embedded != nil
-	if c.Development != nil {
-		development = *c.Development
-	}
-	graphOptions := graph.Options{
-		Introspection: development, OpenWrites: development,
-		MaxQueryBytes: c.GraphQL.MaxQueryBytes, MaxTokens: c.GraphQL.MaxTokens, MaxDepth: c.GraphQL.MaxDepth,
-		MaxFields: c.GraphQL.MaxFields, MaxAliases: c.GraphQL.MaxAliases, MaxComplexity: c.GraphQL.MaxComplexity,
-		MaxEventComplexity: c.GraphQL.MaxEventComplexity, MaxBytes: c.GraphQL.MaxBytes, Observe: observed.operations(),
-		DefaultPageSize: c.GraphQL.PageSize, MaxPageSize: c.GraphQL.MaxPageSize, Timeout: c.GraphQL.Timeout,
-	}
+	var server *tidingshttp.Server
+	status := func() realtime.Instance { return server.Status() }
+	graphOptions := c.graphOptions(embedded != nil)
+	graphOptions.Status, graphOptions.Observe = status, observed.operations()
 	accounts := c.Accounts.open(c.Secret, database, logger)
 	if accounts != nil {
 		graphOptions.Accounts = accounts
-	}
-	var server *tidingshttp.Server
-	status := func() realtime.Instance { return server.Status() }
-	graphOptions.Status, graphOptions.AdminWatch = status, development
-	if c.AdminWatch != nil {
-		graphOptions.AdminWatch = *c.AdminWatch
 	}
 	api := graph.New(channel, hasChannel.Load, hub, logger, graphOptions)
 	defer api.Close()
@@ -141,22 +122,8 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 				Logged: s.Audited.Logged, Audited: s.Audited.Read, Missing: s.Audited.Missing,
 			}
 		},
-		Channel: hasChannel.Load, Observers: observed.requests(),
-		Options: tidingshttp.Options{
-			AllowedOrigins: c.AllowOrigin, MaxConnections: c.MaxConnections, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
-			MaxCommandsPerSecond: c.MaxCommandsPerSecond, CommandBurst: c.CommandBurst, TrustedProxies: c.trustedProxies(), MaxFrame: c.MaxFrame, CompressMinBytes: c.CompressMinBytes,
-			PageRows: c.PageRows, PageBytes: c.PageBytes,
-			MaxBody: c.GraphQL.MaxBody, MaxBatch: c.GraphQL.MaxBatch, MaxOperations: c.GraphQL.MaxOperations, InitTimeout: c.GraphQL.InitTimeout,
-			PingInterval: c.PingInterval, PongTimeout: c.PongTimeout, StallTimeout: c.StallTimeout,
-			DrainDelay: c.DrainDelay, DrainTime: c.DrainTime, ShutdownTimeout: c.ShutdownTimeout,
-			TokenWarning: c.TokenWarning, MaxConnectionsPerUser: c.MaxConnectionsPerUser,
-		},
+		Channel: hasChannel.Load, Observers: observed.requests(), Options: c.serverOptions(),
 	}
-
-	if c.DrainTime == 0 {
-		server.Options.DrainTime = -1
-	}
-
 	reporter := &db.Reporter{DB: database, Reader: reader, Status: status, Logger: logger, Schema: liveMigrations}
 	outdated := make(chan error, 1)
 	reporter.TooOld = func(err error) { outdated <- err }
@@ -198,11 +165,11 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 	})
 	group.Go(func() error { return observed.serve(below, service, logger) })
 	group.Go(func() error {
-		prepared, err := c.prepare(ctx, database, channel, embedded != nil, logger)
+		tables, err := c.prepare(ctx, database, channel, embedded != nil, logger)
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		hasChannel.Store(prepared.channel)
+		hasChannel.Store(tables)
 		var following errgroup.Group
 		following.Go(func() error { return reader.Run(below) })
 		following.Go(func() error { return hub.Run(below) })
@@ -250,10 +217,7 @@ func (f *accountFlags) open(secret string, database *db.DB, logger *slog.Logger)
 	if secret == "" {
 		return nil
 	}
-	store := &db.Accounts{DB: database, Lifetime: f.SessionTTL, Grace: f.RefreshGrace}
-	if f.RefreshGrace == 0 {
-		store.Grace = -1
-	}
+	store := &db.Accounts{DB: database, Lifetime: f.SessionTTL, Grace: orNever(f.RefreshGrace)}
 	return &tidingshttp.Accounts{
 		Store: store, Signer: &tidingshttp.Signer{Secret: []byte(secret), TTL: f.AccessTokenTTL}, Logger: logger,
 		Options: tidingshttp.AccountOptions{
@@ -275,18 +239,14 @@ func listenAt(ctx context.Context, flag, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-type prepared struct {
-	channel bool // the application's tables are there
-}
-
-// prepare waits until the database can be reached, and brings it up to date. A database that will not do is an error;
-// one that is down is waited for, and the service says that it isn't ready.
-func (c *serveCmd) prepare(ctx context.Context, database *db.DB, channel *db.Channel, embedded bool, logger *slog.Logger) (prepared, error) {
+// prepare waits until the database can be reached, brings it up to date, and returns whether the application's tables are there. A database that
+// will not do is an error; one that is down is waited for, and the service says that it isn't ready.
+func (c *serveCmd) prepare(ctx context.Context, database *db.DB, channel *db.Channel, embedded bool, logger *slog.Logger) (tables bool, _ error) {
 	for attempt := 0; ; attempt++ {
-		p, err := c.prepareOnce(ctx, database, channel, embedded)
+		tables, err := c.prepareOnce(ctx, database, channel, embedded)
 		var unusable *db.UnusableError
 		if err == nil || ctx.Err() != nil || errors.As(err, &unusable) {
-			return p, err
+			return tables, err
 		}
 		if attempt == 0 {
 			logger.Error("the database is not ready; trying again until it is", "error", err)
@@ -295,18 +255,18 @@ func (c *serveCmd) prepare(ctx context.Context, database *db.DB, channel *db.Cha
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return p, nil
+			return false, nil
 		case <-timer.C:
 		}
 	}
 }
 
-func (c *serveCmd) prepareOnce(ctx context.Context, database *db.DB, channel *db.Channel, embedded bool) (p prepared, err error) {
+func (c *serveCmd) prepareOnce(ctx context.Context, database *db.DB, channel *db.Channel, embedded bool) (tables bool, _ error) {
 	if err := database.Check(ctx); err != nil {
-		return p, err
+		return false, err
 	}
 	if err := bringUpToDate(ctx, database, liveMigrations, c.Migrate); err != nil {
-		return p, err
+		return false, err
 	}
 	if embedded {
 		fresh, err := database.MigrationStatus(ctx, db.ChannelMigrations)
@@ -317,16 +277,15 @@ func (c *serveCmd) prepareOnce(ctx context.Context, database *db.DB, channel *db
 			err = channel.OpenToAll(ctx) // so that the first minute needs no token
 		}
 		if err != nil {
-			return p, err
+			return false, err
 		}
 		if c.Demo {
 			if err := channel.Demonstrate(ctx); err != nil {
-				return p, err
+				return false, err
 			}
 		}
 	}
-	p.channel, err = channel.HasTables(ctx)
-	return p, err
+	return channel.HasTables(ctx)
 }
 
 // bringUpToDate applies what is missing of a set, or says that it is missing.

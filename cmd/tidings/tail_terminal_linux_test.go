@@ -10,11 +10,13 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"tidings/cmd/tidings/programtest"
+
 	"golang.org/x/sys/unix"
 )
 
 // terminal is the end of a pseudo-terminal of so many columns that a program is given; what it writes there is written to screen.
-func terminal(t testing.TB, columns uint16, screen *output) *os.File {
+func terminal(t testing.TB, columns uint16, screen *programtest.Output) *os.File {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"tidings/cmd/tidings/programtest"
+
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5"
 )
@@ -357,7 +359,7 @@ func TestTailIntoAPipe(t *testing.T) {
 	sql(t, address, `insert into messages (author_id, title, content) select 1, 'many', repeat('x', 1000) from generate_series(1, 1000)`)
 	command := exec.CommandContext(t.Context(), "sh", "-c", `("$0" tail messages --json --since "$1"; echo "it ended with $?" >&2) | head -n 1`, tidings, since)
 	command.Env = environ("TIDINGS_SERVER=http://" + at)
-	var stdout, stderr output
+	var stdout, stderr programtest.Output
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/jackc/pgx/v5"
 
+	"tidings/cmd/tidings/programtest"
 	"tidings/db"
 	"tidings/db/dbtest"
 	"tidings/triggers"
@@ -253,7 +254,7 @@ func buildNext(t *testing.T) string {
 		err = os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600)
 	}
 	if err == nil {
-		err = buildAs(filepath.Join(dir, "next"), "v2.0.0", "-overlay", filepath.Join(dir, "overlay.json"))
+		err = programtest.Build(filepath.Join(dir, "next"), "v2.0.0", "-overlay", filepath.Join(dir, "overlay.json"))
 	}
 	if err != nil {
 		t.Fatal(err)
