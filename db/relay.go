@@ -146,6 +146,7 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 			}
 		}
 	})
+	began, silent := time.Now(), false // nothing is heard of the one that leads
 	lost = r.Relay.Follow(ctx, origin, reading.position,
 		func(ctx context.Context, b realtime.Batch) error {
 			if reading.position.Includes(b.To) {
@@ -156,7 +157,7 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 			case follows:
 				return fail(r.relayed(ctx, reading, rest))
 			case b.To.Includes(reading.position) && !b.To.Midway():
-				return fail(r.readUpto(ctx, reading, b.To.Seen))
+				return fail(r.readBeside(ctx, reading, b.To.Seen))
 			}
 			return nil // one that ends further on will do
 		},
@@ -164,16 +165,34 @@ func (r *Reader) followRelay(ctx context.Context, reading *reading, origin strin
 		func(ctx context.Context, at realtime.Cursor, asked time.Time) error {
 			recent := time.Since(asked) < r.proofLimit() // otherwise there is no news, or this one cannot keep up
 			if recent && at.Includes(reading.position) && !reading.position.Includes(at) {
-				if err := r.readUpto(ctx, reading, at.Seen); err != nil { // what lies in between is not in the stream
+				if err := r.readBeside(ctx, reading, at.Seen); err != nil { // what lies in between is not in the stream
 					return fail(err)
 				}
 			}
 			if recent && reading.position.Includes(at) {
 				r.hasRead(reading, asked)
+				if silent {
+					silent = false
+					r.Logger.Info("the instance that leads is heard again")
+				}
+				return nil
 			}
 			if r.sinceRead() > r.proofLimit() {
 				r.setLive(false)
 			}
+			if limit := r.proofLimit() + r.Timeout; !silent && time.Since(began) > limit && r.sinceRead() > limit {
+				silent = true
+				r.Logger.Warn("nothing is heard of the instance that leads; reading PostgreSQL until it is", "silent", limit)
+			}
+			if !silent {
+				return nil
+			}
+			// Whoever has the lease, that is no reason to be told nothing: it may be one that nobody renews, and that does not end.
+			now := time.Now()
+			if err := r.readBeside(ctx, reading, realtime.Snapshot{}); err != nil {
+				return fail(err)
+			}
+			r.hasRead(reading, now)
 			return nil
 		})
 	if ctx.Err() != nil || err != nil {
@@ -219,8 +238,8 @@ func (r *Reader) hasRead(reading *reading, at time.Time) {
 	r.setLive(true)
 }
 
-// readUpto reads the log from the position to another, where what was relayed does not follow.
-func (r *Reader) readUpto(ctx context.Context, reading *reading, upto realtime.Snapshot) error {
+// readBeside reads the log from the position to another, where what was relayed does not follow; the zero one is where the log ends now.
+func (r *Reader) readBeside(ctx context.Context, reading *reading, upto realtime.Snapshot) error {
 	return r.pastPooler(ctx, func(conn sessions) error {
 		tx, err := conn.BeginTx(ctx, beginRead)
 		if err != nil {

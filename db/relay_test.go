@@ -41,8 +41,8 @@ func (f *followed) Follow(ctx context.Context, _ string, at realtime.Cursor, bat
 	return ctx.Err()
 }
 
-// startFollower starts a reader that follows the test.
-func startFollower(t *testing.T) (*db.Reader, *realtime.Hub, follower) {
+// startFollower starts a reader that follows the test; its options may be nil.
+func startFollower(t *testing.T, options func(*db.Reader)) (*db.Reader, *realtime.Hub, follower) {
 	t.Helper()
 	database := install(t, dbtest.Database(t))
 	if _, err := database.Pool.Exec(t.Context(), historySchema); err != nil {
@@ -50,6 +50,9 @@ func startFollower(t *testing.T) (*db.Reader, *realtime.Hub, follower) {
 	}
 	relay := &followed{follows: make(chan follower)}
 	reader := &db.Reader{DB: database, BeatInterval: -1, AuditInterval: 10 * time.Millisecond, Relay: relay}
+	if options != nil {
+		options(reader)
+	}
 	hub := realtime.NewHub(reader, realtime.Options{})
 	reader.Sink = hub
 	ctx, cancel := context.WithCancel(context.Background())
@@ -83,7 +86,7 @@ func writeLines(t *testing.T, reader *db.Reader, from realtime.Cursor, n int) re
 // What was written long ago and comes now makes nobody live; that all was read that was there a moment ago does.
 func TestFollowerIsLiveWhenProven(t *testing.T) {
 	t.Parallel()
-	reader, hub, f := startFollower(t)
+	reader, hub, f := startFollower(t, nil)
 	page := writeLines(t, reader, f.at, 5)
 	live := func(want bool, when string) {
 		t.Helper()
@@ -117,7 +120,7 @@ func TestFollowerIsLiveWhenProven(t *testing.T) {
 // The audit's books agree also where something is proven while the follower is in the middle of a read.
 func TestFollowerIsAudited(t *testing.T) {
 	t.Parallel()
-	reader, _, f := startFollower(t)
+	reader, _, f := startFollower(t, nil)
 	page := writeLines(t, reader, f.at, 5)
 	middle := page.Events[2].Cursor
 	for _, step := range []struct {
@@ -141,5 +144,37 @@ func TestFollowerIsAudited(t *testing.T) {
 	}
 	if a := reader.Status().Audited; a.Missing != 0 || a.Read < 5 {
 		t.Errorf("the books: %+v", a)
+	}
+}
+
+// A lease may be held by nobody, and not end: who follows, and is told nothing for long, reads the log itself, until it is told something.
+func TestFollowerOfNobody(t *testing.T) {
+	t.Parallel()
+	reader, hub, f := startFollower(t, func(r *db.Reader) { r.Timeout = time.Second })
+	noNews := func() {
+		t.Helper()
+		if err := f.proven(t.Context(), realtime.Cursor{}, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page := writeLines(t, reader, f.at, 5)
+	noNews()
+	if got := hub.Position(); got.Includes(page.To) {
+		t.Error("the log is read at once, and is to be read by the one that leads")
+	}
+	for range 2 {
+		await(t, "what nobody relays", func() bool { noNews(); return hub.Position().Includes(page.To) })
+		if !reader.Status().Live || !hub.Live() {
+			t.Error("it is not live, and has read all")
+		}
+		page = writeLines(t, reader, page.To, 5)
+	}
+	if err := f.proven(t.Context(), page.To, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	page = writeLines(t, reader, page.To, 5)
+	noNews()
+	if got := hub.Position(); got.Includes(page.To) {
+		t.Error("the log is read, though one that leads has been heard")
 	}
 }

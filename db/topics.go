@@ -42,6 +42,7 @@ func (r *Reader) askTopics(answer chan error) {
 
 // followTopics reads what is watched whenever somebody asks; all who ask in the meantime are answered together.
 func (r *Reader) followTopics(ctx context.Context) error {
+	complained := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -54,9 +55,11 @@ func (r *Reader) followTopics(ctx context.Context) error {
 		r.mu.Unlock()
 
 		err := r.readTopics(ctx)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !complained && r.Status().Live { // otherwise it has been said that the database cannot be read
 			r.Logger.Warn("what is watched cannot be read", "error", err)
+			complained = true
 		}
+		complained = complained && err != nil
 		for _, answer := range asking {
 			answer <- err
 		}

@@ -13,7 +13,7 @@ type member struct {
 	view       view
 	join       Cursor // what it covers does not belong to the subscription
 	announced  bool   // subscribed was said
-	undecided  bool   // its topic has another policy now, which is being asked
+	undecided  bool   // its topic's policy is another now, or may say something else, and is being asked
 	snapshot   bool   // the rows come first, at the beginning and after a reset
 	node       *node
 	index      int // in node.members
@@ -382,6 +382,19 @@ func (s *Subscriber) review() {
 		m.view = viewOf(s.identity, m.channel, s.hub.topics[m.channel.Topic])
 	}
 	s.sign()
+	s.waitIfUndecided()
+}
+
+// doubt has the subscriber wait for what policies say now of its channels.
+func (s *Subscriber) doubt() {
+	s.settle()
+	for _, m := range s.members {
+		m.undecided = m.undecided || s.hub.topics[m.channel.Topic].policed()
+	}
+	s.waitIfUndecided()
+}
+
+func (s *Subscriber) waitIfUndecided() {
 	if s.live && s.undecided() {
 		s.fallBehind(s.hub.position, true)
 	}

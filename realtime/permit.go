@@ -175,14 +175,19 @@ func (h *Hub) askPolicies(ctx context.Context) {
 }
 
 // Recheck has policies asked again who may subscribe to what. Answers from before do not count any more, also for who is about to
-// subscribe. It does not wait for the new ones.
+// subscribe. It does not wait for the new ones; who has a channel by such an answer is told nothing more until there is one.
 func (h *Hub) Recheck() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.recheckPolicies()
+	for s := range h.registry.subscribers() {
+		s.mu.Lock()
+		s.doubt()
+		s.mu.Unlock()
+	}
 }
 
-// recheckPolicies is Recheck; h.mu is held.
+// recheckPolicies has policies asked again; h.mu is held.
 func (h *Hub) recheckPolicies() {
 	h.changes++
 	clear(h.permits)

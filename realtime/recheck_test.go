@@ -3,6 +3,7 @@ package realtime_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,37 @@ func TestAnotherPolicyKeepsNobodyIn(t *testing.T) {
 	h.SetTopics([]realtime.Topic{{Name: "messages", Keyed: true, Read: "policy:public.nobody"}})
 	c.publish(&realtime.Event{Topic: "messages", Type: "message_added", Key: "1", Keyed: true, Data: []byte(`"written after the change"`)})
 	close(answer)
+	f.expectNotice(realtime.NoticeError, realtime.CodeForbidden)
+}
+
+// What is written after it was said that policies are to be asked again, is told to nobody whom they have not let since.
+func TestRecheckKeepsNobodyIn(t *testing.T) {
+	t.Parallel()
+	answer := make(chan bool)
+	c := &court{permit: func(asks []realtime.Ask) []bool {
+		return slices.Repeat([]bool{<-answer}, len(asks))
+	}}
+	h := c.open(t, realtime.Options{})
+	h.SetTopics([]realtime.Topic{{Name: "messages", Keyed: true, Read: "policy:public.members"}})
+	write := func() {
+		c.publish(&realtime.Event{Topic: "messages", Type: "message_added", Key: "1", Keyed: true, Data: []byte(`"written"`)})
+	}
+	subscribed := make(chan struct{})
+	f := follow(t, h, nil)
+	go func() {
+		f.sub.Subscribe(t.Context(), channels("messages"), realtime.SubscribeOptions{})
+		close(subscribed)
+	}()
+	answer <- true
+	<-subscribed
+	f.expectNotice(realtime.NoticeSubscribed, "")
+	h.Recheck()
+	write()
+	answer <- true
+	f.expectEvents("message_added")
+	h.Recheck()
+	write()
+	answer <- false
 	f.expectNotice(realtime.NoticeError, realtime.CodeForbidden)
 }
 
