@@ -43,7 +43,7 @@ func (s *Server) surviving(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				if p != http.ErrAbortHandler {
+				if p != http.ErrAbortHandler { //nolint:errorlint // net/http compares likewise
 					s.Logger.Error("a request failed", "path", r.URL.Path, "error", fmt.Sprint("panic: ", p), "stack", string(debug.Stack()))
 				}
 				panic(http.ErrAbortHandler)

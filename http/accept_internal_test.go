@@ -34,7 +34,7 @@ func TestTellingListener(t *testing.T) {
 			if _, err := l.Accept(); !errors.Is(err, syscall.EMFILE) {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Second) // on the bubble's clock
+			<-time.After(time.Second) // on the bubble's clock
 		}
 		if got := lines.String(); strings.Count(got, "\n") != 2 || strings.Count(got, "connections cannot be taken; trying again") != 2 {
 			t.Errorf("it says %q", got)
@@ -56,7 +56,7 @@ func TestPanic(t *testing.T) {
 	}
 	func() {
 		defer func() {
-			if p := recover(); p != http.ErrAbortHandler {
+			if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // net/http compares likewise
 				t.Errorf("net/http is told %v", p)
 			}
 		}()
@@ -80,7 +80,7 @@ func TestTellOfRefusals(t *testing.T) {
 		for range 1000 {
 			s.refused("unauthenticated", netip.MustParseAddr("192.0.2.1"), "/ws")
 		}
-		time.Sleep(time.Minute) // on the bubble's clock
+		<-time.After(time.Minute) // on the bubble's clock
 		synctest.Wait()
 		got := lines.String()
 		if strings.Count(got, "\n") != 2 || !strings.Contains(got, "times=1 ") || !strings.Contains(got, "times=999 address=192.0.2.1 path=/ws") {
