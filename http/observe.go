@@ -35,8 +35,10 @@ func observed(next http.Handler, observers []Observer) http.Handler {
 				answered(routeOf(r), status)
 			}
 		}}
+		ended := http.StatusInternalServerError // by a panic
+		defer func() { o.begin(ended) }()
 		next.ServeHTTP(o, r)
-		o.begin(http.StatusOK)
+		ended = http.StatusOK
 	})
 }
 

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"sync"
@@ -20,6 +21,13 @@ type refusalCount struct {
 	total  uint64
 	silent uint64 // since the last line
 	logged time.Time
+	last   refused
+}
+
+// refused is who was refused something, and where.
+type refused struct {
+	address netip.Addr
+	path    string
 }
 
 // refusalEvery is how often there is a line of a code, at most.
@@ -51,16 +59,59 @@ func (s *Server) refused(code string, address netip.Addr, path string) {
 	}
 	count.total++
 	count.silent++
-	n := count.silent
-	now := time.Now()
-	say := count.logged.IsZero() || now.Sub(count.logged) >= refusalEvery
-	if say {
-		count.silent, count.logged = 0, now
+	count.last = refused{address, path}
+	var times uint64
+	if now := time.Now(); now.Sub(count.logged) >= refusalEvery {
+		times = count.told(now)
 	}
 	s.refusals.mu.Unlock()
-	if !say {
-		return
+	if times > 0 {
+		s.tellOfRefused(code, times, refused{address, path})
 	}
+}
+
+// told is how often it was since the last line: now there is one.
+func (c *refusalCount) told(now time.Time) uint64 {
+	times := c.silent
+	c.silent, c.logged = 0, now
+	return times
+}
+
+// tellOfRefusals says until ctx ends what was refused since the last line of the same code, where none has come after it that says so: a
+// flood that is over in a moment would be one refusal in the log.
+func (s *Server) tellOfRefusals(ctx context.Context) {
+	tick := time.NewTicker(refusalEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.tellOfSilent(now)
+		}
+	}
+}
+
+func (s *Server) tellOfSilent(now time.Time) {
+	type line struct {
+		code  string
+		times uint64
+		last  refused
+	}
+	var lines []line
+	s.refusals.mu.Lock()
+	for code, count := range s.refusals.byCode {
+		if count.silent > 0 && now.Sub(count.logged) >= refusalEvery {
+			lines = append(lines, line{code, count.told(now), count.last})
+		}
+	}
+	s.refusals.mu.Unlock()
+	for _, l := range lines {
+		s.tellOfRefused(l.code, l.times, l.last)
+	}
+}
+
+func (s *Server) tellOfRefused(code string, times uint64, last refused) {
 	log := s.Logger.Warn
 	switch {
 	case code == notReady.code: // as it is at each start and end
@@ -68,7 +119,7 @@ func (s *Server) refused(code string, address netip.Addr, path string) {
 	case !suspicious[code]:
 		log = s.Logger.Debug
 	}
-	log("refused", "code", code, "times", n, "address", address.String(), "path", path)
+	log("refused", "code", code, "times", times, "address", last.address.String(), "path", last.path)
 }
 
 // refusedGraph counts what an answer of GraphQL refuses.

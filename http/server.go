@@ -211,7 +211,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /tidings.d.ts", serveClient)
 	mux.HandleFunc("GET /metrics", serveNoMetrics)
 	mux.HandleFunc("/", notFound)
-	return s.secured(observed(mux, s.Observers))
+	return s.secured(s.surviving(observed(mux, s.Observers)))
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {
@@ -221,6 +221,7 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 // Serve serves on the listener until ctx ends, then has all clients move, and returns nil.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.init()
+	listener = newTellingListener(listener, s.Logger)
 	tls := s.Certificate != nil
 	if tls {
 		listener = s.Certificate.listen(listener)
@@ -244,6 +245,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	watchers.Go(func() { s.tellOfSlow(watching, slowEvery) })
+	watchers.Go(func() { s.tellOfRefusals(watching) })
 	defer watchers.Wait()
 	defer stopWatching()
 	failed := make(chan error, 1)

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +58,30 @@ func check() error {
 		if url := os.Getenv(name); url != "" && !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
 			return fmt.Errorf("%s: it has to begin with http:// or https://, as http://localhost:4318", name)
 		}
+	}
+	return checkSampler()
+}
+
+// samplers are OpenTelemetry's, and whether each takes a share. Of others, and of shares that are none, it says so and takes all.
+var samplers = map[string]bool{
+	"always_on": false, "always_off": false, "traceidratio": true,
+	"parentbased_always_on": false, "parentbased_always_off": false, "parentbased_traceidratio": true,
+}
+
+func checkSampler() error {
+	sampler, share := os.Getenv("OTEL_TRACES_SAMPLER"), strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
+	if sampler == "" {
+		return nil
+	}
+	takes, known := samplers[strings.ToLower(strings.TrimSpace(sampler))]
+	if !known {
+		return fmt.Errorf("OTEL_TRACES_SAMPLER: %q is not known here: %s are", sampler, strings.Join(slices.Sorted(maps.Keys(samplers)), ", "))
+	}
+	if !takes || share == "" {
+		return nil
+	}
+	if ratio, err := strconv.ParseFloat(share, 64); err != nil || !(0 <= ratio && ratio <= 1) {
+		return fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: %q is not a share from 0 to 1, such as 0.01", share)
 	}
 	return nil
 }

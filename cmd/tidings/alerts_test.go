@@ -130,6 +130,9 @@ func TestAlertsOfTheDatabase(t *testing.T) {
 			t.Errorf("without a database: status %d", status)
 		}
 	}
+	for range 100 { // as who looks after it does, which makes the failures no fewer
+		get(t, "http://"+address+"/healthz")
+	}
 	fires(t, before, scrape(t, operators), "TidingsNotLive", "TidingsFails")
 
 	p.signal(9)
@@ -138,6 +141,42 @@ func TestAlertsOfTheDatabase(t *testing.T) {
 		t.Fatalf("it was killed, and answers with %d", status)
 	}
 	firesOver(t, map[string]string{series("up", nil): fmt.Sprintf("1x10 0x%d", scrapes)}, "TidingsDown")
+	firesOver(t, nil, "TidingsGone")
+}
+
+// An instance that has nearly as many files open as it may have is told of, however few its connections are.
+func TestAlertOfFiles(t *testing.T) {
+	t.Parallel()
+	_, _, operators := serveForOperators(t, environ(), "--database-url", dbtest.Database(t))
+	well := settles(t, operators, "all is known", func(s sample) bool { return s.of("tidings_ready") == 1 && s.of("tidings_log_bytes") > 0 })
+	well[series("process_max_fds", nil)] = well.of("process_open_fds") / 0.95
+	fires(t, well, well, "TidingsNearlyFull")
+}
+
+// Where fewer files may be open than there may be connections, that is said at once, and so it is when there are too many; who is there
+// stays, and who comes is taken when there is room again.
+func TestFewFiles(t *testing.T) {
+	t.Parallel()
+	const files = 100
+	p := beginProgram(t, "/bin/sh", environ(), "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files),
+		tidings, "serve", "--listen", "127.0.0.1:0", "--database-url", channelDatabase(t))
+	p.await(&p.stderr, fmt.Sprintf(`msg="fewer files may be open than connections are allowed" files=%d max_connections=20000`, files))
+	address := p.await(&p.stderr, `msg=live address=(\S+)`)[1]
+	first := dial(t, "ws://"+address+"/ws?channel=messages")
+	first.expect("subscribed", "")
+	var held []net.Conn
+	for range files {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+	}
+	p.await(&p.stderr, `level=ERROR msg="connections cannot be taken; trying again" address=\S+ error=".*too many open files"`)
+	for _, conn := range held {
+		_ = conn.Close()
+	}
+	dial(t, "ws://"+address+"/ws?channel=messages").expect("subscribed", "")
 }
 
 // What clients do is told by the alert that is for it.
@@ -204,8 +243,8 @@ func TestAlertsOfClients(t *testing.T) {
 		t.Error("there is one connection more than there may be")
 	}
 	for range 10 { // so that those which are turned away are few among the requests
-		get(t, "http://"+address+"/healthz")
-		get(t, "http://"+address+"/healthz")
+		get(t, "http://"+address+"/asyncapi.yaml")
+		get(t, "http://"+address+"/asyncapi.yaml")
 	}
 	fires(t, full, settles(t, operators, "one was turned away", func(s sample) bool {
 		return s.of("tidings_refused_total", "code", "too_many_connections") == 1

@@ -34,6 +34,9 @@ func untilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	asked := make(chan os.Signal, 2)
 	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup has it go on when its terminal is gone
+		signal.Notify(asked, syscall.SIGHUP)
+	}
 	go func() {
 		<-asked
 		cancel()

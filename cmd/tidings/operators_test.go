@@ -93,6 +93,14 @@ func TestOperatorsAddressIsWrong(t *testing.T) {
 	fail(t, environ("DATABASE_URL="+url), []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", address}, "--admin-listen", address, "in use")
 	fail(t, environ("DATABASE_URL="+url, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
 		[]string{"serve", "--listen", "127.0.0.1:0"}, "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+	for variables, complaint := range map[string]string{
+		"OTEL_TRACES_SAMPLER=sometimes":                                            `"sometimes" is not known here`,
+		"OTEL_TRACES_SAMPLER=traceidratio OTEL_TRACES_SAMPLER_ARG=1%":              `"1%" is not a share from 0 to 1`,
+		"OTEL_TRACES_SAMPLER=parentbased_traceidratio OTEL_TRACES_SAMPLER_ARG=1.5": `"1.5" is not a share from 0 to 1`,
+	} {
+		env := append(environ("DATABASE_URL="+url, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"), strings.Fields(variables)...)
+		fail(t, env, []string{"serve", "--listen", "127.0.0.1:0"}, complaint)
+	}
 	fail(t, environ("DATABASE_URL="+url, "OTEL_EXPORTER_OTLP_ENDPOINT=localhost:4318"), []string{"serve", "--listen", "127.0.0.1:0"}, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://")
 	taken.signal(15)
 	taken.wait()

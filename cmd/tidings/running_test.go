@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gorilla/websocket"
+
 	"tidings/db/dbtest"
 )
 
@@ -66,5 +68,29 @@ func TestSecondSignal(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code != -1 {
 		t.Errorf("it ends with %d", code)
+	}
+}
+
+// Whose terminal is gone is told so by SIGHUP: the service takes leave of its clients, unless nohup has it stay.
+func TestTerminalIsGone(t *testing.T) {
+	t.Parallel()
+	p, at := serve(t, environ(), "--database-url", channelDatabase(t))
+	ws := dial(t, "ws://"+at+"/ws?channel=messages")
+	ws.expect("subscribed", "")
+	p.signal(syscall.SIGHUP)
+	if _, _, err := ws.ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+		t.Errorf("its client is told %v", err)
+	}
+	if code := p.wait(); code != 0 {
+		t.Errorf("it ends with %d", code)
+	}
+
+	stays := beginProgram(t, "/bin/sh", environ(), "-c", `trap '' HUP; exec "$0" "$@"`,
+		tidings, "serve", "--listen", "127.0.0.1:0", "--database-url", dbtest.Database(t))
+	stays.await(&stays.stderr, `msg=live`)
+	stays.signal(syscall.SIGHUP)
+	stays.signal(syscall.SIGTERM)
+	if code := stays.wait(); code != 0 {
+		t.Errorf("with nohup, SIGHUP was the first of two signals: it ends with %d", code)
 	}
 }

@@ -33,6 +33,9 @@ func (c *serveCmd) Run(ctx context.Context, where *database, log *logging) error
 			return err
 		}
 	}
+	if files := filesAllowed(); 0 < files && files < uint64(c.MaxConnections) { // the last clients would not be refused, but wait
+		logger.Warn("fewer files may be open than connections are allowed", "files", files, "max_connections", c.MaxConnections)
+	}
 	var certificate *tidingshttp.Certificate
 	if c.TLSCert != "" {
 		var err error

@@ -115,6 +115,17 @@ func substitute(t *testing.T, text string, pairs ...string) string {
 	return text
 }
 
+// Tokens may stand in URLs, also in those of who comes without TLS and is sent to it: nginx logs no query of either.
+func TestNginxLogs(t *testing.T) {
+	t.Parallel()
+	_, servers, _ := strings.Cut(readFile(t, "../nginx/tidings.conf"), "\nserver {")
+	for _, server := range strings.Split(servers, "\nserver {") {
+		if !strings.Contains(server, "access_log /var/log/nginx/tidings.log tidings;") {
+			t.Errorf("nginx logs as it likes: %s", server)
+		}
+	}
+}
+
 // selfSigned makes a certificate of this machine, and what clients need to trust it.
 func selfSigned(t *testing.T, dir string) (certificate, key string, trust *tls.Config) {
 	t.Helper()

@@ -36,6 +36,12 @@ func TestUnit(t *testing.T) {
 	if out := output(t, verify); strings.TrimSpace(out) != "" {
 		t.Errorf("systemd-analyze verify: %s", out)
 	}
+	for _, setting := range readUnit(t, unit) {
+		if setting[0] == "ProcSubset" && setting[1] != "all" {
+			t.Errorf("%s=%s hides net.core.somaxconn and when the machine was started: the queue of connections is short, and no alert tells of restarts",
+				setting[0], setting[1])
+		}
+	}
 	// 0 is everything taken away, 10 nothing. What is left is the network, which it needs.
 	out := output(t, exec.Command(analyze, "security", "--offline=yes", "--threshold=15", unit))
 	t.Logf("%s", out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:])
