@@ -44,8 +44,11 @@ func configured() bool {
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 }
 
-// check says what is wrong with the environment, as far as OpenTelemetry itself would pass over it.
-func check() error {
+// Check says what is wrong with the environment, as far as OpenTelemetry itself would pass over it. It goes before Open.
+func Check() error {
+	if !configured() {
+		return nil
+	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
 		if protocol := os.Getenv(name); protocol != "" && protocol != "http/protobuf" {
 			return fmt.Errorf("%s: %q is not spoken here: http/protobuf is, mostly at port 4318", name, protocol)
@@ -93,9 +96,6 @@ const complainEvery = time.Minute
 func Open(ctx context.Context, version string, logger *slog.Logger) (*Traces, error) {
 	if !configured() {
 		return nil, nil //nolint:nilnil // there is nothing, and nothing wrong
-	}
-	if err := check(); err != nil {
-		return nil, err
 	}
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {

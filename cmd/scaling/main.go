@@ -45,6 +45,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	switch {
 	case flags.NArg() > 0:
 		return fmt.Errorf("%q: there are only flags", flags.Arg(0))
+	case l.Clients < 0:
+		return fmt.Errorf("-clients: %v is less than none", l.Clients)
 	case l.Subscribers > l.Clients && l.Clients > 0:
 		return fmt.Errorf("-subscribers: %v get an event, and there are %v clients", l.Subscribers, l.Clients)
 	case l.Clients > 0:

@@ -36,7 +36,7 @@ func TestAnswer(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, out.String())
 		}
 	}
-	for _, args := range []string{"-clients 10 -subscribers 20", "-clients 1000 -rows 1000000", "more", "-write nowhere.md"} {
+	for _, args := range []string{"-clients 10 -subscribers 20", "-clients=-5", "-clients 1000 -rows 1000000", "more", "-write nowhere.md"} {
 		if err := run(strings.Fields(args), io.Discard, io.Discard); err == nil {
 			t.Errorf("%s was answered", args)
 		}

@@ -14,6 +14,7 @@ import (
 	"tidings/db"
 	tidingshttp "tidings/http"
 	"tidings/redis"
+	"tidings/traces"
 )
 
 // cli is the command line. Every flag has an environment variable; the flag wins.
@@ -84,6 +85,12 @@ func (l *logging) logger(w io.Writer) *slog.Logger {
 	_ = level.UnmarshalText([]byte(l.LogLevel)) // one of the enum
 	options := &slog.HandlerOptions{Level: level}
 	if l.LogFormat == "json" {
+		options.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+			if a.Value.Kind() == slog.KindDuration {
+				a.Value = slog.StringValue(a.Value.Duration().String()) // as text has it, in place of nanoseconds
+			}
+			return a
+		}
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
@@ -220,6 +227,9 @@ func (c *serveCmd) Validate() error {
 		if _, err := tidingshttp.ParseProxy(proxy); err != nil {
 			return fmt.Errorf("--trusted-proxy: %w", err)
 		}
+	}
+	if err := traces.Check(); err != nil {
+		return err
 	}
 	if err := c.validateSecrets(); err != nil {
 		return err

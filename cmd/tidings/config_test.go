@@ -3,7 +3,10 @@ package main_test
 import (
 	"net"
 	"strings"
+	"syscall"
 	"testing"
+
+	"tidings/db/dbtest"
 )
 
 // What is wrong with the configuration is said in a sentence that names the flag and the value.
@@ -131,6 +134,20 @@ func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	fail(t, environ("TIDINGS_MAX_FRAME=10"), []string{"serve", "--max-frame", "20"}, "20 is too low")
 	fail(t, environ("TIDINGS_MAX_FRAME=10", "TIDINGS_LISTEN=nonsense"), []string{"serve", "--listen", "127.0.0.1:0"}, "10 is too low")
+}
+
+// A variable that means nothing, though it is named as settings are, is told of; durations are as legible in JSON as in text.
+func TestVariablesThatMeanNothing(t *testing.T) {
+	t.Parallel()
+	env := environ("TIDINGS_DRAIN_DELY=1s", "TIDINGS_DRAIN_DELAY=1ms", "TIDINGS_LOG_FORMAT=json", "TIDINGS_SERVER=http://localhost")
+	p := begin(t, env, "serve", "--listen", "127.0.0.1:0", "--database-url", dbtest.Database(t))
+	p.await(&p.stderr, `"msg":"live"`)
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	p.await(&p.stderr, `(?s)"level":"WARN","msg":"no setting has these variables; are they misspelt\?","variables":"TIDINGS_DRAIN_DELY".*"msg":"stopping","clients":0,"delay":"1ms"`)
+	if code, _, stderr := run(t, env, "version"); code != 0 || stderr != "" {
+		t.Errorf("version ends with %d and says %s", code, stderr)
+	}
 }
 
 func TestVersionAndHelp(t *testing.T) {

@@ -92,7 +92,32 @@ func run(ctx context.Context, args []string) error {
 	for _, path := range slices.Concat(cli.database.exposed, cli.Serve.exposed) {
 		cli.logging.logger(os.Stderr).Warn("all users of this machine can read a secret", "file", path)
 	}
+	if command.Command() == "serve" {
+		if unknown := unknownVariables(parser.Model, os.Environ()); len(unknown) > 0 {
+			cli.logging.logger(os.Stderr).Warn("no setting has these variables; are they misspelt?", "variables", strings.Join(unknown, " "))
+		}
+	}
 	return command.Run(&cli.database, &cli.logging)
+}
+
+// unknownVariables are those that are named as settings are, and are none of any command.
+func unknownVariables(model *kong.Application, environ []string) []string {
+	known := make(map[string]bool)
+	for _, node := range append(model.Leaves(false), model.Node) {
+		for _, flag := range node.Flags {
+			for _, name := range flag.Envs {
+				known[name] = true
+			}
+		}
+	}
+	var unknown []string
+	for _, variable := range environ {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "TIDINGS_") && !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
 }
 
 // helpWithDefault is a flag's help with its variable and, where a word stands for its value in the usage, its default.

@@ -100,6 +100,9 @@ func TestOperatorsAddressIsWrong(t *testing.T) {
 	} {
 		env := append(environ("DATABASE_URL="+url, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"), strings.Fields(variables)...)
 		fail(t, env, []string{"serve", "--listen", "127.0.0.1:0"}, complaint)
+		if code, _, _ := run(t, env, "serve"); code != 2 {
+			t.Errorf("%s ends with %d, as if it could be better the next time", variables, code)
+		}
 	}
 	fail(t, environ("DATABASE_URL="+url, "OTEL_EXPORTER_OTLP_ENDPOINT=localhost:4318"), []string{"serve", "--listen", "127.0.0.1:0"}, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://")
 	taken.signal(15)
