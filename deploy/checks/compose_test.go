@@ -68,6 +68,9 @@ func TestCompose(t *testing.T) {
 		if service.Deploy == nil || service.Deploy.Resources.Limits == nil || service.Deploy.Resources.Limits.MemoryBytes == 0 {
 			t.Errorf("%s has no limit of memory", name)
 		}
+		if service.Logging == nil || service.Logging.Driver != "local" {
+			t.Errorf("%s keeps its logs for ever", name)
+		}
 		if _, tag, tagged := strings.Cut(service.Image, ":"); !tagged || tag == "latest" {
 			t.Errorf("%s: its image %s has no version", name, service.Image)
 		}
