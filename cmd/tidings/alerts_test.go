@@ -67,7 +67,7 @@ func TestAlertsOfTheDatabase(t *testing.T) {
 	succeed(t, environ(), "migrate", "up", "--public", "--database-url", cluster.URL())
 	sql(t, cluster.URL(), `insert into users (username, display_name) values ('ada', 'Ada')`)
 	way := newWayTo(t, cluster.TCPURL())
-	p, address, operators := serveForOperators(t, environ(), "--database-url", way.url, "--heartbeat-interval", "200ms", "--database-timeout", "2s")
+	p, address, operators := serveForOperators(t, environ(), "--database-url", way.url, "--heartbeat-interval", "200ms", "--database-timeout", "8s")
 
 	ws := dial(t, "ws://"+address+"/ws?channel=messages")
 	ws.expect("subscribed", "")
