@@ -58,6 +58,12 @@ func TestStreamGivesWay(t *testing.T) {
 	await(t, "the event", func() bool { return len(i.told()) == 21 })
 	await(t, "the stream to give way", func() bool { return used(t, server) < all })
 	leader(t, i)
+
+	// So it does where nobody leads, as nobody could.
+	i.stop()
+	maxMemory(t, server, used(t, server))
+	i = start(t, database, server.URL(), nil)
+	leader(t, i)
 }
 
 // used is how much memory the stream has.
