@@ -269,7 +269,7 @@ func TestJavaScriptSilence(t *testing.T) {
 	s := start(t, d.url, options{})
 	network := newCutter(t, s.addr)
 	n := startNode(t)
-	n.open(s, `url: 'http://`+network.addr+`', heartbeat: { after: 100, timeout: 20_000 }`)
+	n.open(s, `url: 'http://`+network.addr+`', heartbeat: { after: 100, timeout: 5000 }`)
 	n.run(`client.subscribe('messages', note('a')).ready`)
 	pause(t, 400*time.Millisecond) // pings are answered
 	n.expect(`states`, []string{"connecting", "catching up", "live"})
