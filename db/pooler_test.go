@@ -157,7 +157,7 @@ func TestListenThroughPooler(t *testing.T) {
 	if reader.Status().Listening {
 		t.Error("it says that it listens")
 	}
-	if said := log.String(); strings.Count(said, "\n") != 1 {
+	if said := log.String(); strings.Count(said, "--direct-database-url") != 1 {
 		t.Errorf("it says %s", said)
 	}
 }

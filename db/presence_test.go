@@ -72,7 +72,7 @@ func (p *people) start(presence *db.Presence) *instance {
 		value *time.Duration
 		quick time.Duration
 	}{
-		{&presence.Interval, 20 * time.Millisecond}, {&presence.Heartbeat, 200 * time.Millisecond}, {&presence.DeadAfter, 1200 * time.Millisecond},
+		{&presence.Interval, 20 * time.Millisecond}, {&presence.Heartbeat, 200 * time.Millisecond}, {&presence.DeadAfter, 5 * time.Second},
 		{&presence.Grace, time.Hour},
 	} {
 		if *d.value == 0 {

@@ -176,7 +176,7 @@ func TestAsyncAPIFrames(t *testing.T) {
 			}
 			return all
 		}
-		short := messages(token(t, "1", 4*time.Second))
+		short := messages(token(t, "1", 15*time.Second))
 		for _, end := range []struct {
 			how, reason string
 			code        int

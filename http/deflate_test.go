@@ -306,7 +306,7 @@ func TestCompressedAndSignedIn(t *testing.T) {
 	s := start(t, d.url, options{secret: secret, server: tidingshttp.Options{CompressMinBytes: 1}})
 	for _, path := range []string{"/ws", "/ws/events"} {
 		c := s.dialDeflate(path)
-		c.send(`{"type":"authenticate","token":"` + tokenOf(t, "1", 4*time.Second, nil) + `"}`)
+		c.send(`{"type":"authenticate","token":"` + tokenOf(t, "1", 12*time.Second, nil) + `"}`)
 		for _, word := range []string{"authenticated", "token_expiring"} {
 			if f := c.next(); !strings.Contains(f.text, `":"`+word+`"`) {
 				t.Errorf("got %s, want %s", f.text, word)

@@ -17,7 +17,7 @@ import (
 func TestDrainDelay(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	s := start(t, d.url, options{server: tidingshttp.Options{DrainDelay: 8 * time.Second}})
+	s := start(t, d.url, options{server: tidingshttp.Options{DrainDelay: 12 * time.Second}})
 	eventually(t, "the service is ready", s.ready)
 	before := s.dial("messages")
 	s.tell()

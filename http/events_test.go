@@ -285,7 +285,7 @@ func TestEventsHeartbeat(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	// What is allowed for a write is less than the time between two.
-	s := start(t, d.url, options{server: tidingshttp.Options{PingInterval: 200 * time.Millisecond, StallTimeout: 100 * time.Millisecond}})
+	s := start(t, d.url, options{server: tidingshttp.Options{PingInterval: time.Second, StallTimeout: 800 * time.Millisecond}})
 	overEach(t, func(t *testing.T, protocol string) {
 		s, d := s.in(t), d.in(t)
 		e := s.events(protocol, "channel=comments:99", "")
@@ -534,7 +534,7 @@ func TestEventsShutdown(t *testing.T) {
 	t.Parallel()
 	overEach(t, func(t *testing.T, protocol string) {
 		d := newDatabase(t)
-		s := start(t, d.url, options{})
+		s := start(t, d.url, options{server: tidingshttp.Options{ShutdownTimeout: time.Hour}}) // nobody needs it: all go when told
 		var streams []*stream
 		for range 3 {
 			e := s.events(protocol, "channel=messages", "")
@@ -543,7 +543,6 @@ func TestEventsShutdown(t *testing.T) {
 		}
 		d.message("last")
 		streams[0].expectRow("message_added", "last")
-		begun := time.Now()
 		s.tell()
 		for i, e := range streams {
 			if i > 0 {
@@ -561,9 +560,6 @@ func TestEventsShutdown(t *testing.T) {
 			e.close()
 		}
 		s.awaitServed()
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Errorf("Serve returned after %s, with clients that all went when told", took)
-		}
 	})
 }
 

@@ -60,7 +60,11 @@ const wholeService = `{ service {
 
 func (s *service) figures(token string) serviceAnswer {
 	s.t.Helper()
-	a := s.ask(graphRequest{Query: wholeService}, authorization(token))
+	var a graphAnswer
+	eventually(s.t, "the database answers in time", func() bool {
+		a = s.ask(graphRequest{Query: wholeService}, authorization(token))
+		return len(a.Errors) == 0 || a.Errors[0].code() != graph.CodeUnavailable
+	})
 	if len(a.Errors) > 0 {
 		s.t.Fatalf("got %v", a.Errors)
 	}

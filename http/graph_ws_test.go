@@ -402,16 +402,16 @@ func TestGraphGoodbyes(t *testing.T) {
 	}
 	t.Run("says nothing", func(t *testing.T) {
 		t.Parallel()
-		impatient := start(t, d.url, options{server: tidingshttp.Options{InitTimeout: 50 * time.Millisecond}})
-		impatient.graphSocket(transportWS).expectGoodbye(4408, "Connection initialisation timeout")
+		impatient := start(t, d.url, options{server: tidingshttp.Options{InitTimeout: 5 * time.Second}})
 		c := impatient.graphInit()
+		impatient.graphSocket(transportWS).expectGoodbye(4408, "Connection initialisation timeout")
 		c.begin("1", `{ me { id } }`, nil) // who has begun may take the time
 		c.expectResult("1", `{"me":null}`)
 	})
 	t.Run("a token that expires", func(t *testing.T) {
 		t.Parallel()
 		c := s.in(t).graphSocket(transportWS)
-		c.send(`{"type":"connection_init","payload":{"Authorization":"Bearer ` + token(t, "1", time.Second) + `"}}`)
+		c.send(`{"type":"connection_init","payload":{"Authorization":"Bearer ` + token(t, "1", 12*time.Second) + `"}}`)
 		c.expect("connection_ack")
 		c.begin("1", `{ me { username } }`, nil)
 		c.expectResult("1", `{"me":{"username":"ada"}}`)

@@ -315,9 +315,9 @@ func TestTokensRunOut(t *testing.T) {
 		create table members (id int primary key, body text); create table inbox (id int primary key, owner text, body text);
 		select tidings.watch('members'), tidings.watch('inbox', key => 'owner', event => 'inbox', read => 'owner:owner')`)
 	s := start(t, d.url, options{secret: secret, server: tidingshttp.Options{TokenWarning: 30 * time.Second}})
-	c := s.dialAs(tokenOf(t, "1", 5*time.Second, nil), "members")
+	c := s.dialAs(tokenOf(t, "1", 15*time.Second, nil), "members")
 	c.expect("subscribed")
-	stays := s.dialAs(tokenOf(t, "1", 5*time.Second, nil), "members")
+	stays := s.dialAs(tokenOf(t, "1", 15*time.Second, nil), "members")
 	stays.expect("subscribed")
 	turns := s.dialAs(tokenOf(t, "1", time.Hour, nil), "members", "inbox:1", "inbox")
 	for range 3 {

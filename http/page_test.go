@@ -137,6 +137,7 @@ func TestPagePaths(t *testing.T) {
 	}
 	checkError(t, s.get("/nothing"), "not_found")
 	checkError(t, s.get("/page/"), "not_found")
+	eventually(t, "the service is ready", s.ready)
 	for _, path := range []string{"/", "/healthz", "/readyz", "/page/page.js"} {
 		if a := s.request("POST", path, nil); a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed {
 			t.Errorf("POST %s is %d", path, a.status)

@@ -24,7 +24,7 @@ func crowded(t *testing.T) (*database, *db.Presence) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &db.Presence{DB: opened, Interval: 10 * time.Millisecond, Heartbeat: 200 * time.Millisecond, DeadAfter: time.Second, Grace: -1}
+	p := &db.Presence{DB: opened, Interval: 10 * time.Millisecond, Heartbeat: 200 * time.Millisecond, DeadAfter: 5 * time.Second, Grace: -1}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()

@@ -117,14 +117,14 @@ func TestCloseFromTheClient(t *testing.T) {
 func TestPongsKeepAlive(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	s := start(t, d.url, options{server: tidingshttp.Options{PingInterval: 100 * time.Millisecond, PongTimeout: 2 * time.Second}})
+	s := start(t, d.url, options{server: tidingshttp.Options{PingInterval: 100 * time.Millisecond, PongTimeout: 6 * time.Second}})
 	c := s.dialRaw("/ws?channel=messages")
 	if f := c.frame(); f.Type != "subscribed" {
 		t.Fatalf("got %s", f.text)
 	}
 	// It says nothing but pongs for longer than a silent one could.
 	begun := time.Now()
-	for time.Since(begun) < 4*time.Second {
+	for time.Since(begun) < 8*time.Second {
 		op, payload, err := c.read()
 		if op == opText && strings.Contains(string(payload), `{"type":"cursor"`) {
 			continue
@@ -160,7 +160,7 @@ func TestHalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	for name, o := range map[string]tidingshttp.Options{
-		"nothing to write":   {PingInterval: 100 * time.Millisecond, PongTimeout: 200 * time.Millisecond},
+		"nothing to write":   {PingInterval: 2 * time.Second, PongTimeout: 3 * time.Second},
 		"something to write": {StallTimeout: 300 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {

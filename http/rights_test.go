@@ -172,7 +172,7 @@ func TestTokenThatRunsOut(t *testing.T) {
 	c.expectError("bad_request")
 	c.send(`{"type":"authenticate","token":"x"}`)
 	c.expectError("unauthenticated")
-	c.send(`{"type":"authenticate","token":"` + tokenOf(t, "1", 4*time.Second, nil) + `"}`)
+	c.send(`{"type":"authenticate","token":"` + tokenOf(t, "1", 14*time.Second, nil) + `"}`)
 	if f := c.expect("authenticated"); !strings.Contains(f.text, `"user":"1"`) || !strings.Contains(f.text, `"expires_at":"`) {
 		t.Errorf("got %s", f.text)
 	}
@@ -184,7 +184,7 @@ func TestTokenThatRunsOut(t *testing.T) {
 	d.exec(`insert into private values (1)`)
 	c.expect("private_added")
 
-	short := s.dialAs(tokenOf(t, "1", 2*time.Second, nil), "private")
+	short := s.dialAs(tokenOf(t, "1", 12*time.Second, nil), "private")
 	short.expect("subscribed")
 	short.expect("token_expiring")
 	short.expectGoodbye(4003, "token_expired: your token has run out; come back with a new one and your last cursor")

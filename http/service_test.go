@@ -154,6 +154,9 @@ func launch(t testing.TB, url string, o options) *service {
 	reader.Sink = hub
 	channel := &db.Channel{DB: opened}
 	var hasChannel atomic.Bool
+	if o.server.PingInterval == 0 {
+		o.server.PingInterval = time.Hour // a client that reads only when something is to come is not to be taken for dead meanwhile
+	}
 	if o.graph == nil {
 		o.graph = &graph.Options{Introspection: true, OpenWrites: true}
 	}

@@ -56,7 +56,7 @@ func TestSlowClient(t *testing.T) {
 	}
 	t.Logf("%d MB were written in %s", rows*size>>20, time.Since(writing))
 	t.Logf("the other client was told after %s at the latest", longest)
-	if limit := 3 * time.Second; longest > limit {
+	if limit := patience / 2; longest > limit { // without the slow one's being given up it would be for good
 		t.Errorf("the other client was told only after %s, want %s at most", longest, limit)
 	}
 	grown := int64(heapInUse()) - int64(before)
@@ -119,17 +119,17 @@ func testSlowReader(t *testing.T, by *certified) {
 	t.Parallel()
 	d := newDatabase(t)
 	s := start(t, d.url, options{tls: by, server: tidingshttp.Options{
-		PingInterval: time.Second, PongTimeout: time.Second, StallTimeout: 5 * time.Second,
+		PingInterval: time.Second, PongTimeout: 5 * time.Second, StallTimeout: 5 * time.Second,
 	}})
 	c := s.dialRaw("/ws?channel=messages")
 	if f := c.frame(); f.Type != "subscribed" {
 		t.Fatalf("got %s", f.text)
 	}
-	const size = 15 << 20 // it takes some seconds, but what the sockets' buffers hold does not
+	const size = 15 << 20 // it takes longer than a pong may, but what the sockets' buffers hold does not
 	if err := c.tcp.SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(12 * time.Millisecond)
 	defer tick.Stop()
 	begun := time.Now()
 	c.reader.Reset(&slowReader{conn: c.conn, tick: tick.C})
@@ -166,7 +166,7 @@ func testSlowReader(t *testing.T, by *certified) {
 	}
 }
 
-// slowReader reads 4 MB a second at most.
+// slowReader reads 1.7 MB a second at most.
 type slowReader struct {
 	conn net.Conn
 	tick <-chan time.Time

@@ -114,9 +114,9 @@ func TestURLs(t *testing.T) {
 func TestErrorsAreInWords(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	try := func(url, want string) {
+	try := func(url string, timeout time.Duration, want string) {
 		t.Helper()
-		relay := &redis.Relay{URL: url, Timeout: 500 * time.Millisecond}
+		relay := &redis.Relay{URL: url, Timeout: timeout}
 		defer relay.Close()
 		err := relay.Ping(t.Context(), "origin")
 		if !errors.Is(err, redis.ErrLost) || err.Error() != want {
@@ -125,13 +125,13 @@ func TestErrorsAreInWords(t *testing.T) {
 	}
 	at := server.Address()
 	server.Pause()
-	try(server.URL(), at+": no answer within 500ms")
+	try(server.URL(), 500*time.Millisecond, at+": no answer within 500ms")
 	server.Resume()
 	if _, err := server.Do("CONFIG", "SET", "requirepass", "secret"); err != nil {
 		t.Fatal(err)
 	}
-	try("redis://"+at, at+": it wants a password, and --redis-url has none")
-	try("redis://:other@"+at, at+": it refuses the user or the password of --redis-url")
+	try("redis://"+at, patience, at+": it wants a password, and --redis-url has none")
+	try("redis://:other@"+at, patience, at+": it refuses the user or the password of --redis-url")
 	server.Kill()
-	try("redis://:secret@"+at, at+": connect: connection refused")
+	try("redis://:secret@"+at, patience, at+": connect: connection refused")
 }

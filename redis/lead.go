@@ -276,7 +276,7 @@ func (t *term) write(ctx context.Context, client rueidis.Client, renewed time.Ti
 			return err
 		default:
 			if isFull(err) {
-				t.yield(ctx, client)
+				t.relay.yield(ctx, client, t.keys)
 			}
 			pauseFor(ctx, 20*time.Millisecond)
 		}
@@ -289,10 +289,10 @@ func isFull(err error) bool {
 	return answered && strings.Contains(err.Error(), "OOM ")
 }
 
-func (t *term) yield(ctx context.Context, client rueidis.Client) {
-	ctx, cancel := context.WithTimeout(ctx, t.relay.Timeout)
+func (r *Relay) yield(ctx context.Context, client rueidis.Client, k keys) {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	_ = yieldScript.Exec(ctx, client, []string{t.keys.stream}, nil).Error() // it is tried again, as long as the lease lasts
+	_ = yieldScript.Exec(ctx, client, []string{k.stream}, nil).Error() // it is tried again, as long as Redis is full
 }
 
 // take encodes what is queued, as the script takes it.

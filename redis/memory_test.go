@@ -44,19 +44,31 @@ func TestStreamGivesWay(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	database := newDatabase(t, dbtest.Database(t))
-	i := start(t, database, server.URL(), nil)
+	i := start(t, database, server.URL(), steady)
 	leader(t, i)
-	for range 20 {
-		if _, err := database.Pool.Exec(t.Context(), `insert into notes (writer, n, filler) select 1, coalesce(max(n), 0) + 1, repeat('x', 100000) from notes`); err != nil {
-			t.Fatal(err)
-		}
-	}
 	const all = 20 * 100000
-	await(t, "the stream", func() bool { return used(t, server) > all })
+	fill := func() {
+		t.Helper()
+		for range 20 {
+			if _, err := database.Pool.Exec(t.Context(), `insert into notes (writer, n, filler) select 1, coalesce(max(n), 0) + 1, repeat('x', 100000) from notes`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		await(t, "the stream", func() bool { return used(t, server) > all })
+	}
+	fill()
 	maxMemory(t, server, used(t, server)-all/2)
 	write(t, database, 1, 1)
 	await(t, "the event", func() bool { return len(i.told()) == 21 })
 	await(t, "the stream to give way", func() bool { return used(t, server) < all })
+	leader(t, i)
+
+	// So it does where nobody leads, as nobody could.
+	maxMemory(t, server, 0)
+	fill()
+	i.stop()
+	maxMemory(t, server, used(t, server))
+	i = start(t, database, server.URL(), steady)
 	leader(t, i)
 }
 

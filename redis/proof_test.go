@@ -25,10 +25,10 @@ func positionAt(xid uint64) realtime.Cursor {
 func TestProven(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	leads := &redis.Relay{URL: server.URL(), Name: "leads", Lease: time.Minute} // its length does not matter for how often that is told
-	follows := &redis.Relay{URL: server.URL()}
-	ctx, cancel := context.WithCancel(t.Context())
-	var group errgroup.Group
+	leads := &redis.Relay{URL: server.URL(), Name: "leads", Lease: time.Hour, Timeout: patience} // their length does not matter for how often that is told
+	follows := &redis.Relay{URL: server.URL(), Timeout: patience}
+	all, cancel := context.WithCancel(t.Context())
+	group, ctx := errgroup.WithContext(all) // which ends early if one fails
 	defer func() {
 		cancel()
 		_ = group.Wait()
@@ -44,7 +44,7 @@ func TestProven(t *testing.T) {
 		})
 		return err
 	})
-	<-leading
+	receive(ctx, t, leading)
 
 	const batches = 300
 	publish := func(from, to uint64) {
@@ -79,25 +79,36 @@ func TestProven(t *testing.T) {
 				return nil
 			})
 	})
-	first := <-proofs
+	first := receive(ctx, t, proofs)
 	for n := range 3 {
 		leads.Signal(realtime.Signal{Channel: realtime.Channel{Topic: "notes"}, Type: "typing", Data: []byte(`{}`)})
-		for <-told <= n {
+		for receive(ctx, t, told) <= n {
 		}
 		for len(looks) > 0 {
 			<-looks
 		}
-		<-looks
-		<-looks // this one was begun behind the signal
+		receive(ctx, t, looks)
+		receive(ctx, t, looks) // this one was begun behind the signal
 	}
 	if len(proofs) > 0 {
 		t.Errorf("it is told %d times that something was proven, and that was only once", len(proofs)+1)
 	}
 	publish(100+batches, 101+batches)
 	leads.Proven(positionAt(101 + batches))
-	if next := <-proofs; !next.After(first) {
+	if next := receive(ctx, t, proofs); !next.After(first) {
 		t.Errorf("the second proof is of %s, and the first of %s", next, first)
 	}
+}
+
+// receive is what comes next, unless ctx ends before.
+func receive[T any](ctx context.Context, t *testing.T, from <-chan T) (next T) {
+	t.Helper()
+	select {
+	case next = <-from:
+	case <-ctx.Done():
+		t.Fatal(context.Cause(ctx))
+	}
+	return next
 }
 
 // A Redis that answers and cannot be written is not one that is back: whoever reads for itself goes on with that.
@@ -113,7 +124,8 @@ func TestRedisThatCannotBeWritten(t *testing.T) {
 		{"not for this user", []string{"ACL", "SETUSER", "default", "-set"}, []string{"ACL", "SETUSER", "default", "+set"}},
 	} {
 		database := newDatabase(t, dbtest.Database(t))
-		all := []*instance{start(t, database, server.URL(), nil), start(t, database, server.URL(), nil)}
+		patient := func(i *instance) { i.reader.Timeout = patience / 3 } // or who reads could lose his connection to a busy machine
+		all := []*instance{start(t, database, server.URL(), patient), start(t, database, server.URL(), patient)}
 		leader(t, all...)
 		goesOn(t, all, func() { write(t, database, 1, 5) })
 		if _, err := server.Do(c.spoil...); err != nil {
@@ -163,7 +175,7 @@ func TestLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"instance-2", "instance", "instance-1"} {
-		r := &redis.Relay{URL: server.URL(), Name: name}
+		r := &redis.Relay{URL: server.URL(), Name: name, Timeout: patience}
 		led, err := r.Lead(t.Context(), "nobody", func(context.Context) error {
 			if holder, _ := server.Do("GET", lease); holder == "instance-1/1" || !strings.HasPrefix(holder, "instance-1/") {
 				t.Errorf("while %s leads, the lease is that of %s", name, holder)

@@ -56,9 +56,12 @@ func TestResumesFromTheStream(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	server := redistest.Start(t)
 	database := newDatabase(t, dbtest.Database(t))
-	both := []*instance{start(t, database, server.URL(), nil), start(t, database, server.URL(), nil)}
+	both := []*instance{start(t, database, server.URL(), steady), start(t, database, server.URL(), steady)}
 	// One that reads for itself has positions of its own, between those of the stream.
-	alone := start(t, database, server.URL(), func(i *instance) { i.reader.Relay = nil })
+	alone := start(t, database, server.URL(), func(i *instance) {
+		steady(i)
+		i.reader.Relay = nil
+	})
 	leader(t, both...)
 	await(t, "the one that reads for itself", func() bool { return alone.reader.Status().Live })
 

@@ -175,6 +175,11 @@ func start(t *testing.T, database *db.DB, url string, options func(*instance)) *
 	return i
 }
 
+// steady has nobody be taken for lost whom a busy machine keeps waiting.
+func steady(i *instance) {
+	i.reader.Timeout, i.relay.Lease, i.relay.Timeout = patience/3, patience/3, patience/3
+}
+
 func (i *instance) role() db.Role { return i.reader.Status().Role }
 
 // told returns the ids of the events it was told of.
@@ -224,21 +229,20 @@ func TestOneReadsForAll(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	database := newDatabase(t, dbtest.Database(t))
-	all := []*instance{start(t, database, server.URL(), nil), start(t, database, server.URL(), nil), start(t, database, server.URL(), nil)}
+	all := []*instance{start(t, database, server.URL(), steady), start(t, database, server.URL(), steady), start(t, database, server.URL(), steady)}
 	first := leader(t, all...)
 	write(t, database, 1, 10)
 	for _, i := range all {
 		await(t, "the events", func() bool { return len(i.told()) == 10 })
 	}
-	// Only one has a connection that reads, and one that listens.
-	var connections int
-	err := database.Pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity where datname = current_database() and application_name in ('tidings reader', 'tidings listener')`).Scan(&connections)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if connections != 2 {
-		t.Errorf("%d connections read or listen, of one instance there are 2", connections)
-	}
+	await(t, "only one to have a connection that reads, and one that listens", func() bool {
+		var connections int
+		err := database.Pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity where datname = current_database() and application_name in ('tidings reader', 'tidings listener')`).Scan(&connections)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return connections == 2
+	})
 	// A signal is relayed, and what can be subscribed to, and what servers are told to do.
 	if err := database.Signal(t.Context(), realtime.Signal{Channel: realtime.Channel{Topic: "notes"}, Type: "typing", Data: []byte(`{}`), From: "anna"}); err != nil {
 		t.Fatal(err)

@@ -143,7 +143,8 @@ return 1
 `)
 
 // Ping reports whether Redis can be used, for a log: one that answers may be full, or somebody's replica, or not let this user write. If it cannot,
-// it is looked for anew the next time: its name may be that of another server now.
+// it is looked for anew the next time: its name may be that of another server now. Where it is full, the stream gives way: nobody leads who would
+// see to that.
 func (r *Relay) Ping(ctx context.Context, origin string) error {
 	client, err := r.connect()
 	if err != nil {
@@ -153,6 +154,9 @@ func (r *Relay) Ping(ctx context.Context, origin string) error {
 	defer cancel()
 	keys := keysOf(origin)
 	if err := pingScript.Exec(ctx, client, []string{keys.leader, keys.stream, keys.marks, keys.ping}, nil).Error(); err != nil {
+		if isFull(err) {
+			r.yield(ctx, client, keys)
+		}
 		r.Close()
 		return r.lost(err)
 	}

@@ -17,7 +17,10 @@ func TestStreamIsCut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	database := newDatabase(t, dbtest.Database(t))
-	small := func(i *instance) { i.relay.StreamBytes = 2 << 20 }
+	small := func(i *instance) {
+		steady(i)
+		i.relay.StreamBytes = 2 << 20
+	}
 	i := start(t, database, server.URL(), small)
 	leader(t, i)
 	for round := range 2 {

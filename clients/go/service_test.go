@@ -43,12 +43,12 @@ func built(t testing.TB) string {
 // secret is that by which the tests sign tokens.
 const secret = "by which the tests sign their tokens"
 
-// token is a user's, from now on.
+// token is a user's, from now on, to the microsecond: it may be asked for right behind a revocation.
 func token(t testing.TB, user string, lives time.Duration) string {
 	t.Helper()
 	now := time.Now()
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"sub": user, "iat": float64(now.UnixMilli()) / 1000, "exp": float64(now.Add(lives).UnixMilli()) / 1000,
+		"sub": user, "iat": float64(now.UnixMicro()) / 1e6, "exp": float64(now.Add(lives).UnixMilli()) / 1000,
 	}).SignedString([]byte(secret))
 	if err != nil {
 		t.Fatal(err)

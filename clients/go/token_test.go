@@ -54,7 +54,7 @@ func TestTokenIsRenewed(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	s := serve(t, d)
-	const lives = 10 * time.Second
+	const lives = 15 * time.Second
 	i := &issuer{give: func(_ int, why tidings.Why) (string, error) {
 		if why == tidings.Connect {
 			return token(t, "ada", lives), nil
@@ -87,7 +87,7 @@ func TestTokenRunsOut(t *testing.T) {
 	i := &issuer{give: func(_ int, why tidings.Why) (string, error) {
 		switch why {
 		case tidings.Connect:
-			return token(t, "ada", 4*time.Second), nil
+			return token(t, "ada", 12*time.Second), nil
 		case tidings.Expiring:
 			return "", broken
 		}

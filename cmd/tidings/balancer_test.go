@@ -16,8 +16,10 @@ import (
 type balancer struct {
 	t         testing.TB
 	listener  net.Listener
-	instances []string
+	ctx       context.Context // of all that it does
+	group     sync.WaitGroup
 	mu        sync.Mutex
+	instances []string
 	ready     map[string]bool
 	turn      int
 	slowest   time.Duration // from a look at an instance to the next
@@ -29,38 +31,45 @@ func balance(t testing.TB, instances ...string) *balancer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &balancer{t: t, listener: listener, instances: instances, ready: make(map[string]bool)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	var group sync.WaitGroup
+	b := &balancer{t: t, listener: listener, ctx: ctx, ready: make(map[string]bool)}
 	for _, at := range instances {
-		group.Go(func() { b.look(ctx, at) })
+		b.add(at)
 	}
-	group.Go(func() {
+	b.group.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			group.Go(func() { b.pass(ctx, conn.(*net.TCPConn)) })
+			b.group.Go(func() { b.pass(conn.(*net.TCPConn)) })
 		}
 	})
 	t.Cleanup(func() {
 		cancel()
 		_ = listener.Close()
-		group.Wait()
+		b.group.Wait()
 	})
 	return b
+}
+
+// add has it hand connections on to one more instance.
+func (b *balancer) add(at string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.instances = append(b.instances, at)
+	b.group.Go(func() { b.look(at) })
 }
 
 func (b *balancer) at() string { return b.listener.Addr().String() }
 
 // look asks an instance again and again whether it is ready.
-func (b *balancer) look(ctx context.Context, at string) {
+func (b *balancer) look(at string) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for last := time.Now(); ctx.Err() == nil; {
-		request, err := http.NewRequestWithContext(ctx, "GET", "http://"+at+"/readyz", nil)
+	for last := time.Now(); b.ctx.Err() == nil; {
+		request, err := http.NewRequestWithContext(b.ctx, "GET", "http://"+at+"/readyz", nil)
 		if err != nil {
 			panic(err) // it is one
 		}
@@ -76,7 +85,7 @@ func (b *balancer) look(ctx context.Context, at string) {
 		b.mu.Unlock()
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
+		case <-b.ctx.Done():
 		}
 	}
 }
@@ -118,15 +127,15 @@ func (b *balancer) choose() string {
 }
 
 // pass hands a connection on, and each side's end.
-func (b *balancer) pass(ctx context.Context, client *net.TCPConn) {
+func (b *balancer) pass(client *net.TCPConn) {
 	defer client.Close()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", b.choose())
+	conn, err := new(net.Dialer).DialContext(b.ctx, "tcp", b.choose())
 	if err != nil {
 		return
 	}
 	instance := conn.(*net.TCPConn)
 	defer instance.Close()
-	stop := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(b.ctx, func() {
 		_ = client.Close()
 		_ = instance.Close()
 	})

@@ -83,9 +83,9 @@ func TestBench(t *testing.T) {
 		rows       int64 // 0: any number
 		perRow     int64 // subscribers of a channel
 	}{
-		{"ws", "--transport ws --subscribers 20 --rate 200", 200, 20},
-		{"events", "--transport events --subscribers 12 --channels 4 --writers 3 --rate 200", 200, 3},
-		{"sse", "--transport sse --subscribers 20 --channels 2 --rate 200 --payload 5000", 200, 10},
+		{"ws", "--transport ws --subscribers 20 --rate 50", 200, 20},
+		{"events", "--transport events --subscribers 12 --channels 4 --writers 3 --rate 50", 200, 3},
+		{"sse", "--transport sse --subscribers 20 --channels 2 --rate 50 --payload 5000", 200, 10},
 		{"as fast as it goes", "--subscribers 8 --channels 2 --writers 4 --rate 0", 0, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestBench(t *testing.T) {
 			address := liveDatabase(t)
 			env := environ("DATABASE_URL=" + address)
 			_, at := serve(t, env)
-			args := append([]string{"bench", "--json", "--server", "http://" + at, "--duration", "1s", "--warmup", "200ms", "--drain", "30s"},
+			args := append([]string{"bench", "--json", "--server", "http://" + at, "--duration", "4s", "--warmup", "200ms", "--drain", "30s"},
 				strings.Fields(c.args)...)
 			text := succeed(t, env, args...)
 			r := readReport(t, text)
@@ -121,11 +121,11 @@ func TestBenchText(t *testing.T) {
 	address := liveDatabase(t)
 	env := environ("DATABASE_URL=" + address)
 	_, at := serve(t, env)
-	_, stdout, stderr := run(t, environ("DATABASE_URL="+address, "TIDINGS_SERVER=http://"+at), "bench", "--subscribers", "3", "--duration", "1s", "--progress", "300ms")
+	_, stdout, stderr := run(t, environ("DATABASE_URL="+address, "TIDINGS_SERVER=http://"+at), "bench", "--subscribers", "3", "--duration", "4s", "--progress", "300ms")
 	for _, pattern := range []string{
-		`load +3 subscribers over /ws, 1 channel; 1 writer, 100 rows a second, 100 bytes of text each; 1 s after 1 s of warm-up`,
+		`load +3 subscribers over /ws, 1 channel; 1 writer, 100 rows a second, 100 bytes of text each; 4 s after 1 s of warm-up`,
 		`connections +3 opened in \d+\.\d+ s`,
-		`deliveries +3\d\d of 3\d\d, \d+ a second|deliveries +2\d\d of 2\d\d, \d+ a second`,
+		`deliveries +[1-9][\d,]* of [1-9][\d,]*, [\d.,]+ a second`, // of as many rows as the machine could write
 		`faults +0 lost, 0 doubled, 0 out of order; 0 reconnects`,
 		`latency +p50 +p90 +p99 +p99.9 +max`,
 		`\d+ ms   from its commit to its receipt`,
@@ -216,7 +216,7 @@ func TestBenchThroughCuts(t *testing.T) {
 			_, at := serve(t, env)
 			proxy := newCutter(t, at)
 			p := begin(t, env, "bench", "--json", "--server", "http://"+proxy.address, "--transport", transport, "--subscribers", "10",
-				"--duration", "3s", "--warmup", "0s", "--rate", "200", "--drain", "30s", "--progress", "200ms")
+				"--duration", "12s", "--warmup", "0s", "--rate", "50", "--drain", "30s", "--progress", "200ms")
 			p.await(&p.stderr, `measuring, .* [1-9][\d,]* deliveries`)
 			proxy.cut()
 			p.await(&p.stderr, `10 reconnects`)
@@ -239,7 +239,7 @@ func TestBenchThroughRestarts(t *testing.T) {
 	env := environ("DATABASE_URL=" + address)
 	service, at := serve(t, env)
 	p := begin(t, env, "bench", "--json", "--server", "http://"+at, "--subscribers", "10", "--channels", "2", "--writers", "2",
-		"--duration", "6s", "--warmup", "0s", "--rate", "200", "--drain", "30s", "--progress", "200ms")
+		"--duration", "15s", "--warmup", "0s", "--rate", "100", "--drain", "30s", "--progress", "200ms")
 	p.await(&p.stderr, `measuring, .* [1-9][\d,]* deliveries`)
 	service.signal(syscall.SIGTERM)
 	service.wait()

@@ -89,7 +89,7 @@ type house struct {
 const followerUser = 500
 
 // quickPresence has what is to be waited for come within seconds.
-var quickPresence = []string{"--presence-grace=4s", "--presence-heartbeat=400ms", "--presence-dead-after=2s"}
+var quickPresence = []string{"--presence-grace=8s", "--presence-heartbeat=400ms", "--presence-dead-after=2s"}
 
 func open(t testing.TB, database string) *house {
 	t.Helper()

@@ -50,6 +50,8 @@ func environ(more ...string) []string {
 		}
 	}
 	env = append(env, "GORACE=atexit_sleep_ms=10") // the race detector waits a second, unless it is told not to
+	// A test's client reads, and so answers pings, when something is to come: it is not to be taken for dead meanwhile.
+	env = append(env, "TIDINGS_PING_INTERVAL=1h")
 	return append(append(env, "TIDINGS_SECRET="+ownSecret), more...)
 }
 

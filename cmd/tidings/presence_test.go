@@ -30,8 +30,8 @@ func TestPresenceOfAKilledInstance(t *testing.T) {
 	h.expect("user_online", witness)
 
 	// Who leaves and is back within the grace is not told of, whether by the same door or not.
-	h.leave(1, others...)
 	h.start(0)
+	h.leave(1, others...)
 	h.come(0, others[:6]...)
 	h.come(1, others[6:]...)
 	h.come(0, away...)

@@ -326,7 +326,7 @@ func TestTailTokenFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	give(6 * time.Second)
+	give(15 * time.Second)
 	tail := begin(t, environ("TIDINGS_TOKEN_FILE="+file), "tail", "private", "--server", "http://"+at)
 	tail.await(&tail.stderr, `following private`)
 	tail.await(&tail.stderr, `another one is waited for`)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -271,13 +270,7 @@ func TestUpgradeWhileServing(t *testing.T) {
 	env := withoutSecret()
 	flags := []string{"--database-url", address, "--no-sign-in"}
 	older, at := serve(t, env, flags...)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	later := free.Addr().String()
-	_ = free.Close()
-	b := balance(t, at, later)
+	b := balance(t, at)
 	b.awaitReady(1)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -324,12 +317,12 @@ func TestUpgradeWhileServing(t *testing.T) {
 	again.signal(syscall.SIGTERM)
 	again.wait()
 
-	newer := beginProgram(t, program, env, append([]string{"serve", "--listen", later}, flags...)...)
+	newer := beginProgram(t, program, env, append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...)
 	if code := older.wait(); code != 1 {
 		t.Errorf("the older one ends with %d, want 1", code)
 	}
 	older.await(&older.stderr, `level=ERROR msg="the database is of a version that this program cannot serve: it stops"`)
-	newer.await(&newer.stderr, `msg=live`)
+	b.add(newer.await(&newer.stderr, `msg=live address=(\S+)`)[1])
 	if seen := ask[int](t, address, `select count(*) from tidings.seen_by`); seen != 0 {
 		t.Errorf("the incompatible migration was run while %d still read", seen)
 	}

@@ -242,6 +242,9 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
+	// A program that another test starts meanwhile would have the file open for writing until it runs, and nobody could run the file.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, info.Mode().Perm())
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ type proxy struct {
 }
 
 // quiet is the timeout of the proxies in these tests, instead of 75 s.
-const quiet = 5 * time.Second
+const quiet = 8 * time.Second
 
 // proxies start each of the examples with its own file, in which nothing is changed but addresses, where certificates are, and how long
 // a timeout is.
