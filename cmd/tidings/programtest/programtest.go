@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"syscall"
 )
 
 // alive is what those who remove the programs watch: it is closed when this process ends.
@@ -17,6 +19,11 @@ var alive []io.Closer
 
 // New builds the program as of a version, in a directory that goes when this process does, however it ends.
 func New(version string) (path string, err error) {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if signal.Ignored(s) { // as nohup has it; what is caught here, programs do not ignore
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	dir, err := os.MkdirTemp("", "tidings-program-")
 	if err != nil {
 		return "", err
