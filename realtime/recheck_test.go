@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +70,53 @@ func TestRecheckKeepsNobodyIn(t *testing.T) {
 	write()
 	answer <- false
 	f.expectNotice(realtime.NoticeError, realtime.CodeForbidden)
+}
+
+// However often something changes that policies look at, those who are allowed are told in between.
+func TestRechecksWithoutEnd(t *testing.T) {
+	t.Parallel()
+	var h *realtime.Hub
+	var mu sync.Mutex
+	storm, told := false, make(map[string]chan struct{})
+	var last chan struct{} // of who was allowed last
+	c := &court{permit: func(asks []realtime.Ask) []bool {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case !storm:
+		case len(asks) == 1:
+			last = told[asks[0].Rights.User]
+		default:
+			if last != nil {
+				<-last
+			}
+			h.Recheck() // while they are asked about
+		}
+		return slices.Repeat([]bool{true}, len(asks))
+	}}
+	h = c.open(t, realtime.Options{})
+	var followers []*follower
+	for _, user := range []string{"a", "b", "c", "d"} {
+		f := follow(t, h, person(user))
+		defer f.sub.Close()
+		f.sub.Subscribe(t.Context(), channels("rooms"), realtime.SubscribeOptions{})
+		f.expectNotice(realtime.NoticeSubscribed, "")
+		followers = append(followers, f)
+		told[user] = make(chan struct{})
+	}
+	mu.Lock()
+	storm = true
+	mu.Unlock()
+	h.Recheck()
+	c.publish(&realtime.Event{Topic: "rooms", Type: "room_added", Key: "1", Keyed: true, Data: []byte(`"written"`)})
+	var all sync.WaitGroup
+	for i, user := range []string{"a", "b", "c", "d"} {
+		all.Go(func() {
+			defer close(told[user])
+			followers[i].expectEvents("room_added")
+		})
+	}
+	all.Wait()
 }
 
 // One question that cannot be answered spares nobody else, and in the end not whose it is.
