@@ -400,6 +400,11 @@ func (s *Subscriber) waitIfUndecided() {
 	}
 }
 
+// policed reports whether a policy says who may have one of the channels.
+func (s *Subscriber) policed() bool {
+	return slices.ContainsFunc(s.members, func(m *member) bool { return s.hub.topics[m.channel.Topic].policed() })
+}
+
 // undecided reports whether it is being asked if a channel may stay: until that is known, the subscriber is told nothing, and then it goes on
 // where it was.
 func (s *Subscriber) undecided() bool {
