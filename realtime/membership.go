@@ -383,6 +383,9 @@ func (s *Subscriber) review() {
 	}
 	s.sign()
 	s.waitIfUndecided()
+	if !s.live {
+		s.wakeup() // it may have waited for an answer that is not needed any more
+	}
 }
 
 // doubt has the subscriber wait for what policies say now of its channels.

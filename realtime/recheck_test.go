@@ -206,6 +206,36 @@ func TestRecheckWhileTheLogIsRead(t *testing.T) {
 	}
 }
 
+// Who waits for a policy's answer waits no longer where none is needed any more.
+func TestChannelBecomesPublicWhileAsked(t *testing.T) {
+	t.Parallel()
+	gate := make(chan struct{}, 1)
+	defer close(gate)
+	gate <- struct{}{} // for who subscribes
+	c := &court{permit: func(asks []realtime.Ask) []bool {
+		<-gate
+		return slices.Repeat([]bool{true}, len(asks))
+	}}
+	h := c.open(t, realtime.Options{})
+	f := follow(t, h, nil)
+	defer f.sub.Close()
+	f.sub.Subscribe(t.Context(), channels("rooms"), realtime.SubscribeOptions{})
+	f.expectNotice(realtime.NoticeSubscribed, "")
+	h.Recheck()
+	if items, err := f.sub.Next(t.Context()); err != nil || len(items) > 0 {
+		t.Fatalf("told %+v, %v", items, err)
+	}
+	<-f.woken // by the doubt
+	h.SetTopics([]realtime.Topic{{Name: "rooms", Keyed: true, Read: "public"}})
+	c.publish(&realtime.Event{Topic: "rooms", Type: "room_added", Key: "1", Keyed: true, Data: []byte(`"written"`)})
+	select {
+	case <-f.woken:
+	case <-time.After(patience):
+		t.Fatal("it is not woken")
+	}
+	f.expectEvents("room_added")
+}
+
 // One question that cannot be answered spares nobody else, and in the end not whose it is.
 func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 	t.Parallel()
