@@ -30,6 +30,13 @@ type intake struct {
 
 // add takes the next event.
 func (in *intake) add(ctx context.Context, e *realtime.Event) error {
+	// What stands behind an order is told when that has been obeyed. Policies are asked again once for as many orders as stand together:
+	// they may come from a trigger, for each row.
+	if n := len(in.batch.Events); n > 0 {
+		if last := in.batch.Events[n-1]; isOrder(last) && !(isRecheck(last) && isRecheck(e)) {
+			in.flush(last.Cursor)
+		}
+	}
 	if e.Topic == realtime.OwnTopic {
 		in.stale = in.stale || e.Type == "topics"
 	} else if in.stale {
@@ -45,9 +52,7 @@ func (in *intake) add(ctx context.Context, e *realtime.Event) error {
 		in.last = e.Xid
 		in.transactions++
 	}
-	// What stands behind an order is told when that has been obeyed.
-	order := e.Topic == realtime.OwnTopic && e.Type != "beat"
-	if in.bytes += len(e.Data); order || in.bytes >= batchBytes || len(in.batch.Events) >= batchEvents {
+	if in.bytes += len(e.Data); in.bytes >= batchBytes || len(in.batch.Events) >= batchEvents {
 		in.flush(e.Cursor)
 	}
 	return nil
@@ -82,6 +87,11 @@ func (in *intake) refresh(ctx context.Context) error {
 	return in.reader.readTopics(ctx)
 }
 
+// isOrder reports whether the event tells servers to do something.
+func isOrder(e *realtime.Event) bool { return e.Topic == realtime.OwnTopic && e.Type != "beat" }
+
+func isRecheck(e *realtime.Event) bool { return isOrder(e) && e.Type == "recheck" }
+
 // count counts what has been published, and returns what servers are told to do.
 func (r *Reader) count(b realtime.Batch) (orders []*realtime.Event) {
 	if len(b.Events) == 0 {
@@ -93,8 +103,9 @@ func (r *Reader) count(b realtime.Batch) (orders []*realtime.Event) {
 		switch {
 		case e.Topic != realtime.OwnTopic:
 			r.events++
-		case e.Type == "beat":
+		case !isOrder(e):
 			r.beatHeard(e.ID.Entry)
+		case len(orders) > 0 && isRecheck(e) && isRecheck(orders[len(orders)-1]):
 		default:
 			orders = append(orders, e)
 		}

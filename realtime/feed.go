@@ -68,8 +68,11 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	}
 	reads = true
 	from, upto, replay := s.from, Snapshot{}, s.replay
-	if replay != nil {
+	switch at := h.position; {
+	case replay != nil:
 		from, upto = replay.from, replay.upto.End()
+	case s.policed() && !at.Midway() && at.Includes(from) && !from.Equal(at):
+		upto = at.Seen // what lies further on may be behind a right that was taken
 	}
 	s.unlock()
 
@@ -82,7 +85,7 @@ func (s *Subscriber) feed(ctx context.Context) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Whoever changed what is being fed meanwhile has the last word.
-	if s.closed || s.live || s.replay != replay || replay == nil && !s.from.Equal(from) {
+	if s.closed || s.live || s.undecided() || s.replay != replay || replay == nil && !s.from.Equal(from) {
 		return true, nil
 	}
 	var unserved *ResetError

@@ -383,6 +383,9 @@ func (s *Subscriber) review() {
 	}
 	s.sign()
 	s.waitIfUndecided()
+	if !s.live {
+		s.wakeup() // it may have waited for an answer that is not needed any more
+	}
 }
 
 // doubt has the subscriber wait for what policies say now of its channels.
@@ -398,6 +401,11 @@ func (s *Subscriber) waitIfUndecided() {
 	if s.live && s.undecided() {
 		s.fallBehind(s.hub.position, true)
 	}
+}
+
+// policed reports whether a policy says who may have one of the channels.
+func (s *Subscriber) policed() bool {
+	return slices.ContainsFunc(s.members, func(m *member) bool { return s.hub.topics[m.channel.Topic].policed() })
 }
 
 // undecided reports whether it is being asked if a channel may stay: until that is known, the subscriber is told nothing, and then it goes on

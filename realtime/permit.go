@@ -2,7 +2,6 @@ package realtime
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -131,11 +130,25 @@ func (h *Hub) ring() {
 // maxAsks is how much is asked at a time, at most.
 const maxAsks = 500
 
+// portion is how much to ask at a time. An answer does not count if something changed while it was asked for: where that keeps happening, less is
+// asked at a time, so that some are given in between.
+type portion int
+
+func (p *portion) asked(n int, inVain bool) {
+	if inVain {
+		*p = portion(max(n/2, 1))
+	} else {
+		*p = min(2**p, maxAsks)
+	}
+}
+
 // askPolicies asks what there is to ask, until ctx ends.
 func (h *Hub) askPolicies(ctx context.Context) {
+	size := portion(maxAsks)
 	for {
 		h.mu.Lock()
-		asks := h.asks[:min(len(h.asks), maxAsks)]
+		changes := h.changes
+		asks := h.asks[:min(len(h.asks), int(size))]
 		h.asks = h.asks[len(asks):]
 		h.mu.Unlock()
 		if len(asks) == 0 {
@@ -151,6 +164,7 @@ func (h *Hub) askPolicies(ctx context.Context) {
 			questions[i] = p.ask
 		}
 		answers, err := h.source.Permit(ctx, questions)
+		size.asked(len(asks), h.changed() != changes)
 		for i, p := range asks {
 			if p.err = err; err == nil {
 				p.allowed = answers[i]
@@ -212,6 +226,7 @@ func (h *Hub) askAgain() {
 
 // recheck asks from time to time, and whenever it is to, until ctx ends: what policies look at may have changed.
 func (h *Hub) recheck(ctx context.Context) {
+	size := portion(maxAsks)
 	tick := time.NewTicker(h.options.RecheckInterval)
 	defer tick.Stop()
 	for {
@@ -224,7 +239,7 @@ func (h *Hub) recheck(ctx context.Context) {
 		held := h.held()
 		for patience := h.options.RecheckInterval; len(held) > 0; {
 			begun := time.Now()
-			if held = h.recheckSome(ctx, held); len(held) == 0 {
+			if held = h.recheckSome(ctx, held, &size); len(held) == 0 {
 				break
 			}
 			if !pause(ctx, retryAfter) {
@@ -276,21 +291,28 @@ func (h *Hub) held() (all []*holding) {
 
 // recheckSome asks about holdings, takes away what is not allowed any more, and returns those about which there was no answer. One that cannot
 // be answered is asked about by itself: it spares no other.
-func (h *Hub) recheckSome(ctx context.Context, some []*holding) (unanswered []*holding) {
-	for part := range slices.Chunk(some, maxAsks) {
+func (h *Hub) recheckSome(ctx context.Context, some []*holding, size *portion) (unanswered []*holding) {
+	for len(some) > 0 {
+		part := some[:min(len(some), int(*size))]
 		asks := make([]Ask, len(part))
 		for i, x := range part {
 			asks[i] = x.ask
 		}
 		changes := h.changed()
 		answers, err := h.source.Permit(ctx, asks)
+		inVain := h.changed() != changes
+		size.asked(len(part), inVain)
+		if inVain && err == nil && len(part) > 1 {
+			continue // with fewer
+		}
+		some = some[len(part):]
 		switch {
 		case err != nil && len(part) == 1:
 			unanswered = append(unanswered, part[0])
 		case err != nil && ctx.Err() == nil:
 			middle := len(part) / 2
-			unanswered = append(unanswered, h.recheckSome(ctx, part[:middle])...)
-			unanswered = append(unanswered, h.recheckSome(ctx, part[middle:])...)
+			unanswered = append(unanswered, h.recheckSome(ctx, part[:middle], size)...)
+			unanswered = append(unanswered, h.recheckSome(ctx, part[middle:], size)...)
 		default:
 			for i, x := range part {
 				switch {
