@@ -14,10 +14,11 @@ import (
 // Doctor looks at a database, and says what is wrong and how to mend it. It writes nothing: it looks in transactions that are read only, but for a
 // notification on a channel of its own, by which it finds out whether it is heard.
 type Doctor struct {
-	DB      *DB
-	Listen  *DB          // where LISTEN is said; nil: DB
-	Live    MigrationSet // schema tidings as this program knows it
-	Channel MigrationSet // the application's tables
+	DB       *DB
+	Listen   *DB          // where LISTEN is said; nil: DB
+	NoListen bool         // LISTEN is not said, as services are to poll
+	Live     MigrationSet // schema tidings as this program knows it
+	Channel  MigrationSet // the application's tables
 
 	// Old is how long a transaction may be open before it is told of; 5 minutes.
 	Old time.Duration

@@ -324,13 +324,16 @@ func TestDoctorOfSettings(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 
-	// The rights of a role that serves.
+	// The rights of a role that writes, at most, which are not to be more; and then of one that serves.
 	p.doctor = newDoctor(t, as(t, address, role))
+	if f := only(p.examine(), "migrating-rights"); len(f) != 1 || f[0].Level != db.SeverityNote || !strings.Contains(f[0].Found, role+" may not upgrade") || f[0].SQL != nil {
+		t.Errorf("got %+v", f)
+	}
 	p.ill(
 		fault{check: "serving-rights", level: db.SeverityProblem, found: "may not call what a service calls", sql: `alter role ` + role + ` connection limit 6`},
-		fault{check: "migrating-rights", level: db.SeverityNote, found: "may serve, but not upgrade"},
 		fault{check: "connections", level: db.SeverityWarning, found: "The role may have 6 connections"},
 	)
+	p.ill(fault{check: "migrating-rights", level: db.SeverityNote, found: "may serve, but not upgrade"})
 }
 
 func TestDoctorOfTheSchema(t *testing.T) {
