@@ -123,7 +123,7 @@ select 'warning', format('Schema tidings is the superuser %I''s, and the trigger
 const originQuery = `
 select 'warning', 'This database is a copy of another, or was promoted, and no service has run on it since: the log and its cursors are still the other''s.',
        'Start the service, or say:', array['select tidings.settle()']
-  from tidings.home h where h.origin <> tidings.origin()`
+  from tidings.home h where h.origin <> tidings.origin() and not pg_is_in_recovery()`
 
 const eventTriggersQuery = `
 select 'note', format('The event trigger %I is disabled: new partitions, or changed policies, are noticed some seconds late.', t.evtname),

@@ -469,3 +469,24 @@ func (p *patient) await(query, want string) {
 		}
 	}
 }
+
+// A standby is told of as what it is, and no copy that is to be settled, which only the primary could be.
+func TestDoctorOfAStandby(t *testing.T) {
+	t.Parallel()
+	cluster := dbtest.StartCluster(t, nil)
+	d := install(t, cluster.URL())
+	cluster.Stop()
+	cluster.StartStandby()
+	findings, err := newDoctor(t, d).Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Check == "primary" != (f.Level == db.SeverityProblem) || f.Check == "origin" && f.Level != db.SeverityOK {
+			t.Errorf("got %+v", f)
+		}
+		if strings.Contains(f.Found, "could not be looked at") && f.Mend != "Look at the primary." {
+			t.Errorf("got %+v", f)
+		}
+	}
+}
