@@ -43,3 +43,15 @@ func TestDefinersAreNotPublic(t *testing.T) {
 	run(t, g, put)
 	refused(t, g, "42809", "is not for mine", `insert into mine values (1)`)
 }
+
+// What anybody may execute is so whatever the owner's default privileges are.
+func TestDefaultPrivileges(t *testing.T) {
+	t.Parallel()
+	const public = `select oid::regprocedure::text from pg_proc where pronamespace = 'tidings'::regnamespace and has_function_privilege('public', oid, 'execute') order by 1`
+	want := list[string](t, openLive(t).connect(t), public)
+	address := newDatabase(t)
+	run(t, connectTo(t, address), `alter default privileges revoke execute on functions from public`)
+	if got := list[string](t, openLiveAt(t, address).connect(t), public); !slices.Equal(got, want) {
+		t.Errorf("anybody may execute\n%s\nwant\n%s", lines(got), lines(want))
+	}
+}
