@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"slices"
 	"strconv"
@@ -86,6 +87,10 @@ func parseURL(url string) (*pgxpool.Config, error) {
 // hidePassword says why a URL cannot be read, if that can be said without a part of it: whatever cannot be read may be
 // the password.
 func hidePassword(err error) error {
+	var file *fs.PathError // sslrootcert, sslcert, sslkey
+	if errors.As(err, &file) && !strings.ContainsAny(file.Path, "@=") {
+		return fmt.Errorf("it names a file that cannot be used: %w", file)
+	}
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
 		if _, why, ok := strings.Cut(parse.Error(), "`: "); ok && !strings.ContainsAny(why, "@=/`\"") {

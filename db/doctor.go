@@ -14,10 +14,11 @@ import (
 // Doctor looks at a database, and says what is wrong and how to mend it. It writes nothing: it looks in transactions that are read only, but for a
 // notification on a channel of its own, by which it finds out whether it is heard.
 type Doctor struct {
-	DB      *DB
-	Listen  *DB          // where LISTEN is said; nil: DB
-	Live    MigrationSet // schema tidings as this program knows it
-	Channel MigrationSet // the application's tables
+	DB       *DB
+	Listen   *DB          // where LISTEN is said; nil: DB
+	NoListen bool         // LISTEN is not said, as services are to poll
+	Live     MigrationSet // schema tidings as this program knows it
+	Channel  MigrationSet // the application's tables
 
 	// Old is how long a transaction may be open before it is told of; 5 minutes.
 	Old time.Duration
@@ -172,9 +173,16 @@ func (d *Doctor) Examine(ctx context.Context) ([]Finding, error) {
 				return all, err
 			}
 			e.found = nil
-			if errors.As(err, &refused) && refused.Code == "55P03" { // lock_not_available
+			code := ""
+			if errors.As(err, &refused) {
+				code = refused.Code
+			}
+			switch code {
+			case "55P03": // lock_not_available
 				e.add(SeverityWarning, "This could not be looked at: somebody has locked what it looks at.", "See who, and look again:", lockedQuery)
-			} else {
+			case "25006", "0A000": // read_only_sql_transaction, feature_not_supported: so a standby refuses what only a primary has
+				e.add(SeverityNote, "This could not be looked at: "+sentence(err).Error()+".", "Look at the primary.")
+			default:
 				e.add(SeverityNote, "This could not be looked at: "+sentence(err).Error()+".", "Look again; if it is a right that is missing, grant it.")
 			}
 			if conn.IsClosed() {

@@ -37,6 +37,9 @@ func TestDoctorOfPoolers(t *testing.T) {
 	d := newDoctor(t, open(through))
 	expect(d, map[string]string{"pooler": "warning: A pooler of transactions", "notifications": "problem: Notifications are not heard"})
 	expect(d, map[string]string{"prepared-statements": "ok: Prepared statements are not used: a pooler"})
+	polling := newDoctor(t, open(through))
+	polling.NoListen = true
+	expect(polling, map[string]string{"pooler": "ok: A pooler of transactions", "notifications": "ok: Services poll", "prepared-statements": "ok: Prepared statements are not used: a pooler"})
 	// From 1.21 on it can keep them.
 	if out, err := exec.Command("pgbouncer", "--version").Output(); err == nil && strings.HasPrefix(string(out), "PgBouncer 1.1") {
 		pinned := newDoctor(t, open(through+"&default_query_exec_mode=cache_statement"))

@@ -77,21 +77,24 @@ func (e *examination) cutOff(set MigrationSet, s MigrationStatus) {
 		fmt.Sprintf("update tidings.%s set version = version - 1, dirty = false", versionTable(set)))
 }
 
-// What servers call says so in its comment.
+// mayServe is whether the role may use schema n, and call what servers call, whose comments say so.
+const mayServe = `(has_schema_privilege(n.oid, 'usage') and not exists (
+    select from pg_proc p where p.pronamespace = n.oid and obj_description(p.oid, 'pg_proc') like '%Servers call it.%' and not has_function_privilege(p.oid, 'execute')))`
+
 const servingRightsQuery = `
 with n as (select n.oid, r.rolname as owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'tidings'),
-missing as (
-    select not has_schema_privilege(n.oid, 'usage') or exists (
-               select from pg_proc p where p.pronamespace = n.oid and obj_description(p.oid, 'pg_proc') like '%Servers call it.%' and not has_function_privilege(p.oid, 'execute')) as serving,
-           not has_schema_privilege(n.oid, 'usage') or exists (
-               select from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'v', 'S') and not has_table_privilege(c.oid, 'select')) as looking
+may as (
+    select ` + mayServe + ` as serve,
+           has_schema_privilege(n.oid, 'usage') and not exists (
+               select from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'v', 'S') and not has_table_privilege(c.oid, 'select')) as look
       from n)
-select case when m.serving then 'problem' else 'note' end,
-       case when m.serving then format('Role %I may not call what a service calls.', current_user)
-            else format('Role %I may serve, but not look at all of schema tidings: much is not looked at here.', current_user) end,
-       case when m.serving then 'As the schema''s owner, let it (tidings migrate grant does so):' else format('Look as a member of role %I, or make it one:', n.owner) end,
-       array[case when m.serving then format('select tidings.grant_serving(%L)', current_user) else format('grant %I to %I', n.owner, current_user) end]
-  from n, missing m where m.serving or m.looking`
+select case when m.serve then 'note' else 'problem' end,
+       case when m.serve then format('Role %I may serve, but not look at all of schema tidings: much is not looked at here.', current_user)
+            else format('Role %I may not call what a service calls.', current_user) end,
+       case when m.serve then format('Look as a member of role %I, or make it one:', n.owner)
+            else 'A role that only writes need not: look as the one that serves. If this is to be it, let it, as the schema''s owner (tidings migrate grant does so):' end,
+       array[case when m.serve then format('grant %I to %I', n.owner, current_user) else format('select tidings.grant_serving(%L)', current_user) end]
+  from n, may m where not m.serve or not m.look`
 
 const migratingRightsQuery = `
 select 'problem', format('Role %I may not make schema tidings.', current_user),
@@ -99,11 +102,12 @@ select 'problem', format('Role %I may not make schema tidings.', current_user),
        array[format('grant create on database %I to %I', current_database(), current_user)]
  where to_regnamespace('tidings') is null and not has_database_privilege(current_database(), 'create')
 union all
-select 'note', format('Role %I may serve, but not upgrade: schema tidings is %I''s.', current_user, r.rolname),
-       'Upgrade as that role, by tidings migrate up, and serve with --no-migrate; or make this one a member of it:',
-       array[format('grant %I to %I', r.rolname, current_user)]
-  from pg_namespace n join pg_roles r on r.oid = n.nspowner
- where n.nspname = 'tidings' and not pg_has_role(n.nspowner, 'usage')`
+select 'note', format(case when m.serve then 'Role %I may serve, but not upgrade: schema tidings is %I''s.' else 'Role %I may not upgrade: schema tidings is %I''s.' end, current_user, n.owner),
+       'Upgrade as that role, by tidings migrate up, and serve with --no-migrate' || case when m.serve then '; or make this one a member of it:' else '.' end,
+       case when m.serve then array[format('grant %I to %I', n.owner, current_user)] end
+  from (select n.oid, n.nspowner, r.rolname as owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'tidings') as n,
+       lateral (select ` + mayServe + ` as serve) as m
+ where not pg_has_role(n.nspowner, 'usage')`
 
 const schemaOwnerQuery = `
 select 'warning', format('Schema tidings is the superuser %I''s, and the trigger functions run as he does, while %s is %I''s: a cast that he defines, of a type of a column, would too.',
@@ -119,7 +123,7 @@ select 'warning', format('Schema tidings is the superuser %I''s, and the trigger
 const originQuery = `
 select 'warning', 'This database is a copy of another, or was promoted, and no service has run on it since: the log and its cursors are still the other''s.',
        'Start the service, or say:', array['select tidings.settle()']
-  from tidings.home h where h.origin <> tidings.origin()`
+  from tidings.home h where h.origin <> tidings.origin() and not pg_is_in_recovery()`
 
 const eventTriggersQuery = `
 select 'note', format('The event trigger %I is disabled: new partitions, or changed policies, are noticed some seconds late.', t.evtname),

@@ -91,6 +91,10 @@ func lookForPooler(ctx context.Context, e *examination) error {
 		return nil
 	case pids[0] != pids[2] || pids[0] == pids[1]:
 		e.pooled = true
+		if e.NoListen {
+			e.well = "A pooler of transactions (pool_mode = transaction) stands between; services poll."
+			return nil
+		}
 		if e.Listen != nil {
 			e.well = "A pooler of transactions (pool_mode = transaction) stands between; to listen, there is a URL of its own."
 			return nil
@@ -130,6 +134,10 @@ func lookAtPrepared(ctx context.Context, e *examination) error {
 }
 
 func lookAtNotifications(ctx context.Context, e *examination) error {
+	if e.NoListen {
+		e.well = "Services poll, and need to hear none."
+		return nil
+	}
 	from := e.DB
 	if e.Listen != nil {
 		from = e.Listen

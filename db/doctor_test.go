@@ -324,13 +324,16 @@ func TestDoctorOfSettings(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 
-	// The rights of a role that serves.
+	// The rights of a role that writes, at most, which are not to be more; and then of one that serves.
 	p.doctor = newDoctor(t, as(t, address, role))
+	if f := only(p.examine(), "migrating-rights"); len(f) != 1 || f[0].Level != db.SeverityNote || !strings.Contains(f[0].Found, role+" may not upgrade") || f[0].SQL != nil {
+		t.Errorf("got %+v", f)
+	}
 	p.ill(
 		fault{check: "serving-rights", level: db.SeverityProblem, found: "may not call what a service calls", sql: `alter role ` + role + ` connection limit 6`},
-		fault{check: "migrating-rights", level: db.SeverityNote, found: "may serve, but not upgrade"},
 		fault{check: "connections", level: db.SeverityWarning, found: "The role may have 6 connections"},
 	)
+	p.ill(fault{check: "migrating-rights", level: db.SeverityNote, found: "may serve, but not upgrade"})
 }
 
 func TestDoctorOfTheSchema(t *testing.T) {
@@ -463,6 +466,27 @@ func (p *patient) await(query, want string) {
 			return
 		} else if time.Now().After(deadline) {
 			p.t.Fatalf("%s: got %s, want %s", query, got, want)
+		}
+	}
+}
+
+// A standby is told of as what it is, and no copy that is to be settled, which only the primary could be.
+func TestDoctorOfAStandby(t *testing.T) {
+	t.Parallel()
+	cluster := dbtest.StartCluster(t, nil)
+	d := install(t, cluster.URL())
+	cluster.Stop()
+	cluster.StartStandby()
+	findings, err := newDoctor(t, d).Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Check == "primary" != (f.Level == db.SeverityProblem) || f.Check == "origin" && f.Level != db.SeverityOK {
+			t.Errorf("got %+v", f)
+		}
+		if strings.Contains(f.Found, "could not be looked at") && f.Mend != "Look at the primary." {
+			t.Errorf("got %+v", f)
 		}
 	}
 }

@@ -43,3 +43,20 @@ func TestDefinersAreNotPublic(t *testing.T) {
 	run(t, g, put)
 	refused(t, g, "42809", "is not for mine", `insert into mine values (1)`)
 }
+
+// What anybody may execute is so whatever the owner's default privileges are, and who is given all functions by them is not let serve.
+func TestDefaultPrivileges(t *testing.T) {
+	t.Parallel()
+	const public = `select oid::regprocedure::text from pg_proc where pronamespace = 'tidings'::regnamespace and has_function_privilege('public', oid, 'execute') order by 1`
+	want := list[string](t, openLive(t).connect(t), public)
+	address := newDatabase(t)
+	s := connectTo(t, address)
+	guest := newRole(t, s)
+	run(t, s, `alter default privileges revoke execute on functions from public; alter default privileges grant execute on functions to `+guest)
+	if got := list[string](t, openLiveAt(t, address).connect(t), public); !slices.Equal(got, want) {
+		t.Errorf("anybody may execute\n%s\nwant\n%s", lines(got), lines(want))
+	}
+	if get[bool](t, s, `select has_schema_privilege($1, 'tidings', 'usage')`, guest) {
+		t.Error("a role that was given functions may look into the schema")
+	}
+}

@@ -23,6 +23,7 @@ const checkRedis = "redis"
 
 type doctorCmd struct {
 	Server       string `help:"Ask this running service, too, whether it is well: http://127.0.0.1:8080." env:"TIDINGS_SERVER" placeholder:"URL"`
+	Listening    bool   `name:"listen-notify" help:"Find out whether notifications are heard; switched off: services poll alone." default:"true" negatable:"" env:"TIDINGS_LISTEN_NOTIFY"`
 	RedisURL     string `name:"redis-url" help:"Ask this Redis, too: redis://user:password@host:port/0." env:"TIDINGS_REDIS_URL" placeholder:"URL"`
 	RedisURLFile string `name:"redis-url-file" help:"A file with it." env:"TIDINGS_REDIS_URL_FILE" placeholder:"FILE"`
 	Strict       bool   `help:"End with 1 also where there are only warnings."`
@@ -77,7 +78,7 @@ func (c *doctorCmd) examine(ctx context.Context, where *database) ([]db.Finding,
 		return nil, err
 	}
 	defer database.Close()
-	doctor := &db.Doctor{DB: database, Live: liveMigrations, Channel: db.ChannelMigrations}
+	doctor := &db.Doctor{DB: database, NoListen: !c.Listening, Live: liveMigrations, Channel: db.ChannelMigrations}
 	if where.DirectURL != "" {
 		if doctor.Listen, err = db.Open(ctx, where.DirectURL); err != nil {
 			return nil, fmt.Errorf("--direct-database-url: %w", err)

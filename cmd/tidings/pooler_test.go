@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +25,11 @@ func TestServeThroughPooler(t *testing.T) {
 			succeed(t, env, "migrate", "up", "--public")
 			sql(t, address, tourTables)
 			p, at := serve(t, env, flags...)
+			// What the service is told by its environment, the doctor is, too.
+			eventually(t, "the service has told how it is", func() bool {
+				return ask[int](t, address, `select count(*) from tidings.running where live and beating and listening`) == 1
+			})
+			doctor(t, append(env, fmt.Sprintf("TIDINGS_LISTEN_NOTIFY=%t", direct)), 0)
 			write := func(statement string) { sql(t, address, statement) }
 			tour(t, at, write, direct, func() {
 				pooler.Stop()

@@ -58,8 +58,10 @@ create function tidings.serving_roles() returns setof name
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select r.rolname from pg_proc p, aclexplode(p.proacl) as a join pg_roles r on r.oid = a.grantee
      where p.oid = 'tidings.attend(text, boolean)'::regprocedure and a.grantee <> p.proowner
+       and exists (select from pg_namespace n, aclexplode(n.nspacl) as u where n.oid = p.pronamespace and u.grantee = a.grantee and u.privilege_type = 'USAGE')
 $$;
-comment on function tidings.serving_roles() is 'the roles that were granted to serve: those that may call tidings.attend()';
+comment on function tidings.serving_roles() is
+    'the roles that were granted to serve: those that may call tidings.attend(), and use this schema; the owner''s default privileges may let others have the one without the other';
 
 create function tidings.leave(instance text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

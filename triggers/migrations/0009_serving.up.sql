@@ -79,3 +79,14 @@ exception when insufficient_privilege or invalid_grant_operation then
 end $$;
 comment on function tidings.revoke_serving(name) is 'takes back what tidings.grant_serving() has given';
 revoke all on function tidings.revoke_serving(name) from public;
+
+-- All others anybody may call, also where the owner's default privileges say otherwise (alter default privileges … revoke execute on functions from public).
+grant execute on function
+    tidings.current_partition, tidings.horizon, tidings.place, tidings.timeline, tidings.origin, tidings.position_text, tidings.position_snapshot,
+    tidings."position", tidings.cursor, tidings.entry_rows, tidings.serving_roles, tidings.compatible_from, tidings.reserved_type,
+    tidings.guard_kind, tidings.singular, tidings.plain, tidings.pinned_settings, tidings.long_columns, tidings.owner_column,
+    tidings.capture_columns, tidings.capture_data, tidings.capture_whole, tidings.capture_loop, tidings.capture_few, tidings.capture_move,
+    tidings.capture_moves, tidings.capture_open, tidings.capture_guarded, tidings.capture_virtual, tidings.capture_source, tidings.capture_name,
+    tidings.ops, tidings.triggers_wanted, tidings.triggers_there, tidings.may_become, tidings.reader_role, tidings.tables_asked, tidings.install,
+    tidings.policy_function, tidings.reader_problem, tidings.problem, tidings.claims, tidings.user_id, tidings.rights, tidings.passing
+to public;
