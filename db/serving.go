@@ -31,13 +31,19 @@ func (d *DB) RevokeServing(ctx context.Context, role string) error {
 	return nil
 }
 
-// renewServing grants what new migrations have made to who may serve.
+// renewServing grants what new migrations have made to who may serve, if nobody else has taken it back meanwhile.
 func (d *DB) renewServing(ctx context.Context) error {
-	var there bool
-	err := d.Pool.QueryRow(ctx, `select to_regprocedure('tidings.grant_serving(name)') is not null`).Scan(&there)
-	if err == nil && there {
-		_, err = d.Pool.Exec(ctx, `select tidings.grant_serving(role) from tidings.serving_roles() as role`)
-	}
+	err := d.beginPatiently(ctx, migratePatience, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockQuery); err != nil {
+			return err
+		}
+		var there bool
+		if err := tx.QueryRow(ctx, `select to_regprocedure('tidings.grant_serving(name)') is not null`).Scan(&there); err != nil || !there {
+			return err
+		}
+		_, err := tx.Exec(ctx, `select tidings.grant_serving(role) from tidings.serving_roles() as role`)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("grant anew who may serve: %w", sentence(err))
 	}

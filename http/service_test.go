@@ -123,11 +123,14 @@ type service struct {
 	end    func()             // tell, and wait for the end of everything
 }
 
-// start starts an instance and returns when it is live. It is ended with the test.
+// start starts an instance and returns when it is live and listens. It is ended with the test.
 func start(t testing.TB, url string, o options) *service {
 	t.Helper()
 	s := launch(t, url, o)
-	eventually(t, "the service is live", s.hub.Live)
+	eventually(t, "the service is live and listens", func() bool {
+		h := s.server.Health()
+		return h.Live && h.Listening // what is kept nowhere, it would miss otherwise
+	})
 	eventually(t, "it knows which tokens were revoked", func() bool {
 		_, err := s.server.Revoked("", "", time.Now())
 		return err == nil

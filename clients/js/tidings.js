@@ -353,7 +353,7 @@ class Link {
   }
 
   send(command) {
-    this.socket?.send(JSON.stringify(command));
+    if (this.socket?.readyState === 1) this.socket.send(JSON.stringify(command)); // of one that is closing, a page complains
   }
 
   /** Connects. The error is why a token was not taken, if one was not. */
