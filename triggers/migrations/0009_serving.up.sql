@@ -80,7 +80,7 @@ end $$;
 comment on function tidings.revoke_serving(name) is 'takes back what tidings.grant_serving() has given';
 revoke all on function tidings.revoke_serving(name) from public;
 
--- All others anybody may call, also where the owner's default privileges say otherwise (alter default privileges … revoke execute on functions from public).
+-- All others anybody may call, also where the owner's default privileges say otherwise (alter default privileges ... revoke execute on functions from public).
 grant execute on function
     tidings.current_partition, tidings.horizon, tidings.place, tidings.timeline, tidings.origin, tidings.position_text, tidings.position_snapshot,
     tidings."position", tidings.cursor, tidings.entry_rows, tidings.serving_roles, tidings.compatible_from, tidings.reserved_type,
