@@ -58,6 +58,13 @@ func (c *court) open(t *testing.T, options realtime.Options) *realtime.Hub {
 	})
 	h.Start(c.at(0))
 	h.SetLive(true)
+	runHub(t, h)
+	return h
+}
+
+// runHub runs the hub until the test ends.
+func runHub(t *testing.T, h *realtime.Hub) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
@@ -67,7 +74,6 @@ func (c *court) open(t *testing.T, options realtime.Options) *realtime.Hub {
 			t.Error(err)
 		}
 	})
-	return h
 }
 
 // publish writes events, each a transaction, in one batch.

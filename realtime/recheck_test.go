@@ -151,9 +151,7 @@ func TestRecheckWhileTheLogIsRead(t *testing.T) {
 		h.SetTopics([]realtime.Topic{{Name: "rooms", Keyed: true, Read: "policy:public.members"}})
 		h.Start(l.at(0))
 		h.SetLive(true)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- h.Run(ctx) }()
+		runHub(t, h)
 		event := func(typ string) *realtime.Event {
 			return &realtime.Event{Topic: "rooms", Type: typ, Key: "1", Keyed: true, Data: []byte(`"written"`)}
 		}
@@ -175,10 +173,10 @@ func TestRecheckWhileTheLogIsRead(t *testing.T) {
 		write("afterwards")
 		f := follow(t, h, person("a"))
 		go func() { answer <- true }()
-		f.sub.Subscribe(ctx, channels("rooms"), realtime.SubscribeOptions{Since: l.at(0).String()})
+		f.sub.Subscribe(t.Context(), channels("rooms"), realtime.SubscribeOptions{Since: l.at(0).String()})
 		page := make(chan []realtime.Item)
 		go func() {
-			items, _ := f.sub.Next(ctx) // the error would be ctx's
+			items, _ := f.sub.Next(t.Context()) // the error would be the context's
 			page <- items
 		}()
 		read := <-l.reads
@@ -199,10 +197,6 @@ func TestRecheckWhileTheLogIsRead(t *testing.T) {
 		answer <- false
 		f.expectNotice(realtime.NoticeError, realtime.CodeForbidden)
 		f.sub.Close()
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -258,19 +252,11 @@ func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 	h.SetTopics([]realtime.Topic{{Name: "rooms", Keyed: true, Read: "policy:x.y"}})
 	h.Start(c.at(0))
 	h.SetLive(true)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- h.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
+	runHub(t, h)
 	a, b := follow(t, h, person("a")), follow(t, h, person("b"))
-	a.sub.Subscribe(ctx, []realtime.Channel{stuck}, realtime.SubscribeOptions{})
+	a.sub.Subscribe(t.Context(), []realtime.Channel{stuck}, realtime.SubscribeOptions{})
 	a.expectNotice(realtime.NoticeSubscribed, "")
-	b.sub.Subscribe(ctx, []realtime.Channel{{Topic: "rooms", Key: "1"}}, realtime.SubscribeOptions{})
+	b.sub.Subscribe(t.Context(), []realtime.Channel{{Topic: "rooms", Key: "1"}}, realtime.SubscribeOptions{})
 	b.expectNotice(realtime.NoticeSubscribed, "")
 	c.mu.Lock()
 	allow = false
