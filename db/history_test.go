@@ -55,6 +55,14 @@ func install(t *testing.T, url string) *db.DB {
 	return database
 }
 
+// execute runs a statement on the database's pool.
+func execute(t *testing.T, database *db.DB, sql string, args ...any) {
+	t.Helper()
+	if _, err := database.Pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // listenerTo collects all events that a hub has for it.
 type listenerTo struct {
 	sub    *realtime.Subscriber

@@ -47,19 +47,13 @@ func (a *asked) Publish(b realtime.Batch) {
 func TestManyRechecksAreOne(t *testing.T) {
 	t.Parallel()
 	database := install(t, dbtest.Database(t))
-	run := func(sql string) {
-		t.Helper()
-		if _, err := database.Pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(`create table rooms (id int); select tidings.watch('rooms')`)
+	execute(t, database, `create table rooms (id int); select tidings.watch('rooms')`)
 	reader := &db.Reader{DB: database, BeatInterval: -1}
 	sink := &asked{Hub: realtime.NewHub(reader, realtime.Options{})}
 	reader.Sink = sink
 	runReader(t, reader, sink.Hub)
 	before := len(sink.noted())
-	run(`do $$ begin
+	execute(t, database, `do $$ begin
 		perform tidings.broadcast('rooms', 'before', '{}');
 		perform tidings.recheck() from generate_series(1, 100);
 		perform tidings.broadcast('rooms', 'between', '{}');

@@ -15,18 +15,12 @@ import (
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	database := install(t, dbtest.Database(t))
-	run := func(sql string) {
-		t.Helper()
-		if _, err := database.Pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(`create table pairs (a int, b text, v text, primary key (a, b))`)
-	run(`insert into pairs select i / 3, 'b' || i % 3, case when i = 4 then repeat('x', 5000) else 'x' end from generate_series(0, 9) as i`)
-	run(`create table lines (v text)`)
-	run(`insert into lines values ('a'), ('b')`)
-	run(`update tidings.settings set max_value_bytes = 4000`)
-	run(`select tidings.watch('pairs', key => 'a', read => 'public'), tidings.watch('lines', read => 'public')`)
+	execute(t, database, `create table pairs (a int, b text, v text, primary key (a, b))`)
+	execute(t, database, `insert into pairs select i / 3, 'b' || i % 3, case when i = 4 then repeat('x', 5000) else 'x' end from generate_series(0, 9) as i`)
+	execute(t, database, `create table lines (v text)`)
+	execute(t, database, `insert into lines values ('a'), ('b')`)
+	execute(t, database, `update tidings.settings set max_value_bytes = 4000`)
+	execute(t, database, `select tidings.watch('pairs', key => 'a', read => 'public'), tidings.watch('lines', read => 'public')`)
 	reader := &db.Reader{DB: database}
 	pairs, lines := realtime.Channel{Topic: "pairs"}, realtime.Channel{Topic: "lines"}
 	for _, c := range []struct {
@@ -82,7 +76,7 @@ func TestLoad(t *testing.T) {
 	if _, err := load(ended, reader, realtime.Page{Channel: pairs, MaxRows: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("under a context that has ended: %v", err)
 	}
-	run(`drop table lines`)
+	execute(t, database, `drop table lines`)
 	final = nil
 	if _, err := load(t.Context(), reader, realtime.Page{Channel: lines, MaxRows: 1}); !errors.As(err, &final) || final.Code != realtime.CodeUnknownChannel {
 		t.Errorf("a table that is no more: %v", err)

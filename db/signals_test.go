@@ -35,20 +35,14 @@ func TestSignals(t *testing.T) {
 	}()
 	await(t, "the reader to listen", func() bool { return reader.Status().Listening })
 
-	run := func(sql string, args ...any) {
-		t.Helper()
-		if _, err := database.Pool.Exec(t.Context(), sql, args...); err != nil {
-			t.Fatal(err)
-		}
-	}
 	const forged = `"channel":"messages","type":"forged","data":{}`
-	run(`select pg_notify('tidings', $1)`, `{"signal":{`+forged+`}}`)
-	run(`select pg_notify('tidings', $1)`, `{`+forged+`}`)
-	run(`notify tidings, 'no JSON'`)
+	execute(t, database, `select pg_notify('tidings', $1)`, `{"signal":{`+forged+`}}`)
+	execute(t, database, `select pg_notify('tidings', $1)`, `{`+forged+`}`)
+	execute(t, database, `notify tidings, 'no JSON'`)
 	for _, typ := range []string{"reset", "message_added", ""} { // the last is no signal at all
-		run(`select pg_notify(signals, $1) from tidings.settings`, `{"channel":"messages","type":"`+typ+`","data":{}}`)
+		execute(t, database, `select pg_notify(signals, $1) from tidings.settings`, `{"channel":"messages","type":"`+typ+`","data":{}}`)
 	}
-	run(`select tidings.broadcast('messages', 'wave', '{}', kept => false)`)
+	execute(t, database, `select tidings.broadcast('messages', 'wave', '{}', kept => false)`)
 	channel := realtime.Channel{Topic: "messages", Key: "5"}
 	if err := database.Signal(t.Context(), realtime.Signal{Channel: channel, Type: "typing", Data: []byte(`{"user":"4"}`), From: "4"}); err != nil {
 		t.Fatal(err)

@@ -20,12 +20,6 @@ func TestTopicsThatCannotBeRead(t *testing.T) {
 	reader.Sink = hub
 	runReader(t, reader, hub)
 	await(t, "the log is read", func() bool { return reader.Status().Live })
-	execute := func(sql string) {
-		t.Helper()
-		if _, err := database.Pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
 	refresh := func() {
 		t.Helper()
 		if err := reader.RefreshTopics(t.Context()); err == nil {
@@ -34,7 +28,7 @@ func TestTopicsThatCannotBeRead(t *testing.T) {
 	}
 	complaints := func() int { return strings.Count(log.String(), "what is watched cannot be read") }
 	for outage := range 2 {
-		execute(`alter table tidings.streams rename to streams_away`)
+		execute(t, database, `alter table tidings.streams rename to streams_away`)
 		await(t, "it is said", func() bool { refresh(); return complaints() > outage })
 		for range 3 {
 			refresh()
@@ -42,7 +36,7 @@ func TestTopicsThatCannotBeRead(t *testing.T) {
 		if got := complaints(); got != outage+1 {
 			t.Errorf("it is said %d times, and there were %d outages:\n%s", got, outage+1, log)
 		}
-		execute(`alter table tidings.streams_away rename to streams`)
+		execute(t, database, `alter table tidings.streams_away rename to streams`)
 		if err := reader.RefreshTopics(t.Context()); err != nil {
 			t.Fatal(err)
 		}
