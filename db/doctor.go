@@ -177,13 +177,14 @@ func (d *Doctor) Examine(ctx context.Context) ([]Finding, error) {
 			if errors.As(err, &refused) {
 				code = refused.Code
 			}
+			why := "This could not be looked at: " + sentence(err).Error() + "."
 			switch code {
 			case "55P03": // lock_not_available
 				e.add(SeverityWarning, "This could not be looked at: somebody has locked what it looks at.", "See who, and look again:", lockedQuery)
 			case "25006", "0A000": // read_only_sql_transaction, feature_not_supported: so a standby refuses what only a primary has
-				e.add(SeverityNote, "This could not be looked at: "+sentence(err).Error()+".", "Look at the primary.")
+				e.add(SeverityNote, why, "Look at the primary.")
 			default:
-				e.add(SeverityNote, "This could not be looked at: "+sentence(err).Error()+".", "Look again; if it is a right that is missing, grant it.")
+				e.add(SeverityNote, why, "Look again; if it is a right that is missing, grant it.")
 			}
 			if conn.IsClosed() {
 				if conn, err = e.open(ctx, d.DB); err != nil {

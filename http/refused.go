@@ -59,14 +59,15 @@ func (s *Server) refused(code string, address netip.Addr, path string) {
 	}
 	count.total++
 	count.silent++
-	count.last = refused{address, path}
+	last := refused{address, path}
+	count.last = last
 	var times uint64
 	if now := time.Now(); now.Sub(count.logged) >= refusalEvery {
 		times = count.told(now)
 	}
 	s.refusals.mu.Unlock()
 	if times > 0 {
-		s.tellOfRefused(code, times, refused{address, path})
+		s.tellOfRefused(code, times, last)
 	}
 }
 
